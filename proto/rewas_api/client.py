@@ -137,7 +137,12 @@ class RewasClient:
                 return packs
 
     def submit(
-        self, work: Work, *, idempotency_key: str | None = None, project_folders: Iterable[str] = ()
+        self,
+        work: Work,
+        *,
+        idempotency_key: str | None = None,
+        project_folders: Iterable[str] = (),
+        priority: rewas_pb2.Priority = rewas_pb2.PRIORITY_UNSPECIFIED,
     ) -> rewas_pb2.Job:
         """Submit work. The job is durable when this returns.
 
@@ -145,6 +150,7 @@ class RewasClient:
             work: The work to do.
             idempotency_key: Unique key of the work. Submitting twice with the same key creates one job. Random if None.
             project_folders: Folders whose media the server may read for this job, if it runs on this machine.
+            priority: Order among the waiting jobs.
 
         Returns:
             The first snapshot of the job.
@@ -156,7 +162,7 @@ class RewasClient:
         if not self._contract_checked:
             self.get_server_info()
         request = rewas_pb2.SubmitJobRequest(
-            idempotency_key=idempotency_key or uuid.uuid4().hex, project_folders=project_folders
+            idempotency_key=idempotency_key or uuid.uuid4().hex, project_folders=project_folders, priority=priority
         )
         getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
         job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request).job
@@ -219,18 +225,20 @@ class RewasClient:
         self._call(self._stub.DeleteJob, rewas_pb2.DeleteJobRequest(id=job_id))
 
     def watch(self, job_id: str, *, reconnect_timeout_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
-        """Iterate over snapshots of a job, each newer than the one before, up to the final one.
+        """Iterate over snapshots of a job, up to the final one, each newer than the one before.
+
+        While the job waits, there are further snapshots with the same revision when its place in the queue changes.
 
         reconnect_timeout_s: Time to reconnect after a broken connection, in seconds, before raising ServerUnavailable.
         """
-        seen_revision = 0
+        seen = rewas_pb2.Job()
         lost_at_s: float | None = None
         while True:
             try:
                 for response in self._stream(self._stub.WatchJob, rewas_pb2.WatchJobRequest(id=job_id)):
                     lost_at_s, job = None, response.job
-                    if job.revision > seen_revision:
-                        seen_revision = job.revision
+                    if job.revision >= seen.revision and job != seen:
+                        seen = job
                         yield job
                     if job.state in FINAL_STATES:
                         return

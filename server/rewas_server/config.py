@@ -79,7 +79,10 @@ class ServerConfig:
         queue_limit: Maximum number of waiting and running jobs.
         device: "auto", "cpu", "cuda:0", …
         execution: Precision and memory options of packs.
-        cancel_grace_s: Seconds after which a worker that does not stop a cancelled job is killed.
+        cancel_grace_s: Seconds after which a worker that does not stop a cancelled or paused job is killed. The job
+            itself counts as stopped after two seconds at most.
+        worker_silence_s: Seconds after which a worker that sends no sign of life is killed.
+        min_deadline_s: Shortest time limit of a job, in seconds. Long clips get more.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
         log_level: Lowest level that is logged: "debug", "info", "warning" or "error".
         log_prompts: Whether prompts and the texts of unexpected exceptions may be logged.
@@ -100,7 +103,9 @@ class ServerConfig:
     queue_limit: int = 1000
     device: str = "auto"
     execution: Execution = field(default_factory=Execution)
-    cancel_grace_s: float = 60.0
+    cancel_grace_s: float = 10.0
+    worker_silence_s: float = 60.0
+    min_deadline_s: float = 1800.0
     conflict_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False

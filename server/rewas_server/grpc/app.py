@@ -79,7 +79,6 @@ async def run_server(
         board = JobBoard(store, tracker)
         scheduler = Scheduler(board, config)
         metrics.report_processes(lambda: _process_ids(scheduler))
-        await scheduler.recover()
         token = load_token(config.token_path)
         frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
@@ -150,8 +149,7 @@ def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None
 
 
 def _process_ids(scheduler: Scheduler) -> dict[str, int]:
-    worker = scheduler.worker_pid
-    return {"server": os.getpid()} | ({} if worker is None else {"worker": worker})
+    return {"server": os.getpid()} | {"worker": pid for pid in scheduler.worker_pids}
 
 
 async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: ServerMetrics) -> None:
@@ -176,7 +174,8 @@ async def _serve_until_signal(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A closed terminal sends SIGHUP, which Windows does not have.
+    for number in (signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])):
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:

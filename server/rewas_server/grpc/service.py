@@ -53,13 +53,14 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         return rewas_pb2.GetServerInfoResponse(
             version=__version__,
             contract_version=CONTRACT_VERSION,
+            contract_minor_version=CONTRACT_MINOR_VERSION,
             device=self._scheduler.device,
             default_pack=self._config.default_pack,
-            jobs_ahead=len(await self._board.unfinished()),
+            jobs_ahead=await self._board.count_unfinished(),
             worker_ready=self._scheduler.worker_ready,
+            worker_problem=self._scheduler.worker_problem,
             allowed_roots=[str(root) for root in self._media.allowed_roots] if is_local else [],
             upload_limit_bytes=self._uploads.limits.upload_bytes,
-            contract_minor_version=CONTRACT_MINOR_VERSION,
             reads_project_folders=is_local,
         )
 
@@ -81,13 +82,14 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             return rewas_pb2.SubmitJobResponse(job=known)
         refuse_remote_project_folders(request, context)
         checked = await asyncio.to_thread(self._check, request)
-        if len(await self._board.unfinished()) >= self._config.queue_limit:
+        if await self._board.count_unfinished() >= self._config.queue_limit:
             raise ProblemError(
                 f"{self._config.queue_limit} jobs are waiting already.",
                 "Wait until some are done, or cancel some.",
                 ProblemKind.RESOURCES,
             )
-        job = await self._board.add(lifecycle.create_job(uuid.uuid4().hex, checked.name), request)
+        job = lifecycle.create_job(uuid.uuid4().hex, checked.name, priority=request.priority)
+        job = await self._board.add(job, request)
         self._scheduler.notify_job_added()
         return rewas_pb2.SubmitJobResponse(job=job)
 
@@ -95,7 +97,12 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         return rewas_pb2.GetJobResponse(job=await self._board.get(request.id))
 
     async def ListJobs(self, request: rewas_pb2.ListJobsRequest, context: Any) -> rewas_pb2.ListJobsResponse:
-        page = await self._board.list_page(page_size(request.page_size), parse_page_token(request.page_token))
+        page = await self._board.list_page(
+            page_size(request.page_size),
+            parse_page_token(request.page_token),
+            parent_id=request.parent_id,
+            states=request.states,
+        )
         for job in page.jobs:
             result = job.WhichOneof("result")
             if result is not None:
@@ -112,6 +119,22 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
 
     async def CancelJob(self, request: rewas_pb2.CancelJobRequest, context: Any) -> rewas_pb2.CancelJobResponse:
         return rewas_pb2.CancelJobResponse(job=await self._scheduler.cancel(request.id))
+
+    async def PauseJob(self, request: rewas_pb2.PauseJobRequest, context: Any) -> rewas_pb2.PauseJobResponse:
+        return rewas_pb2.PauseJobResponse(job=await self._scheduler.pause(request.id))
+
+    async def ResumeJob(self, request: rewas_pb2.ResumeJobRequest, context: Any) -> rewas_pb2.ResumeJobResponse:
+        return rewas_pb2.ResumeJobResponse(job=await self._scheduler.resume(request.id))
+
+    async def RetryJob(self, request: rewas_pb2.RetryJobRequest, context: Any) -> rewas_pb2.RetryJobResponse:
+        return rewas_pb2.RetryJobResponse(job=await self._scheduler.retry(request.id))
+
+    async def PinJob(self, request: rewas_pb2.PinJobRequest, context: Any) -> rewas_pb2.PinJobResponse:
+        return rewas_pb2.PinJobResponse(job=await self._scheduler.pin(request.id, request.pinned))
+
+    async def DeleteJob(self, request: rewas_pb2.DeleteJobRequest, context: Any) -> rewas_pb2.DeleteJobResponse:
+        await self._scheduler.delete(request.id)
+        return rewas_pb2.DeleteJobResponse()
 
     async def FindMedia(self, request: rewas_pb2.FindMediaRequest, context: Any) -> rewas_pb2.FindMediaResponse:
         return await self._uploads.find(request.sha256)

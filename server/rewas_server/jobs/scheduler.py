@@ -1,198 +1,269 @@
-"""The scheduler: keeps a worker process running and gives it one job after another."""
+"""The scheduler: owns the worker slots and the queue that they share."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
-from dataclasses import replace
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.config import ServerConfig
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
-from rewas_server.jobs.store import StoreUnavailable
-from rewas_server.worker import messages
-from rewas_server.worker.process import WorkerEnded, WorkerProcess
+from rewas_server.jobs.forecast import QueuePlace, forecast, typical_duration_s
+from rewas_server.jobs.slot import WorkerSlot
+from rewas_server.jobs.store import Change, QueuedJob, StoreUnavailable
 
-MAX_FAILED_STARTS = 3
-MAX_RESTART_DELAY_S = 30.0
+MIN_FREE_BYTES = 64 * 1024**2
+"""No job starts with less free space than this: it could not deliver its stems."""
+RETRY_PAUSE_S = 2.0
+PARENT_PAUSE_S = 0.5
+"""Shortest time between two updates of a timeline job by the progress of its children."""
+_INTERRUPTED_STATES = frozenset(
+    {rewas_pb2.JOB_STATE_RUNNING, rewas_pb2.JOB_STATE_CANCELLING, rewas_pb2.JOB_STATE_PAUSING}
+)
 _log = logging.getLogger("rewas.server")
 
 
-class Scheduler:
-    """One worker process and its queue."""
+class Timelines(Protocol):
+    """Updates the jobs of timelines when their children change."""
 
-    def __init__(self, board: JobBoard, config: ServerConfig) -> None:
+    async def child_changed(self, parent_id: str) -> None:
+        """Update a timeline job after a change of one of its children, and end it after the last one."""
+
+
+class Scheduler:
+    """The queue and the workers that share it.
+
+    Attributes:
+        on_readiness_change: Called without arguments when a worker becomes ready, or is no longer.
+    """
+
+    def __init__(self, board: JobBoard, config: ServerConfig, timelines: Timelines | None = None) -> None:
         self._board = board
         self._config = config
-        self._worker: WorkerProcess | None = None
-        self._running_job_id: str | None = None
-        self._wake = asyncio.Event()
-        self._failed_starts = 0
-        self.device = ""
+        self._timelines = timelines
+        self._slots = [WorkerSlot(board, config, self)]
+        self._held_jobs: set[str] = set()
+        self._taking = asyncio.Lock()
+        self._blocked_by = ""
+        self._changed_parents: set[str] = set()
+        self._parents_wake = asyncio.Event()
+        self.on_readiness_change: list[Callable[[], object]] = []
+        board.set_queue_state(self)
+        board.on_change = self._child_changed
 
     @property
     def worker_ready(self) -> bool:
-        """Whether the worker process is running."""
-        return self._worker is not None and not self._worker.ended.is_set()
+        """Whether a worker process is running and takes jobs."""
+        return any(slot.is_ready for slot in self._slots)
 
     @property
-    def worker_pid(self) -> int | None:
-        """Process id of the running worker, or None."""
-        return self._worker.pid if self._worker is not None and self.worker_ready else None
+    def worker_pids(self) -> list[int]:
+        """Process ids of the running workers."""
+        return [slot.worker_pid for slot in self._slots if slot.worker_pid is not None]
+
+    @property
+    def worker_problem(self) -> str:
+        """Why no worker process is running; "" while one runs or starts."""
+        return "" if self.worker_ready else next((slot.problem for slot in self._slots if slot.problem), "")
+
+    @property
+    def device(self) -> str:
+        """Device of the model; "" until a worker has reported it."""
+        return next((slot.device for slot in self._slots if slot.device), "")
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why no job starts; "" if nothing but other jobs keeps them."""
+        if self._blocked_by or self.worker_ready:
+            return self._blocked_by
+        loading = next((slot.loading for slot in self._slots if slot.loading), "")
+        return f'The worker process is loading the pack "{loading}".' if loading else self.worker_problem
 
     def notify_job_added(self) -> None:
         """Check the queue again."""
-        self._wake.set()
+        for slot in self._slots:
+            slot.wake()
+
+    async def places(self) -> dict[str, QueuePlace]:
+        """Return the place of each waiting job, by id."""
+        queue = await self._board.queue()
+        running_left_s = {
+            slot.running_job_id: slot.running_time_left_s() for slot in self._slots if slot.running_job_id is not None
+        }
+        kinds = {(job.kind, job.pack or self._config.default_pack) for job in queue}
+        typical_s = {
+            (kind, pack): typical_duration_s(await self._board.durations(kind, pack, self.device))
+            for kind, pack in kinds
+        }
+
+        def typical(job: QueuedJob) -> float | None:
+            return typical_s[job.kind, job.pack or self._config.default_pack]
+
+        return forecast(queue, running_left_s, typical, len(self._slots))
+
+    async def take_job(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
+        """Reserve the next waiting job for a slot. None if there is none, or if nothing may start now."""
+        async with self._taking:
+            free_bytes = await asyncio.to_thread(self._free_bytes)
+            if free_bytes < MIN_FREE_BYTES:
+                self._block(
+                    f"The disk of the server's state folder has only {free_bytes // 1024**2} MiB of free space. "
+                    "Jobs wait until there is more room."
+                )
+                return None
+            try:
+                found = await self._board.next_queued(self._held_jobs)
+            except StoreUnavailable as problem:
+                self._block(str(problem))
+                return None
+            self._block("")
+            if found is not None:
+                self._held_jobs.add(found[0].id)
+            return found
+
+    def release_job(self, job_id: str) -> None:
+        """A slot no longer holds this job."""
+        self._held_jobs.discard(job_id)
+
+    def readiness_changed(self) -> None:
+        """A worker has become ready, or is no longer."""
+        self._board.refresh_waiting()
+        for call in self.on_readiness_change:
+            call()
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
-        """Cancel a job. A worker that does not stop it within the grace period is killed."""
-        job = await self._board.update(job_id, lifecycle.request_cancel)
-        if job.state == rewas_pb2.JOB_STATE_CANCELLING and self._worker is not None:
-            await self._forward_cancel(self._worker, job_id)
+        """Cancel a job, and the children of a timeline."""
+        return await self._stop_jobs(job_id, lifecycle.request_cancel)
+
+    async def pause(self, job_id: str) -> rewas_pb2.Job:
+        """Pause a job, and the children of a timeline."""
+        return await self._stop_jobs(job_id, lifecycle.request_pause)
+
+    async def resume(self, job_id: str) -> rewas_pb2.Job:
+        """Put a paused job, and the children of a timeline, back into the queue."""
+        job = await self._board.update(job_id, lifecycle.resume_job)
+        await self._for_children(job, self.resume)
+        self.notify_job_added()
         return job
 
+    async def retry(self, job_id: str) -> rewas_pb2.Job:
+        """Run a failed or cancelled job again; of a timeline, the children without a sound."""
+        job = await self._board.get(job_id)
+        if job.state in lifecycle.FINAL_STATES:
+            if job.parent_id:
+                await self._board.update(job.parent_id, _reopen)
+            job = await self._board.update(job_id, lifecycle.retry_job)
+            await self._for_children(job, self._retry_child)
+            self.notify_job_added()
+        return job
+
+    async def pin(self, job_id: str, pinned: bool) -> rewas_pb2.Job:
+        """Keep the files of a job, and of the children of a timeline, until they are unpinned."""
+        job = await self._board.update(job_id, lambda job: lifecycle.pin_job(job, pinned))
+        await self._for_children(job, lambda child_id: self.pin(child_id, pinned))
+        return job
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job in a final state, its children and its files. Raises ProblemError (SETTINGS) for other jobs."""
+        job = await self._board.get(job_id)
+        if job.parent_id:
+            raise ProblemError(
+                f'The job "{job.name}" belongs to a timeline.', "Delete the job of the timeline.", ProblemKind.SETTINGS
+            )
+        if job.state not in lifecycle.FINAL_STATES:
+            raise ProblemError(
+                f'The job "{job.name}" has not ended.', "Cancel it first, then delete it.", ProblemKind.SETTINGS
+            )
+        folders = [self._config.artifacts_dir / child.id for child in await self._board.children(job_id)]
+        await self._board.delete(job_id)
+        for folder in [self._config.artifacts_dir / job_id, *folders]:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     async def recover(self) -> None:
-        """Requeue or fail the jobs that were running when the server crashed."""
-        for job_id in await self._board.unfinished():
-            await self._board.update(job_id, _after_crash)
+        """Put the jobs that ran when the server ended back into the queue. That never counts against a job."""
+        parents = []
+        for job in await self._board.find_earlier():
+            if job.child_count:
+                parents.append(job.id)
+            elif job.state in _INTERRUPTED_STATES:
+                await self._board.update(
+                    job.id, lambda job: lifecycle.interrupt_job(job, rewas_pb2.INTERRUPTION_CAUSE_SERVER_ENDED)
+                )
+        self._changed_parents.update(parents)
+        self._parents_wake.set()
 
     async def run(self) -> None:
-        """Process jobs until cancelled, then stop the worker. A running job waits for the next start of the server."""
-        try:
-            while True:
-                worker = await self._ensure_worker()
-                if worker is None:
-                    continue
-                self._wake.clear()
-                claimed = await self._board.claim_next()
-                if claimed is None:
-                    await _wait_for_first(self._wake, worker.ended)
-                    continue
-                job, request = claimed
-                self._running_job_id = job.id
-                await self._do(worker, job, request)
-                self._running_job_id = None
-        finally:
-            await self._stop()
+        """Process jobs until cancelled, then stop the workers. Running jobs wait for the next start of the server."""
+        while True:
+            try:
+                await self.recover()
+                break
+            except StoreUnavailable as problem:
+                self._block(str(problem))
+                await asyncio.sleep(RETRY_PAUSE_S)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._update_parents())
+            for slot in self._slots:
+                group.create_task(slot.run())
 
-    async def _ensure_worker(self) -> WorkerProcess | None:
-        if self._worker is not None and not self._worker.ended.is_set():
-            return self._worker
-        self._worker = None
-        try:
-            self._worker = await WorkerProcess.start(self._config)
-        except (WorkerEnded, OSError) as error:
-            self._failed_starts += 1
-            _log.error("The worker process did not start (%s).", error)
-            if self._failed_starts >= MAX_FAILED_STARTS:
-                await self._fail_waiting_jobs()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(MAX_RESTART_DELAY_S, 2.0**self._failed_starts / 4)):
-                    await self._wake.wait()
-            self._wake.clear()
-            return None
-        self._failed_starts = 0
-        _log.info("The worker process %d is ready.", self._worker.pid)
-        return self._worker
+    async def _stop_jobs(self, job_id: str, request: Change) -> rewas_pb2.Job:
+        job = await self._board.update(job_id, request)
+        # A job that waits in the store may already be on its way to a worker.
+        for slot in self._slots:
+            await slot.stop_job(job_id)
+        await self._for_children(job, lambda child_id: self._stop_jobs(child_id, request))
+        return job
 
-    async def _fail_waiting_jobs(self) -> None:
-        problem = ProblemError(
-            "The worker process does not start.",
-            "Check the server's log, fix the installation and try again.",
-            ProblemKind.RESOURCES,
-        )
-        for job_id in await self._board.unfinished():
-            with contextlib.suppress(lifecycle.InvalidTransition):
-                await self._board.update(job_id, lambda job: lifecycle.fail_job(job, problem))
+    async def _retry_child(self, child_id: str) -> None:
+        await self._board.update(child_id, lifecycle.retry_job)
 
-    async def _do(self, worker: WorkerProcess, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> None:
-        clock = _TimeLeftEstimator()
-        try:
-            await worker.send(messages.Work(job.id, request))
-            # A cancellation between the claim and the message above did not reach the worker.
-            if (await self._board.get(job.id)).state == rewas_pb2.JOB_STATE_CANCELLING:
-                await self._forward_cancel(worker, job.id)
-            while not await self._handle_message(await worker.receive(), job.id, clock):
-                pass
-        except WorkerEnded as end:
-            _log.error("The worker process ended during the job %s (%s).", job.id, end)
-            worker.kill()
-            await worker.ended.wait()
-            await self._board.update(job.id, lambda job: lifecycle.interrupt_job(job, by_crash=True))
+    async def _for_children(self, job: rewas_pb2.Job, act: Callable[[str], Awaitable[object]]) -> None:
+        if job.child_count:
+            for child in await self._board.children(job.id):
+                await act(child.id)
+            self._changed_parents.add(job.id)
+            self._parents_wake.set()
 
-    async def _handle_message(self, message: messages.Message, job_id: str, clock: _TimeLeftEstimator) -> bool:
-        """Handle a message from the worker. Returns whether the job has ended."""
-        if isinstance(message, messages.Device):
-            self.device = message.device
-            return False
-        if isinstance(message, messages.JobProgress) and message.job_id == job_id:
-            progress = replace(message.progress, time_left_s=clock.time_left_s(message.progress.fraction))
-            # The job may have been cancelled in the meantime, and a failure to store progress must not fail it.
-            with contextlib.suppress(lifecycle.InvalidTransition, StoreUnavailable):
-                await self._board.update(job_id, lambda job: lifecycle.update_progress(job, progress))
-            return False
-        if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
-            await self._board.update(job_id, lambda job: _end_job(job, message))
-            return True
-        raise WorkerEnded(f"unexpected message {message!r}")
+    async def _child_changed(self, child: rewas_pb2.Job) -> None:
+        self._changed_parents.add(child.parent_id)
+        self._parents_wake.set()
 
-    async def _forward_cancel(self, worker: WorkerProcess, job_id: str) -> None:
-        with contextlib.suppress(WorkerEnded):
-            await worker.send(messages.Cancel(job_id))
-        asyncio.get_running_loop().call_later(self._config.cancel_grace_s, self._kill_if_unresponsive, worker, job_id)
+    async def _update_parents(self) -> None:
+        """Update timeline jobs after changes of their children, each at most twice per second."""
+        while True:
+            await self._parents_wake.wait()
+            self._parents_wake.clear()
+            parents, self._changed_parents = self._changed_parents, set()
+            for parent_id in parents if self._timelines is not None else ():
+                try:
+                    await self._timelines.child_changed(parent_id)  # type: ignore[union-attr]
+                except StoreUnavailable as problem:
+                    _log.error("%s", problem, extra={"job_id": parent_id})
+                    self._changed_parents.add(parent_id)
+                    self._parents_wake.set()
+                except Exception:
+                    _log.exception("The timeline job %s could not be updated.", parent_id, extra={"job_id": parent_id})
+            await asyncio.sleep(PARENT_PAUSE_S)
 
-    def _kill_if_unresponsive(self, worker: WorkerProcess, job_id: str) -> None:
-        if self._running_job_id == job_id and worker is self._worker:
-            _log.error("The worker process does not stop the job %s and is killed.", job_id)
-            worker.kill()
+    def _block(self, reason: str) -> None:
+        """Set why no job starts, "" if nothing keeps them, and check again soon."""
+        if reason != self._blocked_by:
+            if reason:
+                _log.error("%s", reason)
+            self._blocked_by = reason
+            self._board.refresh_waiting()
+        if reason:
+            asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self.notify_job_added)
 
-    async def _stop(self) -> None:
-        if self._worker is not None:
-            await self._worker.stop()
-        if self._running_job_id is not None:
-            with contextlib.suppress(lifecycle.InvalidTransition, StoreUnavailable):
-                await self._board.update(self._running_job_id, lambda job: lifecycle.interrupt_job(job, by_crash=False))
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._config.state_dir).free
 
 
-class _TimeLeftEstimator:
-    """Estimates the remaining time of a job from its first progress report, so that model loading does not count."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-
-    def time_left_s(self, fraction: float) -> float | None:
-        now_s = time.monotonic()
-        if self._first is None:
-            self._first = (now_s, fraction)
-        began_s, began_fraction = self._first
-        passed = fraction - began_fraction
-        return (now_s - began_s) * (1.0 - fraction) / passed if passed > 0.02 else None
-
-
-def _end_job(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messages.Stopped) -> rewas_pb2.Job:
-    if job.state == rewas_pb2.JOB_STATE_CANCELLING:
-        return lifecycle.cancel_job(job)
-    if isinstance(message, messages.Done):
-        return lifecycle.complete_job(job, message.result)
-    if isinstance(message, messages.Failed):
-        return lifecycle.fail_job(job, message.problem)
-    return lifecycle.fail_job(
-        job, ProblemError("The worker stopped the job without a request.", "Submit it again.", ProblemKind.INTERNAL)
-    )
-
-
-def _after_crash(job: rewas_pb2.Job) -> rewas_pb2.Job:
-    return job if job.state == rewas_pb2.JOB_STATE_QUEUED else lifecycle.interrupt_job(job, by_crash=True)
-
-
-async def _wait_for_first(*events: asyncio.Event) -> None:
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
+def _reopen(parent: rewas_pb2.Job) -> rewas_pb2.Job:
+    """Put the job of a timeline back into the queue if it has ended, because one of its children runs again."""
+    return parent if parent.state not in lifecycle.FINAL_STATES else lifecycle.retry_job(parent)

@@ -1,8 +1,10 @@
 """The protocol between the server and its worker process: one JSON object per line over pipes.
 
-    server -> worker   start, work, cancel           worker -> server   ready, device, progress, done, failed, cancelled
+    server -> worker   start, work, stop
+    worker -> server   loading, loaded, ready, heartbeat, begun, measured, progress, done, failed, stopped
 
-Protobuf messages are embedded as base64.
+A worker loads its default pack before it is ready for jobs. It sends a heartbeat every second, whatever it is doing, so
+that a process that hangs is noticed. Protobuf messages are embedded as base64.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import base64
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
@@ -55,11 +57,19 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Cancel:
-    """Cancel this job, running or waiting."""
+class Stop:
+    """Stop this job, running or waiting, because it was cancelled or paused."""
 
-    kind: ClassVar[str] = "cancel"
+    kind: ClassVar[str] = "stop"
     job_id: str
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The worker is loading its default pack. The first message of a worker."""
+
+    kind: ClassVar[str] = "loading"
+    pack: str
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,36 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Device:
-    """A model was loaded on this device."""
+class Heartbeat:
+    """The worker process is alive."""
 
-    kind: ClassVar[str] = "device"
+    kind: ClassVar[str] = "heartbeat"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pack was loaded on this device."""
+
+    kind: ClassVar[str] = "loaded"
+    pack: str
     device: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The worker has begun the job. From here on, the end of the worker is an interruption of the job."""
+
+    kind: ClassVar[str] = "begun"
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The amount of work of the job, which grows with the duration of its clip (see `rewas_server.work.amount`)."""
+
+    kind: ClassVar[str] = "measured"
+    job_id: str
+    amount_s: float
 
 
 @dataclass(frozen=True)
@@ -106,16 +141,28 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The job was cancelled."""
+    """The job was stopped as requested."""
 
-    kind: ClassVar[str] = "cancelled"
+    kind: ClassVar[str] = "stopped"
     job_id: str
 
 
-Message = Start | Work | Cancel | Ready | Device | JobProgress | Done | Failed | Stopped
-_MESSAGES: dict[str, type[Any]] = {
-    message.kind: message for message in (Start, Work, Cancel, Ready, Device, JobProgress, Done, Failed, Stopped)
-}
+Message = (
+    Start
+    | Work
+    | Stop
+    | Loading
+    | Loaded
+    | Ready
+    | Heartbeat
+    | Begun
+    | Measured
+    | JobProgress
+    | Done
+    | Failed
+    | Stopped
+)
+_MESSAGES: dict[str, type[Any]] = {message.kind: message for message in get_args(Message)}
 
 
 def to_line(message: Message) -> bytes:

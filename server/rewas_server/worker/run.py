@@ -7,7 +7,6 @@ It uses the protocol of `rewas_server.worker.messages` over standard input and o
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import queue
@@ -15,24 +14,30 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from cachetools import LRUCache
 
 from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError, Progress
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server, private_texts
+from rewas_server.work.amount import amount_s
 from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import job_problem
 from rewas_server.worker import messages
+from rewas_server.worker.lifetime import end_with_parent
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
 MAX_LOADED_MODELS = 2
+HEARTBEAT_S = 1.0
 _log = logging.getLogger("rewas.worker")
 
 
@@ -45,8 +50,9 @@ class Worker:
         self._privacy = privacy
         self._media = MediaLibrary(start.allowed_roots, start.uploads_dir)
         self._waiting: queue.SimpleQueue[messages.Work] = queue.SimpleQueue()
-        self._cancelled_jobs: set[str] = set()
-        self._engine = functools.lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_engine)
+        self._stopped_jobs: set[str] = set()
+        self._sending = threading.Lock()
+        self._models: LRUCache[str, ReWaS] = LRUCache(maxsize=MAX_LOADED_MODELS)
 
     def read(self, source: BinaryIO) -> None:
         """Read messages until the server closes the pipe, then exit immediately.
@@ -58,17 +64,28 @@ class Worker:
                 message = messages.from_line(line)
                 if isinstance(message, messages.Work):
                     self._waiting.put(message)
-                elif isinstance(message, messages.Cancel):
-                    self._cancelled_jobs.add(message.job_id)
+                elif isinstance(message, messages.Stop):
+                    self._stopped_jobs.add(message.job_id)
         except ValueError:
             _log.exception("Invalid message from the server.")
         finally:
             os._exit(0)
 
+    def send_heartbeats(self) -> None:
+        """Report every second that this process is alive."""
+        try:
+            while True:
+                self._send(messages.Heartbeat())
+                time.sleep(HEARTBEAT_S)
+        except OSError:
+            # The server has ended.
+            os._exit(0)
+
     def work(self) -> None:
-        """Run jobs for ever."""
-        self._send(messages.Ready())
+        """Load the default pack, then run jobs for ever."""
+        self._send(messages.Loading(self._start.default_pack))
         self._load_default_pack()
+        self._send(messages.Ready())
         while True:
             self._do(self._waiting.get())
 
@@ -77,22 +94,24 @@ class Worker:
         about = {"job_id": job_id}
         self._privacy.hide(job_id, private_texts(work.request))
         output_dir = self._start.artifacts_dir / job_id
+        stopped = _StopSignal(job_id, self._stopped_jobs)
         try:
+            if stopped.is_set():
+                raise Cancelled
+            self._send(messages.Begun(job_id))
+            request = parse_request(work.request)
+            self._send(messages.Measured(job_id, amount_s(request)))
             # An earlier attempt may have left stems.
             shutil.rmtree(output_dir, ignore_errors=True)
             output_dir.mkdir(parents=True)
-            cancel = _JobCancelSignal(job_id, self._cancelled_jobs)
-            if cancel.is_set():
-                raise Cancelled
             context = WorkContext(
-                engine=self._engine,
+                engine=lambda pack: self._load_for_job(pack, job_id),
                 default_pack=self._start.default_pack,
                 output_dir=output_dir,
                 locate_media=functools.partial(self._media.locate, project_folders=work.request.project_folders),
             )
-            request = parse_request(work.request)
             result = run_work(
-                request, context, on_progress=lambda progress: self._report(job_id, progress), cancel=cancel
+                request, context, on_progress=lambda progress: self._report(job_id, progress), cancel=stopped
             )
             self._send(messages.Done(job_id, result))
         except Cancelled:
@@ -106,44 +125,54 @@ class Worker:
             _log.exception("The job failed with an unexpected error.", extra=about)
             _remove(output_dir)
             self._send(messages.Failed(job_id, job_problem(error, job_id, self._start.artifacts_dir.parent)))
-        self._cancelled_jobs.discard(job_id)
+        self._stopped_jobs.discard(job_id)
         self._privacy.release(job_id)
+
+    def _load_for_job(self, pack: str, job_id: str) -> ReWaS:
+        if pack not in self._models:
+            self._report(job_id, Progress("load", 0, 1, 0.0))
+        return self._load(pack)
 
     def _load_default_pack(self) -> None:
         """Load the default pack early, so that the first request is fast."""
         try:
-            self._engine(self._start.default_pack)
+            self._load(self._start.default_pack)
         except EngineError as error:
             # Requests for this pack will report it; other packs still work.
             _log.warning("The pack %s cannot be loaded: %s", self._start.default_pack, error)
 
-    def _load_engine(self, pack: str) -> ReWaS:
+    def _load(self, pack: str) -> ReWaS:
+        if pack in self._models:
+            return self._models[pack]
         from rewas_engine import ReWaS
 
         start = self._start
         model = ReWaS.from_pretrained(
             pack, device=start.device, execution=start.execution, conflict_model=start.conflict_model
         )
-        self._send(messages.Device(model.device))
+        self._models[pack] = model
+        self._send(messages.Loaded(pack, model.device))
         return model
 
     def _report(self, job_id: str, progress: Progress) -> None:
         self._send(messages.JobProgress(job_id, progress))
 
     def _send(self, message: messages.Message) -> None:
-        self._output.write(messages.to_line(message))
-        self._output.flush()
+        line = messages.to_line(message)
+        with self._sending:
+            self._output.write(line)
+            self._output.flush()
 
 
-class _JobCancelSignal:
-    """Whether one job was cancelled."""
+class _StopSignal:
+    """Whether one job was cancelled or paused."""
 
-    def __init__(self, job_id: str, cancelled_jobs: set[str]) -> None:
+    def __init__(self, job_id: str, stopped_jobs: set[str]) -> None:
         self._job_id = job_id
-        self._cancelled_jobs = cancelled_jobs
+        self._stopped_jobs = stopped_jobs
 
     def is_set(self) -> bool:
-        return self._job_id in self._cancelled_jobs
+        return self._job_id in self._stopped_jobs
 
 
 def _remove(folder: Path) -> None:
@@ -163,6 +192,7 @@ def main() -> None:
     keep_new_files_private()
     # Ctrl-C reaches the whole process group; the server decides when the worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     output = _private_output()
     source = sys.stdin.buffer
     first_line = source.readline()
@@ -174,7 +204,8 @@ def main() -> None:
     privacy = LogPrivacy(start.log_prompts)
     log_to_server("worker", privacy, start.log_level.upper())
     worker = Worker(start, output, privacy)
-    threading.Thread(target=worker.read, args=(source,), name="rewas-reader", daemon=True).start()
+    for name, target in (("reader", lambda: worker.read(source)), ("heartbeat", worker.send_heartbeats)):
+        threading.Thread(target=target, name=f"rewas-{name}", daemon=True).start()
     try:
         worker.work()
     except BrokenPipeError:

@@ -101,7 +101,7 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
     assert job.HasField("started_at")
     sampled = [snapshot.step for snapshot in snapshots if snapshot.stage == rewas_pb2.STAGE_SAMPLE]
     assert set(range(1, 6)) <= set(sampled), "each sampling step is reported"
-    revisions = [snapshot.revision for snapshot in snapshots]
+    revisions = [snapshot.revision for snapshot in snapshots if snapshot.state != rewas_pb2.JOB_STATE_QUEUED]
     assert revisions == sorted(set(revisions))
     fractions = [snapshot.fraction for snapshot in snapshots]
     assert fractions == sorted(fractions)

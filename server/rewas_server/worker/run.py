@@ -7,6 +7,7 @@ It uses the protocol of `rewas_server.worker.messages` over standard input and o
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import queue

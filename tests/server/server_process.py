@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
@@ -153,6 +155,14 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def wait_until_ended(pid: int, timeout_s: float = 30.0) -> bool:
+    """Wait until a process has ended. Returns False if it is still running after the timeout."""
+    deadline_s = time.monotonic() + timeout_s
+    while is_running(pid) and time.monotonic() < deadline_s:
+        threading.Event().wait(0.01)
+    return not is_running(pid)
 
 
 def _parents() -> Iterator[tuple[int, int]]:

@@ -59,7 +59,7 @@ def start(folder: Path, state_dir: Path, port: int = 0) -> ServerProcess:
         packs_dir=folder / "packs",
         default_pack="tiny",
         cancel_grace_s=30.0,
-        worker_silence_s=4.0,
+        settings={"worker_silence_s": 4.0},
     )
 
 

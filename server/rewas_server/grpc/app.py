@@ -149,7 +149,7 @@ def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None
 
 
 def _process_ids(scheduler: Scheduler) -> dict[str, int]:
-    return {"server": os.getpid()} | {"worker": pid for pid in scheduler.worker_pids}
+    return {"server": os.getpid()} | dict(zip(["worker"], scheduler.worker_pids, strict=False))
 
 
 async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: ServerMetrics) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rewas_cli.commands import batch, bench, conflict, energy, evaluate, generate, serve, texture
+from rewas_cli.commands import batch, bench, conflict, energy, evaluate, generate, serve, status, texture
 from rewas_cli.commands.config import config
 from rewas_cli.commands.help_pages import Command, Group
+from rewas_cli.commands.jobs import jobs
 from rewas_cli.commands.packs import packs
 from rewas_cli.commands.train import train
 from rewas_cli.console import (
@@ -71,6 +72,8 @@ app.add_typer(train, name="train", rich_help_panel=_MODELS_PANEL)
 app.command("eval", cls=Command, epilog=evaluate.EXAMPLES, rich_help_panel=_MODELS_PANEL)(evaluate.evaluate)
 app.command("bench", cls=Command, epilog=bench.EXAMPLES, rich_help_panel=_MODELS_PANEL)(bench.bench)
 app.command("serve", cls=Command, epilog=serve.EXAMPLES, rich_help_panel=_SERVER_PANEL)(serve.serve)
+app.command("status", cls=Command, epilog=status.EXAMPLES, rich_help_panel=_SERVER_PANEL)(status.status)
+app.add_typer(jobs, name="jobs", rich_help_panel=_SERVER_PANEL)
 app.add_typer(config, name="config", rich_help_panel=_SERVER_PANEL)
 
 _OPTION_BY_SETTING = {

@@ -29,6 +29,7 @@ FAILED_WORK = 1
 BAD_INPUT = 2
 
 STAGE_LABELS = {
+    "load": "Loading the model",
     "decode": "Reading the video",
     "energy": "Estimating the energy",
     "conflict": "Comparing prompt and video",

@@ -19,6 +19,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
 from rewas_engine.runtime.progress import ProgressCallback
+from rewas_server.config_file import resolve_config
 from rewas_server.files.delivery import StemFolder
 from rewas_server.files.media import local_path
 from rewas_server.work.context import Result, WorkContext
@@ -89,6 +90,13 @@ def open_runner(
         )
     with RewasClient(server) as client:
         yield ServerRunner(client)
+
+
+def connect(server: str | None) -> RewasClient:
+    """Return a client of a server. server: its address; None for the one on this machine, with the configured port."""
+    if server is None:
+        server = f"127.0.0.1:{resolve_config({}).config.port}"
+    return RewasClient(server)
 
 
 def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:

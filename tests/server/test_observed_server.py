@@ -37,11 +37,12 @@ class ObservedServer:
         self.state_dir = folder / "state"
         self.terminal = folder / "terminal.txt"
         self._errors: IO[str] = self.terminal.open("w")
-        environment = os.environ | {"REWAS_PACKS": str(folder / "packs"), "HOME": str(folder), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"REWAS_PACKS": str(folder / "packs"), "OMP_NUM_THREADS": "1"}
+        environment["XDG_CONFIG_HOME"] = str(folder / "config")
         arguments = ["--port", "0", "--metrics-port", "0", "--state-dir", self.state_dir, "--pack", "tiny"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "rewas_cli.main", "serve", "--allow-root", folder / "media", *arguments],
-            stderr=self._errors, env={name: value for name, value in environment.items() if not name.startswith("XDG")},
+            stderr=self._errors, env=environment,
         )  # fmt: skip
         self.port = self._read_port(r"listens on 127\.0\.0\.1:(\d+)")
         self.metrics_port = self._read_port(r"http://127\.0\.0\.1:(\d+)/metrics")
@@ -186,11 +187,13 @@ def worker_pids(server_pid: int) -> list[int]:
     return [int(pid) for pid in children if b"rewas_server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_no_output_contains_a_prompt(server: ObservedServer, folder: Path) -> None:
+def test_no_output_contains_a_prompt_or_the_token(server: ObservedServer, folder: Path) -> None:
     """The last test: the log then holds everything that the other tests have caused."""
     files = [server.terminal, *(server.state_dir / "logs").iterdir()]
+    token = (server.state_dir / "token").read_text().strip()
     for path in files:
         text = path.read_text()
+        assert token not in text
         assert text
         assert PROMPT not in text
         assert "thunder" not in text

@@ -98,6 +98,14 @@ ServerOption = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+LocalServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="HOST:PORT",
+        help="The address of the server. By default: this computer, with the port of rewas config show.",
+    ),
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print exactly one JSON object to standard output.", rich_help_panel=OUTPUT_PANEL),

@@ -80,6 +80,7 @@ async def run_server(
         scheduler = Scheduler(board, config)
         metrics.report_processes(lambda: _process_ids(scheduler))
         token = load_token(config.token_path)
+        privacy.hide("token", [token])
         frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]

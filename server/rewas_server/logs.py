@@ -29,6 +29,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from google.protobuf import text_encoding
+
 LOG_FILE_NAME = "server.jsonl"
 RECORD_SEPARATOR = "\x1e"
 HIDDEN = "[hidden]"
@@ -58,7 +60,7 @@ class LogPrivacy:
 
     def hide(self, owner: str, texts: Iterable[str]) -> None:
         """Hide these texts until `release(owner)`. owner: for example, the id of a job."""
-        hidden = frozenset(text for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS)
+        hidden = frozenset(form for text in texts if len(text) >= MIN_HIDDEN_CHARACTERS for form in _forms(text))
         if self.log_prompts or not hidden:
             return
         with self._lock:
@@ -111,7 +113,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "process": getattr(record, "process_name", self._process),
             "pid": getattr(record, "child_pid", record.process),
-            "message": self._privacy.clean(_short(record.getMessage())),
+            "message": _short(self._privacy.clean(record.getMessage())),
         }
         for name in ("job_id", "client"):
             value = getattr(record, name, "")
@@ -135,7 +137,7 @@ class TextFormatter(logging.Formatter):
         level = f"{record.levelname:<7}"
         if self._coloured:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
-        message = _printable(self._privacy.clean(_short(record.getMessage())))
+        message = _printable(_short(self._privacy.clean(record.getMessage())))
         job_id = getattr(record, "job_id", "")
         owner = f" [job {job_id[:8]}]" if job_id else ""
         line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {level} {message}{owner}"
@@ -298,6 +300,14 @@ def _chain(error: BaseException) -> list[BaseException]:
         chain.insert(0, each)
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
     return chain
+
+
+def _forms(text: str) -> frozenset[str]:
+    """A text as it is, and as it appears in the representation of an object, in JSON and in the text of a message."""
+    data = text.encode("utf-8", "surrogatepass")
+    escaped = [repr(text)[1:-1], *(json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))]
+    escaped += [text_encoding.CEscape(data, as_utf8=as_utf8) for as_utf8 in (True, False)]
+    return frozenset({text, *escaped})
 
 
 def _short(text: str) -> str:

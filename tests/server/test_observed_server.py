@@ -179,7 +179,9 @@ def test_the_service_is_not_healthy_without_a_worker(server: ObservedServer, fol
     assert stub.Check(health_pb2.HealthCheckRequest()).status == SERVING
     wait_for_health(watch, SERVING)
     channel.close()
-    assert server.samples()["rewas_worker_starts_total"] == before + 1
+    samples = server.samples()
+    assert samples["rewas_worker_starts_total"] == before + 1
+    assert samples["rewas_worker_ends_total cause=worker-ended"] == 1
 
 
 def worker_pids(server_pid: int) -> list[int]:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_api.v1 import rewas_pb2
@@ -127,6 +127,7 @@ def test_errors_of_the_system_keep_their_text_and_prompts_are_logged_on_request(
     assert PROMPT in open_privacy.describe_exception(ValueError(PROMPT))
 
 
+@settings(max_examples=30)
 @given(prompts=st.lists(st.text(min_size=3), min_size=1, max_size=5))
 def test_any_prompt_that_stands_alone_is_hidden(prompts: list[str]) -> None:
     privacy = LogPrivacy()
@@ -135,11 +136,20 @@ def test_any_prompt_that_stands_alone_is_hidden(prompts: list[str]) -> None:
         assert privacy.clean(prompt) == logs.HIDDEN
 
 
+def test_a_prompt_is_hidden_in_every_form() -> None:
+    privacy = LogPrivacy()
+    prompt = 'Türen "schlagen"\nzu'
+    privacy.hide("job", [prompt])
+    message = rewas_pb2.SoundSettings(prompt=prompt)
+    for text in (prompt, repr(prompt), json.dumps(prompt), str(message), f"Work({[message]!r})"):
+        assert "schlagen" not in privacy.clean(text)
+
+
 def test_the_prompts_of_a_request_are_found() -> None:
-    settings = rewas_pb2.SoundSettings(
+    sound = rewas_pb2.SoundSettings(
         prompt="one", negative_prompt="two", layers=[rewas_pb2.Layer(name="rain", prompt="three")]
     )
-    work = rewas_pb2.SoundWork(settings=settings, uploaded_media={"a": "b"})
+    work = rewas_pb2.SoundWork(settings=sound, uploaded_media={"a": "b"})
     assert set(private_texts(rewas_pb2.SubmitJobRequest(sound=work))) == {"one", "two", "three"}
 
 

@@ -36,7 +36,6 @@ from rewas_server.metrics import ServerMetrics, serve_metrics
 
 HOST = "127.0.0.1"
 STOP_GRACE_S = 1.0
-READINESS_INTERVAL_S = 0.1
 SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 
 _log = logging.getLogger("rewas.server")
@@ -158,16 +157,22 @@ async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: Server
 
     The service "" is the front process: it accepts jobs and answers as long as it runs. SERVICE_NAME needs a worker.
     """
-    was_ready: bool | None = None
+    changed = asyncio.Event()
+    scheduler.on_readiness_change.append(changed.set)
+    scheduler.on_worker_end.append(lambda cause: metrics.worker_ends.labels(cause).inc())
+    was_ready, seen_pids = None, set[int]()
     while True:
+        changed.clear()
         ready = scheduler.worker_ready
         if ready != was_ready:
             was_ready = ready
             status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
             await servicer.set(SERVICE_NAME, status)
-            metrics.worker_up.set(ready)
-            metrics.worker_starts.inc(ready)
-        await asyncio.sleep(READINESS_INTERVAL_S)
+        pids = set(scheduler.worker_pids) if ready else set()
+        metrics.worker_up.set(ready)
+        metrics.worker_starts.inc(len(pids - seen_pids))
+        seen_pids = pids
+        await changed.wait()
 
 
 async def _serve_until_signal(

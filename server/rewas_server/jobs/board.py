@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from rewas_api.errors import ServerUnavailable
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.forecast import QueuePlace
-from rewas_server.jobs.store import Change, JobPage, JobStore, QueuedJob, WorkDuration
+from rewas_server.jobs.store import Change, JobPage, JobStore, QueuedJob, StoreUnavailable, WorkDuration
 from rewas_server.jobs.tracking import JobTracker
 
+P = ParamSpec("P")
+T = TypeVar("T")
 REFRESH_PAUSE_S = 0.25
 """Shortest time between two updates of the places of waiting jobs."""
 
@@ -68,7 +70,7 @@ class JobBoard:
         children: Sequence[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]] = (),
     ) -> rewas_pb2.Job:
         """See JobStore.add."""
-        added = await asyncio.to_thread(self._store.add, job, request, children)
+        added = await self._call(self._store.add, job, request, children)
         if self._tracker is not None and added.id == job.id:
             self._tracker.job_added(added, request)
             for child, child_request in children:
@@ -80,7 +82,7 @@ class JobBoard:
         """Return the unfinished jobs that an earlier run of the server has left, oldest first."""
         jobs = []
         for job_id in await self.unfinished():
-            job = await asyncio.to_thread(self._store.get, job_id)
+            job = await self._call(self._store.get, job_id)
             if self._tracker is not None:
                 self._tracker.job_added(job, await self.request(job_id), is_new=False)
             jobs.append(job)
@@ -88,56 +90,54 @@ class JobBoard:
 
     async def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
         """See JobStore.find_by_key."""
-        return await asyncio.to_thread(self._store.find_by_key, request)
+        return await self._call(self._store.find_by_key, request)
 
     async def get(self, job_id: str) -> rewas_pb2.Job:
         """See JobStore.get. A waiting job has its position, time left and reason."""
-        return await self.with_place(await asyncio.to_thread(self._store.get, job_id))
+        return await self.with_place(await self._call(self._store.get, job_id))
 
     async def request(self, job_id: str) -> rewas_pb2.SubmitJobRequest:
         """See JobStore.request."""
-        return await asyncio.to_thread(self._store.request, job_id)
+        return await self._call(self._store.request, job_id)
 
     async def children(self, parent_id: str) -> list[rewas_pb2.Job]:
         """See JobStore.children."""
-        return await asyncio.to_thread(self._store.children, parent_id)
+        return await self._call(self._store.children, parent_id)
 
     async def list_page(
         self, size: int, before: int | None, *, parent_id: str = "", states: Collection[int] = frozenset()
     ) -> JobPage:
         """See JobStore.list_page."""
-        page = await asyncio.to_thread(
-            self._store.list_page, size, before, parent_id=parent_id, states=frozenset(states)
-        )
+        page = await self._call(self._store.list_page, size, before, parent_id=parent_id, states=frozenset(states))
         return JobPage([await self.with_place(job) for job in page.jobs], page.next_before)
 
     async def unfinished(self) -> list[str]:
         """See JobStore.unfinished."""
-        return await asyncio.to_thread(self._store.unfinished)
+        return await self._call(self._store.unfinished)
 
     async def count_unfinished(self) -> int:
         """See JobStore.count_unfinished."""
-        return await asyncio.to_thread(self._store.count_unfinished)
+        return await self._call(self._store.count_unfinished)
 
     async def queue(self) -> list[QueuedJob]:
         """See JobStore.queue."""
-        return await asyncio.to_thread(self._store.queue)
+        return await self._call(self._store.queue)
 
     async def next_queued(self, exclude: Collection[str]) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
         """See JobStore.next_queued."""
-        return await asyncio.to_thread(self._store.next_queued, exclude)
+        return await self._call(self._store.next_queued, exclude)
 
     async def durations(self, kind: str, pack: str, device: str) -> list[WorkDuration]:
         """See JobStore.durations."""
-        return await asyncio.to_thread(self._store.durations, kind, pack, device)
+        return await self._call(self._store.durations, kind, pack, device)
 
     async def record_duration(self, duration: WorkDuration) -> None:
         """See JobStore.record_duration."""
-        await asyncio.to_thread(self._store.record_duration, duration)
+        await self._call(self._store.record_duration, duration)
 
     async def delete(self, job_id: str) -> None:
         """See JobStore.delete."""
-        await asyncio.to_thread(self._store.delete, job_id)
+        await self._call(self._store.delete, job_id)
 
     async def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
         """Change a job durably, then notify its watchers and the owner of its parent."""
@@ -147,7 +147,7 @@ class JobBoard:
             states.append(job.state)
             return change(job)
 
-        job = await asyncio.to_thread(self._store.update, job_id, watched_change)
+        job = await self._call(self._store.update, job_id, watched_change)
         self._notify_watchers(await self.with_place(job))
         if job.state != states[-1]:
             self.refresh_waiting()
@@ -238,3 +238,12 @@ class JobBoard:
             self._waiting.pop(job.id, None)
         elif known is None or known.revision <= job.revision:
             self._waiting[job.id] = job
+
+    async def _call(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call the store off the event loop, and count its failures."""
+        try:
+            return await asyncio.to_thread(call, *args, **options)
+        except StoreUnavailable:
+            if self._tracker is not None:
+                self._tracker.store_failed()
+            raise

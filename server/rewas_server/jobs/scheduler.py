@@ -40,6 +40,7 @@ class Scheduler:
 
     Attributes:
         on_readiness_change: Called without arguments when a worker becomes ready, or is no longer.
+        on_worker_end: Called with the cause when a worker has ended, or did not start, although the server goes on.
     """
 
     def __init__(self, board: JobBoard, config: ServerConfig, timelines: Timelines | None = None) -> None:
@@ -53,6 +54,7 @@ class Scheduler:
         self._changed_parents: set[str] = set()
         self._parents_wake = asyncio.Event()
         self.on_readiness_change: list[Callable[[], object]] = []
+        self.on_worker_end: list[Callable[[str], object]] = []
         board.set_queue_state(self)
         board.on_change = self._child_changed
 
@@ -135,6 +137,11 @@ class Scheduler:
         self._board.refresh_waiting()
         for call in self.on_readiness_change:
             call()
+
+    def worker_ended(self, cause: str) -> None:
+        """A worker has ended, or did not start, although the server goes on."""
+        for call in self.on_worker_end:
+            call(cause)
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
         """Cancel a job, and the children of a timeline."""

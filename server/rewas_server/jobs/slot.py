@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.config import ServerConfig
@@ -39,6 +40,9 @@ class JobSource(Protocol):
 
     def readiness_changed(self) -> None:
         """The worker of the slot has become ready, or is no longer."""
+
+    def worker_ended(self, cause: str) -> None:
+        """The worker of the slot has ended, or did not start, although the server goes on. cause: for metrics."""
 
 
 @dataclass
@@ -145,6 +149,7 @@ class WorkerSlot:
     async def _ensure_worker(self) -> WorkerProcess | None:
         if self._worker is not None and not self._worker.ended.is_set():
             return self._worker
+        self._note_end()
         self._set_ready(False)
         try:
             self._worker = await WorkerProcess.start(self._config)
@@ -155,6 +160,8 @@ class WorkerSlot:
         except (WorkerEnded, OSError) as error:
             self.loading = ""
             self._failed_starts += 1
+            if self._worker is None:
+                self._source.worker_ended("not-started")
             self.problem = (
                 f"The worker process does not start ({error}). Jobs wait until it does; see the server's log."
             )
@@ -301,6 +308,12 @@ class WorkerSlot:
             else:
                 continue
             worker.kill(rewas_pb2.INTERRUPTION_CAUSE_DEADLINE)
+
+    def _note_end(self) -> None:
+        if self._worker is not None:
+            cause = enum_names.INTERRUPTION_CAUSE.to_name(self._worker.end_cause)
+            self._worker = None
+            self._source.worker_ended(cause or "")
 
     def _note_device(self, message: messages.Message) -> None:
         if isinstance(message, messages.Loaded):

@@ -94,9 +94,14 @@ class JobTracker:
             self._unfinished[job.id] = known
             self._count(known, +1)
 
+    def store_failed(self) -> None:
+        """The job store could not be read or written."""
+        self._metrics.store_errors.inc()
+
     def _count(self, known: _Known, difference: int) -> None:
         self._metrics.jobs.labels(enum_names.JOB_STATE.to_name(known.state), known.kind).inc(difference)
-        if known.state == rewas_pb2.JOB_STATE_QUEUED:
+        # The job of a timeline does not wait itself; its children do.
+        if known.state == rewas_pb2.JOB_STATE_QUEUED and known.kind != "timeline":
             self._metrics.queue_length.inc(difference)
 
     def _report_start(self, job: rewas_pb2.Job, known: _Known) -> None:

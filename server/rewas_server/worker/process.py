@@ -104,6 +104,11 @@ class WorkerProcess:
         """The worker's process id."""
         return self._process.pid
 
+    @property
+    def end_cause(self) -> InterruptionCause:
+        """Why the worker has ended. Use it once `ended` is set."""
+        return self._end().cause
+
     async def send(self, message: messages.Message) -> None:
         """Send a message to the worker. Raises WorkerEnded."""
         try:

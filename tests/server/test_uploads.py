@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1.rewas_pb2 import UploadHeader, UploadMediaRequest
 from rewas_server.files import uploads
-from rewas_server.files.uploads import UploadLimits, UploadStore, list_uploads
+from rewas_server.files.uploads import Shortage, UploadLimits, UploadStore, list_uploads
 
 MIB = 1024**2
 LIMITS = UploadLimits(upload_bytes=10 * MIB, total_bytes=20 * MIB, client_bytes=12 * MIB, client_uploads=3)
@@ -233,7 +233,7 @@ def test_announced_sizes_are_reserved(store: UploadStore, client: str) -> None:
 
 
 def test_reservations_count_against_the_free_space(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_free_bytes", lambda _: uploads.FREE_SPACE_MARGIN_BYTES + 10 * MIB)
+    monkeypatch.setattr(uploads, "free_disk_bytes", lambda _: uploads.FREE_SPACE_MARGIN_BYTES + 10 * MIB)
 
     async def then() -> None:
         with pytest.raises(ProblemError, match="space"):
@@ -279,15 +279,15 @@ def test_the_number_of_uploads_of_a_client_is_limited(store: UploadStore) -> Non
 def test_room_is_made_before_an_upload_is_refused(store: UploadStore) -> None:
     old, new = b"a" * 8 * MIB, b"b" * 8 * MIB
     send(store, old)
-    asked: list[int] = []
+    asked: list[Shortage] = []
 
-    async def make_room(needed_bytes: int) -> None:
-        asked.append(needed_bytes)
+    async def make_room(shortage: Shortage) -> None:
+        asked.append(shortage)
         (store.folder / sha256_of(old)).unlink()
 
     store.make_room = make_room
     asyncio.run(store.receive(messages(header(new), *[b"b" * MIB] * 8), "a"))
-    assert asked == [8 * MIB]
+    assert asked == [Shortage(client_bytes=4 * MIB, client="a")]
 
 
 def test_a_second_sender_of_the_same_content_gets_the_answer_of_the_first(store: UploadStore) -> None:

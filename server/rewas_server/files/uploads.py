@@ -71,11 +71,28 @@ class StoredUpload:
     complete: bool
 
 
-MakeRoom = Callable[[int], Awaitable[object]]
-"""Deletes what is no longer needed until this number of bytes is free for uploads, or nothing is left to delete."""
+@dataclass(frozen=True)
+class Shortage:
+    """What keeps an upload, or a job, from being accepted.
+
+    Attributes:
+        disk_bytes: Free space that is missing on the disk.
+        uploads_bytes: Size by which all uploads would exceed their limit.
+        client_bytes: Size by which the uploads of the client would exceed its limit.
+        client: Name of the client.
+    """
+
+    disk_bytes: int = 0
+    uploads_bytes: int = 0
+    client_bytes: int = 0
+    client: str = ""
 
 
-async def _keep_everything(needed_bytes: int) -> None:
+MakeRoom = Callable[[Shortage], Awaitable[object]]
+"""Deletes what is no longer needed until a shortage has ended, or nothing is left to delete."""
+
+
+async def _keep_everything(shortage: Shortage) -> None:
     """Make no room."""
 
 
@@ -251,46 +268,47 @@ class UploadStore:
         async with self._admission:
             # The part that is on disk already is free space no more.
             wanted.received_bytes = header.offset_bytes
-            problem = await asyncio.to_thread(self._shortage, header.sha256, wanted)
-            if problem is not None:
-                await self.make_room(header.size_bytes)
-                problem = await asyncio.to_thread(self._shortage, header.sha256, wanted)
-            if problem is not None:
-                raise problem
+            shortage = await asyncio.to_thread(self._shortage, header.sha256, wanted)
+            if shortage is not None:
+                await self.make_room(shortage)
+                shortage = await asyncio.to_thread(self._shortage, header.sha256, wanted)
+            if shortage is not None:
+                raise self._shortage_problem(shortage)
             self._active[header.sha256] = wanted
         try:
             yield
         finally:
             del self._active[header.sha256]
 
-    def _shortage(self, sha256: str, wanted: _Reservation) -> ProblemError | None:
-        """Return why an upload cannot be stored at present, or None."""
+    def _shortage(self, sha256: str, wanted: _Reservation) -> Shortage | None:
+        """Return what keeps an upload from being stored now, or None."""
         active = {**self._active, sha256: wanted}
-        total_bytes = client_bytes = 0
-        for upload in list_uploads(self.folder):
-            if upload.sha256 not in active:
-                total_bytes += upload.size_bytes
-                client_bytes += upload.size_bytes if upload.client == wanted.client else 0
-        for reservation in active.values():
-            total_bytes += reservation.size_bytes
-            client_bytes += reservation.size_bytes if reservation.client == wanted.client else 0
-        missing_bytes = sum(reservation.size_bytes - reservation.received_bytes for reservation in active.values())
-        if client_bytes > self.limits.client_bytes:
-            return ProblemError(
-                f"With this upload, the uploads of this client have {client_bytes} bytes; the limit is "
-                f"{self.limits.client_bytes}.",
-                "Delete or unpin jobs that use earlier uploads, or use paths that the server can read.",
-                ProblemKind.RESOURCES,
+        sizes = [(one.client, one.size_bytes) for one in active.values()]
+        sizes += [(one.client, one.size_bytes) for one in list_uploads(self.folder) if one.sha256 not in active]
+        missing_bytes = sum(one.size_bytes - one.received_bytes for one in active.values()) + FREE_SPACE_MARGIN_BYTES
+        shortage = Shortage(
+            disk_bytes=max(0, missing_bytes - free_disk_bytes(self.folder)),
+            uploads_bytes=max(0, sum(size for _, size in sizes) - self.limits.total_bytes),
+            client_bytes=max(0, sum(size for one, size in sizes if one == wanted.client) - self.limits.client_bytes),
+            client=wanted.client,
+        )
+        return shortage if shortage.disk_bytes or shortage.uploads_bytes or shortage.client_bytes else None
+
+    def _shortage_problem(self, shortage: Shortage) -> ProblemError:
+        remedy = "Delete or unpin jobs that use earlier uploads, or use a path that the server can read."
+        if shortage.client_bytes:
+            what = (
+                f"The uploads of this client are limited to {self.limits.client_bytes} bytes, and this one exceeds "
+                f"the limit by {shortage.client_bytes} bytes."
             )
-        if total_bytes > self.limits.total_bytes:
-            return ProblemError(
-                f"With this upload, all uploads have {total_bytes} bytes; the limit is {self.limits.total_bytes}.",
-                "Delete or unpin jobs that use earlier uploads, or use a path that the server can read.",
-                ProblemKind.RESOURCES,
+        elif shortage.uploads_bytes:
+            what = (
+                f"All uploads are limited to {self.limits.total_bytes} bytes, and this one exceeds the limit by "
+                f"{shortage.uploads_bytes} bytes."
             )
-        if _free_bytes(self.folder) < missing_bytes + FREE_SPACE_MARGIN_BYTES:
-            return _storage_problem(OSError("not enough free space"))
-        return None
+        else:
+            return _storage_problem(OSError(f"the disk lacks {shortage.disk_bytes} bytes of free space"))
+        return ProblemError(what, remedy, ProblemKind.RESOURCES)
 
 
 async def _complete_in_thread(step: Callable[..., _Result], *args: Any) -> _Result:
@@ -482,6 +500,12 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def free_disk_bytes(folder: Path) -> int:
+    """Return the free space of the disk of a folder, which need not exist yet."""
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(nearest).free
+
+
 _O_BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -523,11 +547,6 @@ def _size_bytes(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _free_bytes(folder: Path) -> int:
-    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(nearest).free
 
 
 def _storage_problem(error: OSError) -> ProblemError:

@@ -75,8 +75,11 @@ class ServerConfig:
         upload_limit_bytes: Largest media file that may be uploaded.
         uploads_limit_bytes: Size of all uploads. The oldest unused ones are deleted to stay below it.
         client_uploads_limit_bytes: Size of the uploads of one client.
-        client_uploads_in_progress: Number of uploads that one client may have in progress.
+        stems_limit_bytes: Size of the stems of all jobs. Those of the oldest jobs are deleted to stay below it.
+        requests_limit_bytes: Size of finished jobs in the job store. The oldest are deleted to stay below it.
+        max_age_days: Age above which finished jobs and unused uploads are deleted.
         queue_limit: Maximum number of waiting and running jobs.
+        client_queue_limit: The same for one client, where a timeline counts as one job.
         device: "auto", "cpu", "cuda:0", …
         execution: Precision and memory options of packs.
         cancel_grace_s: Seconds after which a worker that does not stop a cancelled or paused job is killed. The job
@@ -99,8 +102,11 @@ class ServerConfig:
     upload_limit_bytes: int = 32 * 1024**3
     uploads_limit_bytes: int = 50 * 1024**3
     client_uploads_limit_bytes: int = 50 * 1024**3
-    client_uploads_in_progress: int = 8
+    stems_limit_bytes: int = 50 * 1024**3
+    requests_limit_bytes: int = 2 * 1024**3
+    max_age_days: float = 30.0
     queue_limit: int = 1000
+    client_queue_limit: int = 500
     device: str = "auto"
     execution: Execution = field(default_factory=Execution)
     cancel_grace_s: float = 10.0
@@ -123,7 +129,18 @@ class ServerConfig:
             "log_files": (self.log_files >= 2, "Use 2 or more."),
             "log_file_bytes": (self.log_file_bytes >= MIN_LOG_FILE_BYTES, f"Use {MIN_LOG_FILE_BYTES} or more."),
             "queue_limit": (self.queue_limit >= 1, "Use 1 or more."),
-            "upload_limit_bytes": (self.upload_limit_bytes >= 0, "Use 0 or more."),
+            "client_queue_limit": (self.client_queue_limit >= 1, "Use 1 or more."),
+            "max_age_days": (self.max_age_days > 0, "Use more than 0."),
+            **{
+                name: (getattr(self, name) >= 0, "Use 0 or more.")
+                for name in (
+                    "upload_limit_bytes",
+                    "uploads_limit_bytes",
+                    "client_uploads_limit_bytes",
+                    "stems_limit_bytes",
+                    "requests_limit_bytes",
+                )
+            },
         }
         for name, (is_valid, remedy) in checks.items():
             if not is_valid:

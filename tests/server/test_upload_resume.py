@@ -17,12 +17,13 @@ from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.transfer import upload_messages
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_server.config import ClientLimits
 
 MIB = 1024**2
+UPLOADS = ClientLimits().max_uploads
 SETTINGS = {
     "upload_limit_bytes": 64 * MIB,
     "client_uploads_limit_bytes": 128 * MIB,
-    "client_uploads_in_progress": 4,
 }
 
 
@@ -53,7 +54,7 @@ def test_an_upload_survives_broken_connections(server: ServerProcess, folder: Pa
     steps: list[tuple[int, int]] = []
     with (
         breaking_proxy(server.port, [5 * MIB, 1000, 4 * MIB, 3 * MIB]) as proxy,
-        RewasClient(f"127.0.0.1:{proxy.port}") as client,
+        RewasClient(f"127.0.0.1:{proxy.port}", token=server.token) as client,
     ):
         found = client.upload_media(tmp_path / "shot.mov", on_progress=lambda done, total: steps.append((done, total)))
         assert proxy.broken == 4
@@ -105,18 +106,18 @@ def test_many_clients_send_the_same_content(server: ServerProcess, folder: Path,
 
 def test_wrong_offsets_large_messages_and_too_many_uploads_are_refused(server: ServerProcess, tmp_path: Path) -> None:
     sha256 = write_file(tmp_path / "shot.mov", 6 * MIB)
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError, match="Begin at byte 0") as raised:
             stub.UploadMedia(upload_messages(tmp_path / "shot.mov", sha256, None, offset_bytes=7))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         header = rewas_pb2.UploadHeader(sha256=sha256, size_bytes=6 * MIB)
         large = [rewas_pb2.UploadMediaRequest(header=header), rewas_pb2.UploadMediaRequest(data=bytes(5 * MIB))]
-        with pytest.raises(grpc.RpcError, match="256 KiB") as raised:
+        with pytest.raises(grpc.RpcError, match="limit of UploadMedia") as raised:
             stub.UploadMedia(iter(large))
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-        end, started = threading.Event(), [threading.Event() for _ in range(4)]
+        end, started = threading.Event(), [threading.Event() for _ in range(UPLOADS)]
 
         def stay(number: int) -> Iterator[rewas_pb2.UploadMediaRequest]:
             header = rewas_pb2.UploadHeader(sha256=f"{number:064x}", size_bytes=MIB)
@@ -125,14 +126,14 @@ def test_wrong_offsets_large_messages_and_too_many_uploads_are_refused(server: S
             started[number].set()
             end.wait()
 
-        staying = [stub.UploadMedia.future(stay(number)) for number in range(4)]
+        staying = [stub.UploadMedia.future(stay(number)) for number in range(UPLOADS)]
         with server.client() as client:
-            for number in range(4):
+            for number in range(UPLOADS):
                 started[number].wait()
                 # The server has taken them up.
                 while not stub.FindMedia(rewas_pb2.FindMediaRequest(sha256=f"{number:064x}")).received_bytes:
                     pass
-            with pytest.raises(ProblemError, match="4 uploads in progress") as refused:
+            with pytest.raises(ProblemError, match=f"{UPLOADS} uploads") as refused:
                 client.upload_media(tmp_path / "shot.mov")
             assert refused.value.kind is ProblemKind.RESOURCES
             for call in staying:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,14 +23,11 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 EXTENSION_PATTERN = re.compile(r"(\.[A-Za-z0-9]{1,9})?")
 FREE_SPACE_MARGIN_BYTES = 256 * 1024**2
 """Space that uploads leave free, for the job store and for stems."""
-MAX_MESSAGE_BYTES = 4 * 1024**2
-"""Largest part of an upload in one message. Clients send 256 KiB."""
 PARTIAL_LIFETIME_S = 24 * 3600.0
 """Time for which the beginning of an interrupted upload is kept."""
-STALL_S = 60.0
-"""Time without data after which an upload is ended. Its beginning stays for the next attempt."""
 TAKEOVER_S = 5.0
-"""The same if another sender of this content waits: often it is the same client on a new connection."""
+"""Silence after which a sender is ended if another one of the same content waits: often it is the same client, whose
+new connection has come before the end of its old one was noticed."""
 _Result = TypeVar("_Result")
 _HASHED_BLOCK_BYTES = 16 * 1024**2
 _PARTIAL_SUFFIX = ".part"
@@ -45,13 +42,11 @@ class UploadLimits:
         upload_bytes: Size of one file.
         total_bytes: Size of all files, with those in progress.
         client_bytes: The same for one client.
-        client_uploads: Number of uploads that one client may have in progress.
     """
 
     upload_bytes: int
     total_bytes: int
     client_bytes: int
-    client_uploads: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,6 @@ class UploadStore:
         folder: Folder of the uploads. It is created with the first one.
         limits: Limits of sizes and numbers.
         make_room: Called if there is too little space, before an upload is refused.
-        stall_s: See STALL_S.
         takeover_s: See TAKEOVER_S.
     """
 
@@ -116,15 +110,12 @@ class UploadStore:
         limits: UploadLimits,
         *,
         make_room: MakeRoom = _keep_everything,
-        stall_s: float = STALL_S,
         takeover_s: float = TAKEOVER_S,
     ) -> None:
         self.folder = folder
         self.make_room = make_room
         self.limits = limits
-        self._stall_s = stall_s
         self._takeover_s = takeover_s
-        self._senders: Counter[str] = Counter()
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
         self._active: dict[str, _Reservation] = {}
@@ -146,20 +137,19 @@ class UploadStore:
 
         Raises:
             ProblemError: SETTINGS for an invalid header, a wrong offset or content that does not match, MEDIA for an
-                empty file, RESOURCES for a limit, a full disk or a sender that stops sending.
+                empty file, RESOURCES for a limit, a full disk, or if another sender of this content takes over.
         """
-        with self._count_sender(client):
-            first = await self._next_message(messages, "")
-            if first is None or not first.HasField("header"):
-                raise ProblemError(
-                    "The upload does not begin with a header.", "Send the header first.", ProblemKind.SETTINGS
-                )
-            header = first.header
-            self._check_header(header)
-            async with self._take_turn(header.sha256):
-                if await asyncio.to_thread(use_upload, self.folder, header.sha256) is not None:
-                    return rewas_pb2.UploadMediaResponse(sha256=header.sha256, size_bytes=header.size_bytes)
-                return await self._receive_content(header, messages, client)
+        first = await anext(messages, None)
+        if first is None or not first.HasField("header"):
+            raise ProblemError(
+                "The upload does not begin with a header.", "Send the header first.", ProblemKind.SETTINGS
+            )
+        header = first.header
+        self._check_header(header)
+        async with self._take_turn(header.sha256):
+            if await asyncio.to_thread(use_upload, self.folder, header.sha256) is not None:
+                return rewas_pb2.UploadMediaResponse(sha256=header.sha256, size_bytes=header.size_bytes)
+            return await self._receive_content(header, messages, client)
 
     def active_uploads(self) -> frozenset[str]:
         """Return the SHA-256 of the contents that clients are sending or waiting to send."""
@@ -188,28 +178,19 @@ class UploadStore:
     async def _next_message(
         self, messages: AsyncIterator[rewas_pb2.UploadMediaRequest], sha256: str
     ) -> rewas_pb2.UploadMediaRequest | None:
-        """Return the next message, or None at the end. Raises ProblemError for a large one and for a stalled sender."""
+        """Return the next message, or None at the end. Raises ProblemError for a silent sender that others wait for."""
         arrival = asyncio.ensure_future(anext(messages, None))
-        step_s, silent_s = min(self._takeover_s, self._stall_s), 0.0
         try:
-            while not (await asyncio.wait([arrival], timeout=step_s))[0]:
-                silent_s += step_s
-                if self.is_awaited(sha256) or silent_s >= self._stall_s:
+            while not (await asyncio.wait([arrival], timeout=self._takeover_s))[0]:
+                if self.is_awaited(sha256):
                     raise ProblemError(
-                        f"The upload stopped: nothing arrived for {silent_s:g} s.",
+                        "The upload stopped, and another client sends the same file.",
                         "Upload the file again; it continues where it stopped.",
                         ProblemKind.RESOURCES,
                     )
-            message = arrival.result()
+            return arrival.result()
         finally:
             arrival.cancel()
-        if message is not None and len(message.data) > MAX_MESSAGE_BYTES:
-            raise ProblemError(
-                f"A message of the upload holds {len(message.data)} bytes; the limit is {MAX_MESSAGE_BYTES}.",
-                "Send the file in smaller parts, for example of 256 KiB.",
-                ProblemKind.RESOURCES,
-            )
-        return message
 
     def _check_header(self, header: rewas_pb2.UploadHeader) -> None:
         if not SHA256_PATTERN.fullmatch(header.sha256) or not EXTENSION_PATTERN.fullmatch(header.extension):
@@ -226,22 +207,6 @@ class UploadStore:
                 "Trim or transcode the file, or use a path that the server can read.",
                 ProblemKind.RESOURCES,
             )
-
-    @contextlib.contextmanager
-    def _count_sender(self, client: str) -> Iterator[None]:
-        if self._senders[client] >= self.limits.client_uploads:
-            raise ProblemError(
-                f"This client has {self.limits.client_uploads} uploads in progress, which is the limit.",
-                "Wait until one of them has ended, and try again.",
-                ProblemKind.RESOURCES,
-            )
-        self._senders[client] += 1
-        try:
-            yield
-        finally:
-            self._senders[client] -= 1
-            if not self._senders[client]:
-                del self._senders[client]
 
     @contextlib.asynccontextmanager
     async def _take_turn(self, sha256: str) -> AsyncIterator[None]:
@@ -455,14 +420,11 @@ def list_uploads(folder: Path) -> list[StoredUpload]:
     return uploads
 
 
-def delete_upload(folder: Path, upload: StoredUpload, *, unused_since_s: float) -> int:
-    """Delete an upload unless it was used after this Unix time. Returns the number of bytes that are free now.
-
-    Raises OSError.
-    """
+def delete_upload(folder: Path, upload: StoredUpload) -> int:
+    """Delete an upload unless it was used since it was listed. Returns the number of freed bytes. Raises OSError."""
     path = (_final_path if upload.complete else _partial_path)(folder, upload.sha256)
     try:
-        if path.stat().st_mtime > unused_since_s:
+        if path.stat().st_mtime != upload.used_at_s:
             return 0
         path.unlink()
     except FileNotFoundError:

@@ -27,6 +27,7 @@ from rewas_server.grpc.limits import channel_options
 from rewas_server.grpc.security import store_problem
 from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
@@ -74,6 +75,14 @@ async def run_server(
     ):
         media = MediaLibrary(config.allowed_roots, config.uploads_dir)
         uploads = UploadStore(config.uploads_dir, upload_limits(config))
+        retention = Retention(
+            store,
+            config.artifacts_dir,
+            config.uploads_dir,
+            retention_limits(config),
+            active_uploads=uploads.active_uploads,
+        )
+        uploads.make_room = retention.make_room
         tracker = JobTracker(metrics, privacy)
         board = JobBoard(store, tracker)
         scheduler = Scheduler(board, config)
@@ -83,7 +92,7 @@ async def run_server(
         frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ContractService(board, scheduler, media, uploads, config), server
+            ContractService(board, scheduler, media, uploads, retention, config), server
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -91,6 +100,7 @@ async def run_server(
         await server.start()
         await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         scheduling = asyncio.create_task(scheduler.run())
+        deleting = asyncio.create_task(retention.run())
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
@@ -100,6 +110,7 @@ async def run_server(
                 await _wait_until_stopped(stop, scheduling)
         finally:
             reporting.cancel()
+            deleting.cancel()
             await health_servicer.enter_graceful_shutdown()
             board.stop_watching()
             await server.stop(STOP_GRACE_S)
@@ -114,7 +125,6 @@ def upload_limits(config: ServerConfig) -> UploadLimits:
         upload_bytes=min(config.upload_limit_bytes, config.uploads_limit_bytes, config.client_uploads_limit_bytes),
         total_bytes=config.uploads_limit_bytes,
         client_bytes=config.client_uploads_limit_bytes,
-        client_uploads=config.client_uploads_in_progress,
     )
 
 
@@ -173,6 +183,16 @@ async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: Server
         metrics.worker_starts.inc(len(pids - seen_pids))
         seen_pids = pids
         await changed.wait()
+
+
+def retention_limits(config: ServerConfig) -> RetentionLimits:
+    """Return what the server keeps."""
+    return RetentionLimits(
+        stems_bytes=config.stems_limit_bytes,
+        uploads_bytes=config.uploads_limit_bytes,
+        requests_bytes=config.requests_limit_bytes,
+        max_age_s=config.max_age_days * 24 * 3600,
+    )
 
 
 async def _serve_until_signal(

@@ -52,6 +52,11 @@ def peer_host(peer: str) -> str:
     return unquote(peer).partition(":")[2].rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 
+def client_name(context: Any) -> str:
+    """Return the client to which the quotas of a call apply: its host, because all clients share one token."""
+    return peer_host(context.peer())
+
+
 def refuse_remote_project_folders(request: rewas_pb2.SubmitJobRequest, context: Any) -> None:
     """Raise ProblemError (PERMISSION) if a client on another machine names project folders."""
     if request.project_folders and not is_on_this_machine(context):
@@ -68,6 +73,12 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
     Only names in the job's result are accepted, so that a request cannot name an arbitrary path. Raises ProblemError
     (NOT_FOUND).
     """
+    if job.files_deleted:
+        raise ProblemError(
+            f'The files of the job "{job.name}" were deleted to make room.',
+            "Generate the sound again. Pin jobs whose files the server must keep.",
+            ProblemKind.NOT_FOUND,
+        )
     for artifact in list_artifacts(job):
         path = (artifacts_dir / job.id / artifact.name).resolve()
         if artifact.name == name and path.parent == (artifacts_dir / job.id).resolve() and path.is_file():

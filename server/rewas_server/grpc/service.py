@@ -21,10 +21,10 @@ from rewas_server import __version__
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary, check_project_folders
 from rewas_server.files.uploads import UploadStore
-from rewas_server.grpc.clients import client_name
-from rewas_server.grpc.security import artifact_path, is_on_this_machine, refuse_remote_project_folders
+from rewas_server.grpc.security import artifact_path, client_name, is_on_this_machine, refuse_remote_project_folders
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.retention import Retention
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.work.requests import CheckedRequest, parse_request
 from rewas_server.work.translation import pack_message, problem_from_error
@@ -38,12 +38,19 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     """Handles the contract's calls. `CallFrame` maps exceptions to status codes."""
 
     def __init__(
-        self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, uploads: UploadStore, config: ServerConfig
+        self,
+        board: JobBoard,
+        scheduler: Scheduler,
+        media: MediaLibrary,
+        uploads: UploadStore,
+        retention: Retention,
+        config: ServerConfig,
     ) -> None:
         self._board = board
         self._scheduler = scheduler
         self._media = media
         self._uploads = uploads
+        self._retention = retention
         self._config = config
 
     async def GetServerInfo(
@@ -88,8 +95,11 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
                 "Wait until some are done, or cancel some.",
                 ProblemKind.RESOURCES,
             )
+        await self._check_client_queue(client_name(context))
+        if self._retention.missing_disk_bytes():
+            await self._retention.make_room()
         job = lifecycle.create_job(uuid.uuid4().hex, checked.name, priority=request.priority)
-        job = await self._board.add(job, request)
+        job = await self._board.add(job, request, client=client_name(context))
         self._scheduler.notify_job_added()
         return rewas_pb2.SubmitJobResponse(job=job)
 
@@ -147,6 +157,15 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     async def FetchArtifact(
         self, request: rewas_pb2.FetchArtifactRequest, context: Any
     ) -> AsyncGenerator[rewas_pb2.FetchArtifactResponse, None]:
+        # From before the job is read, so that its files cannot be deleted in between.
+        with self._retention.fetches.fetching(request.job_id):
+            async with contextlib.aclosing(self._fetch_artifact(request)) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _fetch_artifact(
+        self, request: rewas_pb2.FetchArtifactRequest
+    ) -> AsyncGenerator[rewas_pb2.FetchArtifactResponse, None]:
         job = await self._board.get(request.job_id)
         path, artifact = artifact_path(self._config.artifacts_dir, job, request.name)
         if request.offset_bytes > artifact.size_bytes:
@@ -159,6 +178,15 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             file.seek(request.offset_bytes)
             while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 yield rewas_pb2.FetchArtifactResponse(data=data)
+
+    async def _check_client_queue(self, client: str) -> None:
+        limit = self._config.client_queue_limit
+        if await self._board.count_unfinished(client) >= limit:
+            raise ProblemError(
+                f"This client has {limit} unfinished jobs, which is the limit for one client.",
+                "Wait until some are done, or cancel some.",
+                ProblemKind.RESOURCES,
+            )
 
     def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
         installed = installed_packs()

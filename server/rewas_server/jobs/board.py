@@ -68,9 +68,11 @@ class JobBoard:
         job: rewas_pb2.Job,
         request: rewas_pb2.SubmitJobRequest,
         children: Sequence[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]] = (),
+        *,
+        client: str = "",
     ) -> rewas_pb2.Job:
         """See JobStore.add."""
-        added = await self._call(self._store.add, job, request, children)
+        added = await self._call(self._store.add, job, request, children, client=client)
         if self._tracker is not None and added.id == job.id:
             self._tracker.job_added(added, request)
             for child, child_request in children:
@@ -115,9 +117,9 @@ class JobBoard:
         """See JobStore.unfinished."""
         return await self._call(self._store.unfinished)
 
-    async def count_unfinished(self) -> int:
+    async def count_unfinished(self, client: str | None = None) -> int:
         """See JobStore.count_unfinished."""
-        return await self._call(self._store.count_unfinished)
+        return await self._call(self._store.count_unfinished, client)
 
     async def queue(self) -> list[QueuedJob]:
         """See JobStore.queue."""

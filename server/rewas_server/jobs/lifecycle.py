@@ -201,7 +201,16 @@ def retry_job(job: rewas_pb2.Job) -> rewas_pb2.Job:
     if job.state not in (JOB_STATE_FAILED, JOB_STATE_CANCELLED) and not is_incomplete:
         return job
     after = _without_attempt(_with_state(job, JOB_STATE_QUEUED))
-    for field in ("attempt", "interruptions", "fraction", "finished_at", "problem", "timeline", "finished_child_count"):
+    for field in (
+        "attempt",
+        "interruptions",
+        "fraction",
+        "finished_at",
+        "problem",
+        "timeline",
+        "finished_child_count",
+        "files_deleted",
+    ):
         after.ClearField(field)
     return after
 

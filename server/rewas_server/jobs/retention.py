@@ -208,7 +208,7 @@ class Retention:
         self.fetches.forget_old()
         if done.is_anything():
             failed = f" Not deleted: {'; '.join(done.failures[:3])}" if done.failures else ""
-            _log.info("Retention deleted %s.%s", done, failed)
+            _log.log(logging.WARNING if failed else logging.INFO, "Retention deleted %s.%s", done, failed)
 
     def _steps(self, shortage: Shortage, done: _Deleted) -> Iterator[bool]:
         # The folders come first: a folder that is listed belongs to a job that is in the store by now, or to none.
@@ -352,8 +352,7 @@ class Retention:
         if upload.sha256 in self._active_uploads():
             return
         try:
-            # A client may have asked for it since it was listed.
-            freed_bytes = delete_upload(self._uploads_dir, upload, unused_since_s=upload.used_at_s)
+            freed_bytes = delete_upload(self._uploads_dir, upload)
         except OSError as error:
             done.failures.append(str(error))
             return

@@ -104,7 +104,6 @@ class Worker:
             self._send(messages.Measured(job_id, amount_s(request)))
             # An earlier attempt may have left stems.
             shutil.rmtree(output_dir, ignore_errors=True)
-            output_dir.mkdir(parents=True)
             context = WorkContext(
                 engine=lambda pack: self._load_for_job(pack, job_id),
                 default_pack=self._start.default_pack,

@@ -9,17 +9,31 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
-from rewas_api import CONTRACT_VERSION
-from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs import store as jobs_store
+from rewas_server.jobs.backup import list_backups
+from rewas_server.jobs.sqlite_file import DamagedFile, OpenDatabase, is_damage, open_database, unavailable
+from rewas_server.jobs.sqlite_recovery import Recovery, finish_recovery, recover
+from rewas_server.jobs.sqlite_rows import (
+    FULL_ROW,
+    SHORT_ROW,
+    JobRow,
+    UnreadableJob,
+    failed_job,
+    find_same_work,
+    insert_job,
+    marks,
+    parse_job,
+    parse_request,
+    select_request,
+    select_row,
+    set_aside,
+    store_job,
+)
 from rewas_server.jobs.store import (
     MAX_DURATIONS,
     Change,
@@ -31,114 +45,56 @@ from rewas_server.jobs.store import (
     WorkDuration,
 )
 
-SCHEMA_VERSION = CONTRACT_VERSION
-"""Snapshots and requests are messages of the contract: a store can only be read with the contract that wrote it."""
-
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for a locked database."""
 
-# Requests are in another table, so that a change of a job does not write its request again. The columns of a job
-# repeat what queries need of the messages, which are never searched.
-SCHEMA = """
-CREATE TABLE job (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    idempotency_key TEXT NOT NULL UNIQUE,
-    parent_id TEXT NOT NULL,
-    child_count INTEGER NOT NULL,
-    state INTEGER NOT NULL,
-    priority INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    pack TEXT NOT NULL,
-    client TEXT NOT NULL,
-    pinned INTEGER NOT NULL,
-    files_deleted INTEGER NOT NULL,
-    finished_at_ms INTEGER,
-    snapshot BLOB NOT NULL,
-    result BLOB NOT NULL
-) STRICT;
-CREATE INDEX job_by_state ON job (state, priority, number);
-CREATE INDEX job_by_parent ON job (parent_id, number, state);
-CREATE INDEX job_by_end ON job (parent_id, finished_at_ms) WHERE finished_at_ms IS NOT NULL;
-CREATE INDEX job_pinned ON job (number) WHERE pinned;
-CREATE TABLE job_request (
-    job_number INTEGER PRIMARY KEY REFERENCES job (number) ON DELETE CASCADE,
-    job_id TEXT NOT NULL,
-    message BLOB NOT NULL
-) STRICT;
-CREATE TABLE job_upload (
-    job_number INTEGER NOT NULL REFERENCES job (number) ON DELETE CASCADE,
-    sha256 TEXT NOT NULL,
-    PRIMARY KEY (job_number, sha256)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE work_duration (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL,
-    pack TEXT NOT NULL,
-    device TEXT NOT NULL,
-    amount_s REAL NOT NULL,
-    duration_s REAL NOT NULL
-) STRICT;
-CREATE INDEX work_duration_by_kind ON work_duration (kind, pack, device, number);
-CREATE TABLE set_aside (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    set_aside_at_ms INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    job_id TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    snapshot BLOB NOT NULL,
-    result BLOB NOT NULL,
-    request BLOB NOT NULL
-) STRICT;
-"""
+REOPEN_INTERVAL_S = 1.0
+"""Time between two attempts to open a database that cannot be opened."""
 
-_ROW = "number, id, idempotency_key, parent_id, child_count, state, priority, snapshot"
-_FULL_ROW = f"{_ROW}, result"
 _log = logging.getLogger("rewas.server")
-
-
-class UnreadableJob(Exception):
-    """A stored job cannot be read. The message is the reason, as a clause."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The columns of a stored job that reading it takes. result: b"" if it was not selected."""
-
-    number: int
-    id: str
-    idempotency_key: str
-    parent_id: str
-    child_count: int
-    state: int
-    priority: int
-    snapshot: bytes
-    result: bytes = b""
 
 
 class SqliteJobStore:
     """The job store of one machine, in one SQLite file. See JobStore.
 
+    A store that cannot be opened now, because the disk is full or another process holds a lock, raises StoreUnavailable
+    in each call until it can be opened. A damaged file is kept under another name, and its jobs are recovered.
+
+    Args:
+        path: The file, which is created if necessary. Only the user may read it and its folder.
+        backups_dir: Folder of the nightly copies, from which a damaged file is restored.
+        busy_timeout_s: How long a call waits while another process holds a lock.
+
     Raises ProblemError (RESOURCES) if the file is not writable, is not a job store, or was written by a version with
     another contract.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(self, path: Path, backups_dir: Path | None = None, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
+        self._backups_dir = backups_dir
         self._busy_timeout_s = busy_timeout_s
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._open_lock = threading.Lock()
+        self._database: OpenDatabase | None = None
+        self._closed = False
+        self._problem: StoreUnavailable | None = None
+        self._next_attempt_s = 0.0
+        self._recoveries: list[Recovery] = []
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = connect(path, busy_timeout_s)
-            self._prepare()
-            self._reader = connect(path, busy_timeout_s)
-        except (OSError, sqlite3.Error) as error:
-            raise ProblemError(
-                f"The job store {path} cannot be used ({error}).",
-                "Choose a state folder that you may write to, or move the damaged file away.",
-                ProblemKind.RESOURCES,
-            ) from error
+            self._open()
+        except StoreUnavailable as problem:
+            _log.error("The job store is not available yet. %s", problem)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def recoveries(self) -> tuple[Recovery, ...]:
+        """Repairs of a damaged file since the start, oldest first."""
+        return tuple(self._recoveries)
 
     def add(
         self,
@@ -148,36 +104,34 @@ class SqliteJobStore:
         *,
         client: str = "",
     ) -> rewas_pb2.Job:
-        with self._writing() as connection:
-            known = _find_same_work(connection, request)
-            if known is None:
-                try:
+        try:
+            with self._writing() as connection:
+                known = find_same_work(connection, request)
+                if known is None:
                     for new_job, new_request in ((job, request), *children):
-                        _insert(connection, new_job, new_request, client)
-                except sqlite3.IntegrityError as error:
-                    raise ValueError(f"a job is stored twice ({error})") from error
+                        insert_job(connection, new_job, new_request, client)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(f"a job is stored twice ({error})") from error
         return job if known is None else self._read(known)
 
     def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
         with self._reading() as connection:
-            row = _find_same_work(connection, request)
+            row = find_same_work(connection, request)
         return None if row is None else self._read(row)
 
     def get(self, job_id: str) -> rewas_pb2.Job:
         with self._reading() as connection:
-            row = _select(connection, job_id)
+            row = select_row(connection, job_id)
         return self._read(row)
 
     def request(self, job_id: str) -> rewas_pb2.SubmitJobRequest:
         with self._reading() as connection:
-            row = _select(connection, job_id)
-            message = _select_request(connection, row.number)
+            row = select_row(connection, job_id)
+            message = select_request(connection, row.number)
         try:
-            return _parse_request(row, message)
+            return parse_request(row, message)
         except UnreadableJob as reason:
-            # An empty one has been set aside before.
-            if message:
-                self._replace(row.number, str(reason))
+            self._replace(row.number, str(reason))
             raise jobs_store.record_damaged(job_id) from reason
 
     def list_page(
@@ -189,15 +143,15 @@ class SqliteJobStore:
         states: Collection[int] = frozenset(),
     ) -> JobPage:
         order, sign = ("ASC", ">") if parent_id else ("DESC", "<")
-        state_filter = f"AND state IN ({_marks(states)})" if states else ""
+        state_filter = f"AND state IN ({marks(states)})" if states else ""
         with self._reading() as connection:
             # One extra row shows whether there is a further page.
             rows = connection.execute(
-                f"SELECT {_ROW} FROM job WHERE parent_id = ? AND (? IS NULL OR number {sign} ?) {state_filter}"
+                f"SELECT {SHORT_ROW} FROM job WHERE parent_id = ? AND (? IS NULL OR number {sign} ?) {state_filter}"
                 f" ORDER BY number {order} LIMIT ?",
                 (parent_id, before, before, *states, size + 1),
             ).fetchall()
-        jobs = [self._read(_Row(*row)) for row in rows[:size]]
+        jobs = [self._read(JobRow(*row)) for row in rows[:size]]
         if states:
             # One that could not be read has FAILED now.
             jobs = [job for job in jobs if job.state in states]
@@ -206,9 +160,9 @@ class SqliteJobStore:
     def children(self, parent_id: str) -> list[rewas_pb2.Job]:
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT {_FULL_ROW} FROM job WHERE parent_id = ? AND parent_id != '' ORDER BY number", (parent_id,)
+                f"SELECT {FULL_ROW} FROM job WHERE parent_id = ? AND parent_id != '' ORDER BY number", (parent_id,)
             ).fetchall()
-        return [self._read(_Row(*row)) for row in rows]
+        return [self._read(JobRow(*row)) for row in rows]
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
         with self._writing() as connection:
@@ -219,16 +173,16 @@ class SqliteJobStore:
         while True:
             with self._reading() as connection:
                 found = connection.execute(
-                    f"SELECT {_FULL_ROW} FROM job WHERE state = ? AND child_count = 0"
+                    f"SELECT {FULL_ROW} FROM job WHERE state = ? AND child_count = 0"
                     " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, number LIMIT 1",
                     (rewas_pb2.JOB_STATE_QUEUED, json.dumps(sorted(passed_over))),
                 ).fetchone()
                 if found is None:
                     return None
-                row = _Row(*found)
-                message = _select_request(connection, row.number)
+                row = JobRow(*found)
+                message = select_request(connection, row.number)
             try:
-                return _parse_job(row), _parse_request(row, message)
+                return parse_job(row), parse_request(row, message)
             except UnreadableJob as reason:
                 self._replace(row.number, str(reason))
                 # It is still there if the disk is full.
@@ -247,16 +201,16 @@ class SqliteJobStore:
         states = sorted(lifecycle.UNFINISHED_STATES)
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT {_FULL_ROW} FROM job WHERE state IN ({_marks(states)}) ORDER BY number", states
+                f"SELECT {FULL_ROW} FROM job WHERE state IN ({marks(states)}) ORDER BY number", states
             ).fetchall()
-        jobs = [self._read(_Row(*row)) for row in rows]
+        jobs = [self._read(JobRow(*row)) for row in rows]
         return [job.id for job in jobs if job.state in lifecycle.UNFINISHED_STATES]
 
     def count_unfinished(self, client: str | None = None) -> int:
         states = sorted(lifecycle.UNFINISHED_STATES)
         with self._reading() as connection:
             row = connection.execute(
-                f"SELECT count(*) FROM job WHERE state IN ({_marks(states)})"
+                f"SELECT count(*) FROM job WHERE state IN ({marks(states)})"
                 " AND (? IS NULL OR (client = ? AND parent_id = ''))",
                 (*states, client, client),
             ).fetchone()
@@ -288,9 +242,9 @@ class SqliteJobStore:
         final_states = sorted(lifecycle.FINAL_STATES)
         family = "id = ?1 OR (parent_id = ?1 AND parent_id != '')"
         with self._writing() as connection:
-            _select(connection, job_id)
+            select_row(connection, job_id)
             unfinished = connection.execute(
-                f"SELECT 1 FROM job WHERE ({family}) AND state NOT IN ({_marks(final_states, first=2)})",
+                f"SELECT 1 FROM job WHERE ({family}) AND state NOT IN ({marks(final_states, first=2)})",
                 (job_id, *final_states),
             ).fetchone()
             if unfinished is not None:
@@ -300,23 +254,24 @@ class SqliteJobStore:
 
     def oldest_finished(self, limit: int, *, with_files: bool = False) -> list[rewas_pb2.Job]:
         final_states = sorted(lifecycle.FINAL_STATES)
-        marks = _marks(final_states)
+        final_marks = marks(final_states)
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT {_FULL_ROW} FROM job WHERE parent_id = '' AND finished_at_ms IS NOT NULL AND NOT pinned"
-                f" AND NOT (? AND files_deleted) AND state IN ({marks}) AND NOT EXISTS (SELECT 1 FROM job AS child"
-                f" WHERE child.parent_id = job.id AND (child.pinned OR child.state NOT IN ({marks})))"
+                f"SELECT {FULL_ROW} FROM job WHERE parent_id = '' AND finished_at_ms IS NOT NULL AND NOT pinned"
+                f" AND NOT (? AND files_deleted) AND state IN ({final_marks})"
+                " AND NOT EXISTS (SELECT 1 FROM job AS child"
+                f" WHERE child.parent_id = job.id AND (child.pinned OR child.state NOT IN ({final_marks})))"
                 " ORDER BY finished_at_ms, number LIMIT ?",
                 (with_files, *final_states, *final_states, limit),
             ).fetchall()
-        return [self._read(_Row(*row)) for row in rows]
+        return [self._read(JobRow(*row)) for row in rows]
 
     def media_in_use(self) -> set[str]:
         states = sorted(lifecycle.UNFINISHED_STATES)
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT sha256 FROM job JOIN job_upload ON job_number = number"
-                f" WHERE state IN ({_marks(states)}) OR pinned",
+                f" WHERE state IN ({marks(states)}) OR pinned",
                 states,
             ).fetchall()
         return {sha256 for (sha256,) in rows}
@@ -352,268 +307,144 @@ class SqliteJobStore:
         return None if found is None else (self.update(found[0].id, lifecycle.start_job), found[1])
 
     def close(self) -> None:
-        with self._read_lock:
-            self._reader.close()
-        with self._write_lock:
-            self._writer.close()
+        self._closed = True
+        self._abandon(self._database)
 
-    def _prepare(self) -> None:
-        (found,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if found not in (0, SCHEMA_VERSION):
-            is_newer = found > SCHEMA_VERSION
-            raise ProblemError(
-                f"The job store {self._path} was written by {'a newer' if is_newer else 'an older'} version of ReWaS.",
-                ("Update ReWaS" if is_newer else "Delete the file, whose jobs this version cannot read")
-                + ", or choose another state folder.",
-                ProblemKind.RESOURCES,
-            )
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        if found == 0:
-            self._writer.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-
-    def _read(self, row: _Row) -> rewas_pb2.Job:
+    def _read(self, row: JobRow) -> rewas_pb2.Job:
         """Return the job of a row, or the FAILED job that replaces it."""
         try:
-            return _parse_job(row)
+            return parse_job(row)
         except UnreadableJob as reason:
-            return self._replace(row.number, str(reason)) or _failed_job(row)
+            return self._replace(row.number, str(reason)) or failed_job(row)
 
     def _replace(self, number: int, reason: str) -> rewas_pb2.Job | None:
         """Set a job that cannot be read aside. Returns what replaced it; None if it cannot be written now."""
         try:
             with self._writing() as connection:
-                return _set_aside(connection, number, reason)
+                return set_aside(connection, number, reason)
         except StoreUnavailable as error:
             _log.error("A job that cannot be read (%s) was not set aside: %s", reason, error)
             return None
 
     def _apply(self, connection: sqlite3.Connection, job_id: str, change: Change) -> rewas_pb2.Job:
-        row = _select(connection, job_id)
+        row = select_row(connection, job_id)
         try:
-            before = _parse_job(row)
+            before = parse_job(row)
         except UnreadableJob as reason:
-            return _set_aside(connection, row.number, str(reason)) or _failed_job(row)
+            return set_aside(connection, row.number, str(reason)) or failed_job(row)
         after = change(before)
         if after is not before:
-            _store(connection, row.number, after)
+            store_job(connection, row.number, after)
         return after
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._hold(self._read_lock):
-            try:
-                yield self._reader
-            except sqlite3.Error as error:
-                raise _unavailable(self._path, error) from error
+        if self._open().reader is None:
+            with self._writing() as connection:
+                yield connection
+            return
+        with self._holding(self._read_lock, time.monotonic() + self._busy_timeout_s) as database:
+            yield database.reader or database.writer
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Run the block in a transaction."""
-        with self._hold(self._write_lock):
+        deadline_s = time.monotonic() + self._busy_timeout_s
+        self._open()
+        with self._holding(self._write_lock, deadline_s) as database:
+            connection = database.writer
+            changes_before = connection.total_changes
+            left_ms = max(0, round(1000 * (deadline_s - time.monotonic())))
+            connection.execute(f"PRAGMA busy_timeout = {left_ms}")
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise _unavailable(self._path, error) from error
+                yield connection
+                connection.execute("COMMIT")
             finally:
-                # SQLite ends the transaction itself after some errors, but not after all.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                # SQLite itself ends the transaction after some errors, but not after all.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            has_changed = connection.total_changes > changes_before
+        if database.reader is None and has_changed:
+            # There is room again for a second connection.
+            self._abandon(database)
 
     @contextlib.contextmanager
-    def _hold(self, lock: threading.Lock) -> Iterator[None]:
-        # Another thread may be waiting for a locked database: together they must not wait longer than one.
-        if not lock.acquire(timeout=2 * self._busy_timeout_s):
-            raise StoreUnavailable(
-                f"The job store {self._path} is busy.", "Try again when the disk has caught up with its work."
-            )
+    def _holding(self, lock: threading.Lock, deadline_s: float) -> Iterator[OpenDatabase]:
+        """Use the database alone. SQLite's errors become StoreUnavailable; after damage, the next call repairs it."""
+        database: OpenDatabase | None = None
         try:
-            yield
+            # Other threads may be waiting for a locked database: together they must not wait longer than one.
+            if not lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
+                raise self._busy()
+            try:
+                database = self._database
+                if database is None:
+                    raise self._busy()
+                yield database
+            finally:
+                lock.release()
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            if is_damage(error):
+                self._abandon(database)
+            raise unavailable(self._path, error) from error
+
+    def _open(self) -> OpenDatabase:
+        """Return the open database, opening or repairing it first if necessary. Raises like the class."""
+        database = self._database
+        if database is not None:
+            return database
+        if not self._open_lock.acquire(timeout=self._busy_timeout_s):
+            raise self._busy()
+        try:
+            if self._closed:
+                raise StoreUnavailable(f"The job store {self._path} is closed.", "Start the server again.")
+            if self._database is None:
+                if self._problem is not None and time.monotonic() < self._next_attempt_s:
+                    raise StoreUnavailable(self._problem.what, self._problem.remedy)
+                self._database = self._open_or_repair()
+                self._problem = None
+            return self._database
+        except StoreUnavailable as problem:
+            if self._problem is None or time.monotonic() >= self._next_attempt_s:
+                self._problem, self._next_attempt_s = problem, time.monotonic() + REOPEN_INTERVAL_S
+            raise
         finally:
-            lock.release()
+            self._open_lock.release()
 
+    def _open_or_repair(self) -> OpenDatabase:
+        try:
+            finish_recovery(self._path)
+            if self._is_emptied():
+                raise DamagedFile("it is empty")
+            return open_database(self._path, self._busy_timeout_s)
+        except OSError as error:
+            raise unavailable(self._path, error) from error
+        except DamagedFile as damage:
+            _log.error("The job store %s is damaged (%s). Its jobs are being recovered.", self._path, damage)
+            recovery = recover(self._path, self._backups_dir, str(damage), self._busy_timeout_s)
+        self._recoveries.append(recovery)
+        _log.error("%s", recovery.sentences())
+        try:
+            return open_database(self._path, self._busy_timeout_s)
+        except DamagedFile as damage:
+            raise StoreUnavailable(
+                f"The job store {self._path} is damaged again ({damage}).", "Check the disk, and move the file away."
+            ) from damage
 
-def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
-    """Open a connection whose commits survive a power failure. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=busy_timeout_s)
-    # A damaged text must not fail the query that finds it.
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    for pragma in ("synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
+    def _is_emptied(self) -> bool:
+        """Return whether the file has lost its content. A new one is empty, too, but there are no copies of it yet."""
+        has_backups = self._backups_dir is not None and bool(list_backups(self._backups_dir))
+        return has_backups and self._path.exists() and self._path.stat().st_size == 0
 
+    def _abandon(self, database: OpenDatabase | None) -> None:
+        """Close a database. The next call opens it afresh."""
+        with self._open_lock, self._write_lock, self._read_lock:
+            if database is not None and self._database is database:
+                self._database = None
+                database.close()
 
-def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"The job store {path} failed ({error}).",
-        "Make sure that the server's state folder is writable and its disk has free space.",
-    )
-
-
-def _insert(
-    connection: sqlite3.Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str
-) -> None:
-    row = connection.execute(
-        "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, client,"
-        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, 0, 0, x'', x'') RETURNING number",
-        (
-            job.id,
-            request.idempotency_key,
-            job.parent_id,
-            jobs_store.work_kind(request),
-            jobs_store.work_pack(request),
-            client,
-        ),
-    ).fetchone()
-    number = row[0]
-    _store(connection, number, job)
-    connection.execute(
-        "INSERT INTO job_request (job_number, job_id, message) VALUES (?, ?, ?)",
-        (number, job.id, jobs_store.serialize_request(request)),
-    )
-    connection.executemany(
-        "INSERT INTO job_upload (job_number, sha256) VALUES (?, ?)",
-        [(number, sha256) for sha256 in sorted(jobs_store.uploads_of(request))],
-    )
-
-
-def _store(connection: sqlite3.Connection, number: int, job: rewas_pb2.Job) -> None:
-    snapshot, result = jobs_store.split_result(job)
-    finished_at_ms = job.finished_at.ToMilliseconds() if job.HasField("finished_at") else None
-    connection.execute(
-        "UPDATE job SET child_count = ?, state = ?, priority = ?, pinned = ?, files_deleted = ?, finished_at_ms = ?,"
-        " snapshot = ?, result = ? WHERE number = ?",
-        (
-            job.child_count,
-            job.state,
-            jobs_store.order_of(job.priority),
-            job.pinned,
-            job.files_deleted,
-            finished_at_ms,
-            snapshot,
-            result,
-            number,
-        ),
-    )
-
-
-def _select(connection: sqlite3.Connection, job_id: str) -> _Row:
-    found = connection.execute(f"SELECT {_FULL_ROW} FROM job WHERE id = ?", (job_id,)).fetchone()
-    if found is None:
-        raise jobs_store.not_found(job_id)
-    return _Row(*found)
-
-
-def _select_request(connection: sqlite3.Connection, number: int) -> bytes:
-    found = connection.execute("SELECT message FROM job_request WHERE job_number = ?", (number,)).fetchone()
-    return b"" if found is None else found[0]
-
-
-def _find_same_work(connection: sqlite3.Connection, request: rewas_pb2.SubmitJobRequest) -> _Row | None:
-    found = connection.execute(
-        f"SELECT {_FULL_ROW} FROM job WHERE idempotency_key = ?", (request.idempotency_key,)
-    ).fetchone()
-    if found is None:
-        return None
-    row = _Row(*found)
-    message = _select_request(connection, row.number)
-    if message != jobs_store.serialize_request(request) and _is_readable(row, message):
-        raise jobs_store.key_reused(request.idempotency_key)
-    return row
-
-
-def _is_readable(row: _Row, message: bytes) -> bool:
-    try:
-        _parse_request(row, message)
-    except UnreadableJob:
-        return False
-    return True
-
-
-def _parse_job(row: _Row) -> rewas_pb2.Job:
-    try:
-        job = jobs_store.join_result(row.snapshot, row.result)
-    except DecodeError as error:
-        raise UnreadableJob("its snapshot is not a message of the contract") from error
-    if job.id != row.id:
-        raise UnreadableJob("its snapshot is that of another job")
-    if job.state != row.state:
-        raise UnreadableJob(f"its snapshot has the state {job.state}, its row the state {row.state}")
-    if job.state not in rewas_pb2.JobState.values() or job.state == rewas_pb2.JOB_STATE_UNSPECIFIED:
-        raise UnreadableJob(f"its state {job.state} is unknown")
-    return job
-
-
-def _parse_request(row: _Row, message: bytes) -> rewas_pb2.SubmitJobRequest:
-    try:
-        request = rewas_pb2.SubmitJobRequest.FromString(message)
-    except DecodeError as error:
-        raise UnreadableJob("its request is not a message of the contract") from error
-    if request.idempotency_key != row.idempotency_key:
-        raise UnreadableJob("its request is that of another job")
-    return request
-
-
-def _failed_job(row: _Row, readable: rewas_pb2.Job | None = None) -> rewas_pb2.Job:
-    """Return the job that replaces one that cannot be read. readable: its snapshot, if only its request is damaged."""
-    job = rewas_pb2.Job(
-        name=row.id,
-        # Watchers wait for a revision that is higher than those they have seen.
-        revision=time.time_ns() // 1_000_000,
-        parent_id=row.parent_id,
-        child_count=row.child_count,
-    )
-    if row.priority in rewas_pb2.Priority.values():
-        job.priority = row.priority  # type: ignore[assignment]
-    job.created_at.GetCurrentTime()
-    if readable is not None:
-        job.CopyFrom(readable)
-        job.revision += 1
-        job.ClearField("time_left")
-    job.id = row.id
-    job.state = rewas_pb2.JOB_STATE_FAILED
-    job.finished_at.GetCurrentTime()
-    job.problem.CopyFrom(jobs_store.record_damaged(row.id).to_proto())
-    return job
-
-
-def _set_aside(connection: sqlite3.Connection, number: int, reason: str) -> rewas_pb2.Job | None:
-    """Copy a row to the table of jobs that cannot be read, and store a FAILED job in its place.
-
-    A job that had ended keeps its result if only its request is damaged. Returns what the row holds now; None if there
-    is no such row.
-    """
-    found = connection.execute(f"SELECT {_FULL_ROW} FROM job WHERE number = ?", (number,)).fetchone()
-    if found is None:
-        return None
-    row = _Row(*found)
-    message = _select_request(connection, number)
-    has_request = _is_readable(row, message)
-    job: rewas_pb2.Job | None
-    try:
-        job = _parse_job(row)
-    except UnreadableJob:
-        job = None
-    if job is not None and has_request:
-        # Another thread was faster.
-        return job
-    _log.error("The job %s cannot be read: %s. It is set aside.", row.id, reason, extra={"job_id": row.id})
-    connection.execute(
-        "INSERT INTO set_aside (set_aside_at_ms, reason, job_id, state, snapshot, result, request)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (time.time_ns() // 1_000_000, reason, row.id, row.state, row.snapshot, row.result, message),
-    )
-    if not has_request:
-        connection.execute("UPDATE job_request SET message = x'' WHERE job_number = ?", (number,))
-    if job is None or job.state not in lifecycle.FINAL_STATES:
-        job = _failed_job(row, job)
-        _store(connection, number, job)
-    return job
-
-
-def _marks(values: Collection[int], *, first: int | None = None) -> str:
-    """Return the parameter marks of a list of values. first: number of the first one, where marks are numbered."""
-    if first is None:
-        return ", ".join("?" * len(values))
-    return ", ".join(f"?{first + place}" for place in range(len(values)))
+    def _busy(self) -> StoreUnavailable:
+        return StoreUnavailable(f"The job store {self._path} is busy.", "Try again in a few seconds.")

@@ -1,0 +1,344 @@
+"""Recovery of the jobs in a damaged SQLite file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from rewas_api.errors import ProblemError
+from rewas_api.v1 import rewas_pb2
+from rewas_server.jobs.backup import list_backups
+from rewas_server.jobs.sqlite_file import (
+    SIDE_FILES,
+    TABLES,
+    DamagedFile,
+    check_content,
+    code_of,
+    connect_read_only,
+    create_private,
+    create_schema,
+    flush_folder,
+    is_damage,
+    unavailable,
+)
+from rewas_server.jobs.sqlite_rows import JOB_COLUMNS, JobRow, failed_job, insert_request, store_job
+from rewas_server.jobs.store import work_kind, work_pack
+
+MAX_NUMBER = 10_000_000
+"""Highest number of a job that is looked for, should the damage have made up a higher one."""
+
+_PAGE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was done about a damaged file.
+
+    Attributes:
+        reason: What was damaged, as a clause.
+        damaged_path: Where the damaged file is now.
+        recovered_jobs: Number of jobs that were read from the damaged file.
+        restored_jobs: Number of jobs that were taken from a nightly copy, because the damaged file no longer had them.
+        failed_jobs: Number of jobs of which only the request was left.
+        backup_path: The nightly copy; None if there was none.
+    """
+
+    reason: str
+    damaged_path: Path
+    recovered_jobs: int
+    restored_jobs: int
+    failed_jobs: int
+    backup_path: Path | None
+
+    def sentences(self) -> str:
+        """Return what happened, for the user."""
+        counts = [f"{self.recovered_jobs} jobs were recovered"]
+        if self.backup_path is not None:
+            counts.append(f"{self.restored_jobs} were restored from {self.backup_path.name}")
+        if self.failed_jobs:
+            counts.append(f"{self.failed_jobs} failed because only their request was left")
+        return (
+            f"The job store was damaged ({self.reason}): {', '.join(counts)}."
+            f" The damaged file is kept as {self.damaged_path}."
+        )
+
+
+def recover(path: Path, backups_dir: Path | None, reason: str, busy_timeout_s: float) -> Recovery:
+    """Replace a damaged file with one that holds every job that can be read, from the file or else the last copy of it.
+
+    The damaged file gets another name. It must not be open. If the process ends during the recovery, the next one
+    starts it again.
+
+    Raises StoreUnavailable if there is no room for the new file, or if another process holds a lock.
+    """
+    partial = path.with_name(f".{path.stem}.recovering{path.suffix}")
+    try:
+        _remove_database(partial)
+        create_private(partial)
+        with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as target:
+            target.execute("PRAGMA foreign_keys = ON")
+            create_schema(target)
+            with _salvageable(path, busy_timeout_s) as source, _newest_backup(backups_dir) as (backup, backup_path):
+                target.execute("BEGIN")
+                last = _last_number(source, backup)
+                recovered = _copy_jobs(source, target, last)
+                restored = 0 if backup is None else _copy_jobs(backup, target, last)
+                failed = _add_failed_jobs(source, target, last)
+                for table in ("work_duration", "set_aside"):
+                    _copy_table(source, target, table)
+                target.execute("COMMIT")
+        _flush(partial)
+        partial.replace(_recovered_path(path))
+        flush_folder(path.parent)
+        damaged_path = _free_name(path)
+        path.replace(damaged_path)
+        finish_recovery(path)
+    except (sqlite3.Error, OSError) as error:
+        raise unavailable(path, error) from error
+    return Recovery(reason, damaged_path, recovered, restored, failed, backup_path)
+
+
+def finish_recovery(path: Path) -> None:
+    """Finish a recovery that was interrupted after the damaged file got its new name. Raises OSError."""
+    recovered = _recovered_path(path)
+    if not recovered.exists() or path.exists():
+        return
+    # Left here, the log of the damaged file would be applied to the new one.
+    damaged_path = _last_damaged(path)
+    for suffix in SIDE_FILES:
+        side_file = path.with_name(path.name + suffix)
+        if side_file.exists() and damaged_path is not None:
+            side_file.replace(damaged_path.with_name(damaged_path.name + suffix))
+    flush_folder(path.parent)
+    recovered.replace(path)
+    flush_folder(path.parent)
+
+
+def damaged_files(path: Path) -> list[Path]:
+    """Return the damaged files that were kept, oldest first."""
+    found = [each for each in path.parent.glob(f"{path.stem}.damaged-*{path.suffix}") if _damage_number(path, each)]
+    return sorted(found, key=lambda each: _damage_number(path, each))
+
+
+@contextlib.contextmanager
+def _salvageable(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """Open a damaged file for reading; if its first page is damaged, a copy with another first page.
+
+    Raises sqlite3.Error if it cannot be opened for another reason than damage.
+    """
+    with contextlib.closing(connect_read_only(path, busy_timeout_s)) as connection:
+        if _has_tables(connection):
+            yield connection
+            return
+    with tempfile.TemporaryDirectory(prefix=".recovering-", dir=path.parent) as folder:
+        copy = Path(folder) / path.name
+        for suffix in ("", "-wal"):
+            original = path.with_name(path.name + suffix)
+            if original.exists():
+                shutil.copyfile(original, copy.with_name(copy.name + suffix))
+        _replace_first_page(copy)
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            yield connection
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    try:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        return False
+    return names >= TABLES
+
+
+def _replace_first_page(path: Path) -> None:
+    """Give a file the first page of an empty job store, which says where each table begins: at the same page in all."""
+    with tempfile.TemporaryDirectory(prefix=".recovering-", dir=path.parent) as folder:
+        empty = Path(folder) / "empty.sqlite3"
+        with contextlib.closing(sqlite3.connect(empty, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            create_schema(connection)
+        page = bytearray(empty.read_bytes()[:_PAGE_BYTES])
+    size_pages = path.stat().st_size // _PAGE_BYTES
+    page[28:32] = size_pages.to_bytes(4, "big")
+    # No free pages are known, and the schema is that of the file.
+    page[32:40] = bytes(8)
+    # The size above counts only if these two agree.
+    page[92:96] = page[24:28]
+    with path.open("r+b") as file:
+        file.write(page)
+
+
+@contextlib.contextmanager
+def _newest_backup(backups_dir: Path | None) -> Iterator[tuple[sqlite3.Connection | None, Path | None]]:
+    """Open the newest copy that is sound, if there is one."""
+    for path in [] if backups_dir is None else list_backups(backups_dir):
+        try:
+            connection = connect_read_only(path, 1.0)
+        except sqlite3.Error:
+            continue
+        with contextlib.closing(connection):
+            try:
+                is_empty = check_content(connection, path)
+            except (DamagedFile, ProblemError, sqlite3.Error):
+                continue
+            if not is_empty:
+                yield connection, path
+                return
+    yield None, None
+
+
+def _last_number(*connections: sqlite3.Connection | None) -> int:
+    """Return a number that no job exceeds, from whatever says something about it."""
+    numbers = [0]
+    for connection in connections:
+        for query in (
+            "SELECT seq FROM sqlite_sequence WHERE name = 'job'",
+            "SELECT max(number) FROM job",
+            "SELECT max(job_number) FROM job_request",
+            "SELECT max(number) FROM job INDEXED BY job_by_state",
+        ):
+            if connection is not None:
+                numbers += [number for (number,) in _try(connection, query) if isinstance(number, int)]
+    return min(max(numbers), MAX_NUMBER)
+
+
+def _copy_jobs(source: sqlite3.Connection, target: sqlite3.Connection, last: int) -> int:
+    """Copy the jobs that can be read and that the target does not have. Returns their number."""
+    copied = 0
+    marks = ", ".join("?" * len(JOB_COLUMNS))
+    insert = f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({marks}) RETURNING number"
+    for row in _readable_rows(source, "job", JOB_COLUMNS, last):
+        request = [
+            message for (message,) in _try(source, "SELECT message FROM job_request WHERE job_number = ?", row[0])
+        ]
+        is_number_taken = target.execute("SELECT 1 FROM job WHERE number = ?", row[:1]).fetchone() is not None
+        values = (None, *row[1:]) if is_number_taken else row
+        try:
+            (number,) = target.execute(insert, values).fetchone()
+        except sqlite3.IntegrityError:
+            # The target has it, or a column is damaged.
+            continue
+        insert_request(target, number, str(row[1]), request[0] if request and isinstance(request[0], bytes) else b"")
+        copied += 1
+    return copied
+
+
+def _add_failed_jobs(source: sqlite3.Connection, target: sqlite3.Connection, last: int) -> int:
+    """Add a FAILED job for each request whose job is lost. Returns their number."""
+    added = 0
+    for number, job_id, message in _readable_rows(source, "job_request", ("job_number", "job_id", "message"), last):
+        try:
+            request = rewas_pb2.SubmitJobRequest.FromString(message)
+        except (DecodeError, TypeError):
+            continue
+        # The key of a child begins with the identifier of its parent.
+        key = request.idempotency_key
+        parents = target.execute("SELECT id FROM job WHERE id = ?", (key.rpartition("/")[0],)).fetchall()
+        row = JobRow(number, str(job_id), key, parents[0][0] if parents else "", 0, 0, rewas_pb2.PRIORITY_NORMAL, b"")
+        try:
+            target.execute(
+                "INSERT INTO job (number, id, idempotency_key, parent_id, child_count, state, priority, kind, pack,"
+                " client, pinned, files_deleted, snapshot, result)"
+                " VALUES (?, ?, ?, ?, 0, 0, 0, ?, ?, '', 0, 0, x'', x'')",
+                (number, row.id, key, row.parent_id, work_kind(request), work_pack(request)),
+            )
+        except sqlite3.IntegrityError:
+            continue
+        store_job(target, number, failed_job(row))
+        insert_request(target, number, str(job_id), message)
+        added += 1
+    return added
+
+
+def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
+    columns = [name for _, name, *_ in target.execute(f"PRAGMA table_info({table})")]
+    marks = ", ".join("?" * len(columns))
+    for row in _readable_rows(source, table, columns, _last_of(source, table)):
+        with contextlib.suppress(sqlite3.IntegrityError):
+            target.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", row)
+
+
+def _last_of(source: sqlite3.Connection, table: str) -> int:
+    numbers = [number for (number,) in _try(source, f"SELECT max(number) FROM {table}") if isinstance(number, int)]
+    return min(max(numbers, default=0), MAX_NUMBER)
+
+
+def _readable_rows(
+    connection: sqlite3.Connection, table: str, columns: tuple[str, ...] | list[str], last: int
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that can be read. columns: the first one is the number of the row."""
+    select = f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]}"
+    number = 0
+    while number < last:
+        try:
+            for row in connection.execute(f"{select} > ? ORDER BY {columns[0]}", (number,)):
+                if not number < row[0] <= last:
+                    break
+                number = row[0]
+                yield row
+            else:
+                return
+        except sqlite3.Error as error:
+            _check_is_damage(error)
+        # The next rows are damaged: look for one behind them.
+        while number < last:
+            number += 1
+            found = next(_try(connection, f"{select} = ?", number), None)
+            if found is not None:
+                yield found
+                break
+
+
+def _try(connection: sqlite3.Connection, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query up to the first one that is damaged. Raises sqlite3.Error if anything else fails."""
+    try:
+        yield from connection.execute(query, values)
+    except sqlite3.Error as error:
+        _check_is_damage(error)
+
+
+def _check_is_damage(error: sqlite3.Error) -> None:
+    """Raise the error again unless the file is damaged, or lacks a table or an index."""
+    if not is_damage(error) and code_of(error) != sqlite3.SQLITE_ERROR:
+        raise error
+
+
+def _recovered_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.recovered{path.suffix}")
+
+
+def _free_name(path: Path) -> Path:
+    taken = damaged_files(path)
+    number = _damage_number(path, taken[-1]) + 1 if taken else 1
+    return path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+
+
+def _last_damaged(path: Path) -> Path | None:
+    taken = damaged_files(path)
+    return taken[-1] if taken else None
+
+
+def _damage_number(path: Path, damaged_path: Path) -> int:
+    text = damaged_path.name.removeprefix(f"{path.stem}.damaged-").removesuffix(path.suffix)
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _remove_database(path: Path) -> None:
+    for suffix in ("", *SIDE_FILES):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,230 @@
+"""The rows of the SQLite job store: jobs and requests to rows, and rows to jobs and requests."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from rewas_api.v1 import rewas_pb2
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs import store as jobs_store
+
+JOB_COLUMNS = (
+    *("number", "id", "idempotency_key", "parent_id", "child_count", "state", "priority", "kind", "pack"),
+    *("client", "pinned", "files_deleted", "finished_at_ms", "snapshot", "result"),
+)
+"""All columns of a job."""
+
+SHORT_ROW = "number, id, idempotency_key, parent_id, child_count, state, priority, snapshot"
+FULL_ROW = f"{SHORT_ROW}, result"
+_log = logging.getLogger("rewas.server")
+
+
+class UnreadableJob(Exception):
+    """A stored job cannot be read. The message is the reason, as a clause."""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """The columns of a stored job that reading it takes. result: b"" if it was not selected."""
+
+    number: int
+    id: str
+    idempotency_key: str
+    parent_id: str
+    child_count: int
+    state: int
+    priority: int
+    snapshot: bytes
+    result: bytes = b""
+
+
+def insert_job(
+    connection: sqlite3.Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str
+) -> None:
+    """Insert a job and its request. Raises sqlite3.Error."""
+    (number,) = connection.execute(
+        "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, client,"
+        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, 0, 0, x'', x'') RETURNING number",
+        (
+            job.id,
+            request.idempotency_key,
+            job.parent_id,
+            jobs_store.work_kind(request),
+            jobs_store.work_pack(request),
+            client,
+        ),
+    ).fetchone()
+    store_job(connection, number, job)
+    insert_request(connection, number, job.id, jobs_store.serialize_request(request))
+
+
+def insert_request(connection: sqlite3.Connection, number: int, job_id: str, message: bytes) -> None:
+    """Insert the request of a job. message: may be damaged. Raises sqlite3.Error."""
+    connection.execute(
+        "INSERT INTO job_request (job_number, job_id, message) VALUES (?, ?, ?)", (number, job_id, message)
+    )
+    try:
+        request = rewas_pb2.SubmitJobRequest.FromString(message)
+    except DecodeError:
+        return
+    connection.executemany(
+        "INSERT INTO job_upload (job_number, sha256) VALUES (?, ?)",
+        [(number, sha256) for sha256 in sorted(jobs_store.uploads_of(request))],
+    )
+
+
+def store_job(connection: sqlite3.Connection, number: int, job: rewas_pb2.Job) -> None:
+    """Store a snapshot in a row. Raises sqlite3.Error."""
+    snapshot, result = jobs_store.split_result(job)
+    finished_at_ms = job.finished_at.ToMilliseconds() if job.HasField("finished_at") else None
+    connection.execute(
+        "UPDATE job SET child_count = ?, state = ?, priority = ?, pinned = ?, files_deleted = ?, finished_at_ms = ?,"
+        " snapshot = ?, result = ? WHERE number = ?",
+        (
+            job.child_count,
+            job.state,
+            jobs_store.order_of(job.priority),
+            job.pinned,
+            job.files_deleted,
+            finished_at_ms,
+            snapshot,
+            result,
+            number,
+        ),
+    )
+
+
+def select_row(connection: sqlite3.Connection, job_id: str) -> JobRow:
+    """Return the row of a job. Raises ProblemError (NOT_FOUND), sqlite3.Error."""
+    found = connection.execute(f"SELECT {FULL_ROW} FROM job WHERE id = ?", (job_id,)).fetchone()
+    if found is None:
+        raise jobs_store.not_found(job_id)
+    return JobRow(*found)
+
+
+def select_request(connection: sqlite3.Connection, number: int) -> bytes:
+    """Return the request of a job as it is stored; b"" if it was set aside or lost. Raises sqlite3.Error."""
+    found = connection.execute("SELECT message FROM job_request WHERE job_number = ?", (number,)).fetchone()
+    return b"" if found is None else found[0]
+
+
+def find_same_work(connection: sqlite3.Connection, request: rewas_pb2.SubmitJobRequest) -> JobRow | None:
+    """Return the row with the idempotency key of a request, or None.
+
+    Raises ProblemError (SETTINGS) if it is that of other work, sqlite3.Error.
+    """
+    found = connection.execute(
+        f"SELECT {FULL_ROW} FROM job WHERE idempotency_key = ?", (request.idempotency_key,)
+    ).fetchone()
+    if found is None:
+        return None
+    row = JobRow(*found)
+    message = select_request(connection, row.number)
+    if message != jobs_store.serialize_request(request) and is_readable_request(row, message):
+        raise jobs_store.key_reused(request.idempotency_key)
+    return row
+
+
+def is_readable_request(row: JobRow, message: bytes) -> bool:
+    """Return whether the stored request of a job can be read."""
+    try:
+        parse_request(row, message)
+    except UnreadableJob:
+        return False
+    return True
+
+
+def parse_job(row: JobRow) -> rewas_pb2.Job:
+    """Return the snapshot in a row. Raises UnreadableJob."""
+    try:
+        job = jobs_store.join_result(row.snapshot, row.result)
+    except DecodeError as error:
+        raise UnreadableJob("its snapshot is not a message of the contract") from error
+    if job.id != row.id:
+        raise UnreadableJob("its snapshot is that of another job")
+    if job.state != row.state:
+        raise UnreadableJob(f"its snapshot has the state {job.state}, its row the state {row.state}")
+    if job.state not in rewas_pb2.JobState.values() or job.state == rewas_pb2.JOB_STATE_UNSPECIFIED:
+        raise UnreadableJob(f"its state {job.state} is unknown")
+    return job
+
+
+def parse_request(row: JobRow, message: bytes) -> rewas_pb2.SubmitJobRequest:
+    """Return the stored request of a job. Raises UnreadableJob."""
+    try:
+        request = rewas_pb2.SubmitJobRequest.FromString(message)
+    except DecodeError as error:
+        raise UnreadableJob("its request is not a message of the contract") from error
+    if request.idempotency_key != row.idempotency_key:
+        raise UnreadableJob("its request is that of another job")
+    return request
+
+
+def failed_job(row: JobRow, readable: rewas_pb2.Job | None = None) -> rewas_pb2.Job:
+    """Return the job that replaces one that cannot be read. readable: its snapshot, if only its request is damaged."""
+    job = rewas_pb2.Job(
+        name=row.id,
+        # Watchers wait for a revision that is higher than those they have seen.
+        revision=time.time_ns() // 1_000_000,
+        parent_id=row.parent_id,
+        child_count=row.child_count,
+    )
+    if row.priority in rewas_pb2.Priority.values():
+        job.priority = row.priority  # type: ignore[assignment]
+    job.created_at.GetCurrentTime()
+    if readable is not None:
+        job.CopyFrom(readable)
+        job.revision += 1
+        job.ClearField("time_left")
+    job.id = row.id
+    job.state = rewas_pb2.JOB_STATE_FAILED
+    job.finished_at.GetCurrentTime()
+    job.problem.CopyFrom(jobs_store.record_damaged(row.id).to_proto())
+    return job
+
+
+def set_aside(connection: sqlite3.Connection, number: int, reason: str) -> rewas_pb2.Job | None:
+    """Copy a row to the table of jobs that cannot be read, and store a FAILED job in its place.
+
+    A job that had ended keeps its result if only its request is damaged. Returns what the row holds now; None if there
+    is no such row.
+    """
+    found = connection.execute(f"SELECT {FULL_ROW} FROM job WHERE number = ?", (number,)).fetchone()
+    if found is None:
+        return None
+    row = JobRow(*found)
+    message = select_request(connection, number)
+    has_request = is_readable_request(row, message)
+    job: rewas_pb2.Job | None
+    try:
+        job = parse_job(row)
+    except UnreadableJob:
+        job = None
+    if job is not None and (has_request or (not message and job.state in lifecycle.FINAL_STATES)):
+        # Another thread was faster, or the request was set aside before.
+        return job
+    _log.error("The job %s cannot be read: %s. It is set aside.", row.id, reason, extra={"job_id": row.id})
+    connection.execute(
+        "INSERT INTO set_aside (set_aside_at_ms, reason, job_id, state, snapshot, result, request)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (time.time_ns() // 1_000_000, reason, row.id, row.state, row.snapshot, row.result, message),
+    )
+    if not has_request:
+        connection.execute("UPDATE job_request SET message = x'' WHERE job_number = ?", (number,))
+    if job is None or job.state not in lifecycle.FINAL_STATES:
+        job = failed_job(row, job)
+        store_job(connection, number, job)
+    return job
+
+
+def marks(values: Collection[int], *, first: int | None = None) -> str:
+    """Return the parameter marks of a list of values. first: number of the first one, where marks are numbered."""
+    if first is None:
+        return ", ".join("?" * len(values))
+    return ", ".join(f"?{first + place}" for place in range(len(values)))

@@ -157,6 +157,11 @@ class ServerConfig:
         return self.state_dir / "token"
 
     @property
+    def backups_dir(self) -> Path:
+        """Folder of the nightly copies of the job store."""
+        return self.state_dir / "backups"
+
+    @property
     def artifacts_dir(self) -> Path:
         """Folder with one subfolder per job, named by its id."""
         return self.state_dir / "artifacts"

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,8 +23,8 @@ from rewas_server.grpc.access import TokenCheck, announce_token, load_token
 from rewas_server.grpc.call_frame import CallFrame
 from rewas_server.grpc.calls import CallObserver
 from rewas_server.grpc.limits import channel_options
-from rewas_server.grpc.security import store_problem
 from rewas_server.grpc.service import ContractService
+from rewas_server.jobs.backup import NightlyBackup
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.scheduler import Scheduler
@@ -71,7 +70,7 @@ async def run_server(
         lock_state_folder(config.state_dir),
         _open_log(config, privacy),
         _open_metrics(config, metrics),
-        contextlib.closing(SqliteJobStore(config.database_path)) as store,
+        contextlib.closing(SqliteJobStore(config.database_path, config.backups_dir)) as store,
     ):
         media = MediaLibrary(config.allowed_roots, config.uploads_dir)
         uploads = UploadStore(config.uploads_dir, upload_limits(config))
@@ -101,6 +100,7 @@ async def run_server(
         await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         scheduling = asyncio.create_task(scheduler.run())
         deleting = asyncio.create_task(retention.run())
+        backing_up = asyncio.create_task(NightlyBackup(config.database_path, config.backups_dir).run())
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
@@ -111,6 +111,7 @@ async def run_server(
         finally:
             reporting.cancel()
             deleting.cancel()
+            backing_up.cancel()
             await health_servicer.enter_graceful_shutdown()
             board.stop_watching()
             await server.stop(STOP_GRACE_S)
@@ -217,8 +218,6 @@ async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None
         await asyncio.wait([stopping, scheduling], return_when=asyncio.FIRST_COMPLETED)
         if scheduling.done():
             scheduling.result()
-    except sqlite3.Error as error:
-        raise store_problem(error) from error
     finally:
         stopping.cancel()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,12 +111,12 @@ async def abort(context: Any, error: Exception, method: str) -> NoReturn:
         # Clients connect again and resume after this status code.
         _log.warning("A client does not read the responses of %s; the call ends.", method)
         await context.abort(grpc.StatusCode.UNAVAILABLE, "The client did not read the responses in time.")
-    problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from_error(error)
+    problem = problem_from_error(error)
     if problem.kind not in STATUS_BY_KIND:
         reference = secrets.token_hex(4)
         _log.error("Internal error %s in %s.", reference, method, exc_info=error)
         problem = internal_problem(reference)
-    elif not isinstance(error, ProblemError | EngineError | sqlite3.Error):
+    elif not isinstance(error, ProblemError | EngineError):
         # The sentence about an unexpected error of the system may name files of the server.
         _log.warning("%s failed: %s", method, problem.what)
         problem = ProblemError(_OWN_FAILURE.get(problem.kind, problem.what), problem.remedy, problem.kind)
@@ -128,15 +127,6 @@ async def abort(context: Any, error: Exception, method: str) -> NoReturn:
         trailing_metadata=((PROBLEM_METADATA_KEY, short.to_proto().SerializeToString()),),
     )
     raise AssertionError("abort always raises")
-
-
-def store_problem(error: sqlite3.Error) -> ProblemError:
-    """Return the problem to report if the job store fails."""
-    return ProblemError(
-        f"The server's job store failed ({error}).",
-        "Make sure that the server's state folder is writable and its disk has free space.",
-        ProblemKind.RESOURCES,
-    )
 
 
 def _truncate(sentence: str) -> str:

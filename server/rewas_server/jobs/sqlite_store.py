@@ -203,8 +203,7 @@ class SqliteJobStore:
             rows = connection.execute(
                 f"SELECT {FULL_ROW} FROM job WHERE state IN ({marks(states)}) ORDER BY number", states
             ).fetchall()
-        jobs = [self._read(JobRow(*row)) for row in rows]
-        return [job.id for job in jobs if job.state in lifecycle.UNFINISHED_STATES]
+        return [row.id for row in (JobRow(*columns) for columns in rows) if self._can_continue(row)]
 
     def count_unfinished(self, client: str | None = None) -> int:
         states = sorted(lifecycle.UNFINISHED_STATES)
@@ -302,10 +301,6 @@ class SqliteJobStore:
             SetAsideJob(job_id, reason, datetime.fromtimestamp(at_ms / 1000, UTC)) for job_id, reason, at_ms in rows
         ]
 
-    def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
-        found = self.next_queued()
-        return None if found is None else (self.update(found[0].id, lifecycle.start_job), found[1])
-
     def close(self) -> None:
         self._closed = True
         self._abandon(self._database)
@@ -316,6 +311,18 @@ class SqliteJobStore:
             return parse_job(row)
         except UnreadableJob as reason:
             return self._replace(row.number, str(reason)) or failed_job(row)
+
+    def _can_continue(self, row: JobRow) -> bool:
+        """Return whether an unfinished job and its request can be read. If not, the job is set aside."""
+        with self._reading() as connection:
+            message = select_request(connection, row.number)
+        try:
+            parse_job(row)
+            parse_request(row, message)
+        except UnreadableJob as reason:
+            self._replace(row.number, str(reason))
+            return False
+        return True
 
     def _replace(self, number: int, reason: str) -> rewas_pb2.Job | None:
         """Set a job that cannot be read aside. Returns what replaced it; None if it cannot be written now."""

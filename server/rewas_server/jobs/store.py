@@ -191,16 +191,15 @@ class JobStore(Protocol):
         """
         ...
 
-    def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
-        """Start the job that is to run next and return it with its request, or None."""
-        ...
-
     def queue(self) -> list[QueuedJob]:
         """Return the jobs that run or wait to run, in the order in which they run. Cheap: reads no snapshot."""
         ...
 
     def unfinished(self) -> list[str]:
-        """Return the identifiers of unfinished jobs, with and without children, oldest first."""
+        """Return the identifiers of unfinished jobs, with and without children, oldest first.
+
+        Reads each of them and its request, and sets aside those that cannot be read: the others can continue.
+        """
         ...
 
     def count_unfinished(self, client: str | None = None) -> int:

@@ -224,27 +224,40 @@ class RewasClient:
         """Delete a job in a final state with its files. Raises ProblemError (SETTINGS) if it has not ended."""
         self._call(self._stub.DeleteJob, rewas_pb2.DeleteJobRequest(id=job_id))
 
-    def watch(self, job_id: str, *, reconnect_timeout_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
+    def watch(
+        self,
+        job_id: str,
+        *,
+        cancel: CancelSignal | None = None,
+        on_lost: Callable[[ServerUnavailable], object] | None = None,
+        reconnect_timeout_s: float | None = None,
+    ) -> Iterator[rewas_pb2.Job]:
         """Iterate over snapshots of a job, up to the final one, each newer than the one before.
 
         While the job waits, there are further snapshots with the same revision when its place in the queue changes.
+        Jobs survive the end of their server, so the iteration continues when the server is back.
 
-        reconnect_timeout_s: Time to reconnect after a broken connection, in seconds, before raising ServerUnavailable.
+        Args:
+            job_id: Identifier of the job.
+            cancel: Ends the iteration with ServerUnavailable if it is set while the server is away.
+            on_lost: Called once each time that the server goes away.
+            reconnect_timeout_s: How long to wait for the server to come back, in seconds, before raising
+                ServerUnavailable. None waits until the client is closed.
         """
         seen = rewas_pb2.Job()
-        lost_at_s: float | None = None
+        outage = _Outage(reconnect_timeout_s, on_lost)
         while True:
             try:
                 for response in self._stream(self._stub.WatchJob, rewas_pb2.WatchJobRequest(id=job_id)):
-                    lost_at_s, job = None, response.job
+                    outage.end()
+                    job = response.job
                     if job.revision >= seen.revision and job != seen:
                         seen = job
                         yield job
                     if job.state in FINAL_STATES:
                         return
-            except ServerUnavailable:
-                lost_at_s = lost_at_s or time.monotonic()
-                if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
+            except ServerUnavailable as problem:
+                if outage.is_too_long(problem) or self._closed.is_set() or (cancel is not None and cancel.is_set()):
                     raise
             self._closed.wait(RECONNECT_PAUSE_S)
 
@@ -254,15 +267,18 @@ class RewasClient:
         *,
         on_snapshot: Callable[[rewas_pb2.Job], object] | None = None,
         cancel: CancelSignal | None = None,
-        reconnect_timeout_s: float = 20.0,
+        on_lost: Callable[[ServerUnavailable], object] | None = None,
+        reconnect_timeout_s: float | None = None,
     ) -> rewas_pb2.Job:
-        """Wait for the end of a job.
+        """Wait for the end of a job. The wait continues when a server that went away is back.
 
         Args:
             job_id: Identifier of the job.
             on_snapshot: Called with each snapshot.
-            cancel: Cancels the job once it is set.
-            reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
+            cancel: Cancels the job once it is set. While the server is away, it ends the wait.
+            on_lost: Called once each time that the server goes away.
+            reconnect_timeout_s: How long to wait for the server to come back, in seconds. None waits until the client
+                is closed.
 
         Returns:
             The final snapshot, with the result.
@@ -273,7 +289,8 @@ class RewasClient:
             ServerUnavailable: If the server does not come back in time.
         """
         with self._forward_cancel(job_id, cancel):
-            for job in self.watch(job_id, reconnect_timeout_s=reconnect_timeout_s):
+            snapshots = self.watch(job_id, cancel=cancel, on_lost=on_lost, reconnect_timeout_s=reconnect_timeout_s)
+            for job in snapshots:
                 if on_snapshot is not None:
                     on_snapshot(job)
         if job.state == rewas_pb2.JOB_STATE_FAILED:
@@ -289,7 +306,7 @@ class RewasClient:
         destination: str | Path,
         *,
         on_progress: TransferProgress | None = None,
-        reconnect_timeout_s: float = 20.0,
+        reconnect_timeout_s: float | None = None,
     ) -> Path:
         """Download an artifact of a job to `destination`, complete and verified, or not at all.
 
@@ -301,7 +318,8 @@ class RewasClient:
             destination: Path of the new file.
             on_progress: Called with the received and the total number of bytes. May raise to abort; then no partial
                 file is left behind.
-            reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
+            reconnect_timeout_s: How long to wait for the server to come back, in seconds. None waits until the client
+                is closed.
 
         Returns:
             The path of the file.
@@ -310,7 +328,7 @@ class RewasClient:
             ProblemError: RESOURCES if the file cannot be written, or if its bytes arrived damaged.
         """
         part = PartialFile(artifact, Path(destination))
-        lost_at_s: float | None = None
+        outage = _Outage(reconnect_timeout_s)
         try:
             while part.received_bytes < artifact.size_bytes:
                 request = rewas_pb2.FetchArtifactRequest(
@@ -319,16 +337,15 @@ class RewasClient:
                 try:
                     received_before = part.received_bytes
                     for chunk in self._stream(self._stub.FetchArtifact, request):
-                        lost_at_s = None
+                        outage.end()
                         part.append(chunk.data)
                         if on_progress is not None:
                             with part.discard_on_error():
                                 on_progress(part.received_bytes, artifact.size_bytes)
                     if part.received_bytes == received_before:
                         break
-                except ServerUnavailable:
-                    lost_at_s = lost_at_s or time.monotonic()
-                    if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
+                except ServerUnavailable as problem:
+                    if outage.is_too_long(problem) or self._closed.is_set():
                         raise
                     self._closed.wait(RECONNECT_PAUSE_S)
             return part.finish()
@@ -474,6 +491,33 @@ def _open_channel(address: str, certificate: str | Path | None) -> Any:
             ProblemKind.SETTINGS,
         ) from error
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), options=_CHANNEL_OPTIONS)
+
+
+class _Outage:
+    """The time during which a server does not answer.
+
+    Args:
+        timeout_s: Longest outage to wait for, in seconds; None for no limit.
+        on_lost: Called when an outage begins.
+    """
+
+    def __init__(self, timeout_s: float | None, on_lost: Callable[[ServerUnavailable], object] | None = None) -> None:
+        self._timeout_s = timeout_s
+        self._on_lost = on_lost
+        self._began_s: float | None = None
+
+    def end(self) -> None:
+        """The server has answered."""
+        self._began_s = None
+
+    def is_too_long(self, problem: ServerUnavailable) -> bool:
+        """The server has not answered. Returns whether that has lasted too long."""
+        now_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
+            if self._on_lost is not None:
+                self._on_lost(problem)
+        return self._timeout_s is not None and now_s - self._began_s > self._timeout_s
 
 
 _WORK_FIELDS: dict[type, str] = {

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from rewas_api import enum_names
 from rewas_api.client import RewasClient, Work
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.project_folders import find_project_folders
 from rewas_api.v1 import rewas_pb2
+from rewas_cli.console import note
 from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
 from rewas_engine.runtime.progress import ProgressCallback
@@ -170,8 +171,25 @@ class ServerRunner:
             raise
 
     def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
-        submitted = self._client.submit(work, project_folders=find_project_folders(self._shared_files))
-        job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_job_progress(job)), cancel=cancel)
+        submitted = self._client.submit(
+            work,
+            project_folders=find_project_folders(self._shared_files),
+            # A whole timeline leaves the way free for the clip that somebody is waiting for.
+            priority=rewas_pb2.PRIORITY_BATCH
+            if isinstance(work, rewas_pb2.TimelineWork)
+            else rewas_pb2.PRIORITY_NORMAL,
+        )
+        try:
+            job = self._client.wait(
+                submitted.id,
+                on_snapshot=lambda job: on_progress(_job_progress(job)),
+                cancel=cancel,
+                on_lost=lambda problem: note(
+                    f"{problem.what} Its jobs continue when it is back; Ctrl-C stops waiting."
+                ),
+            )
+        except ServerUnavailable as problem:
+            raise (Cancelled() if cancel.is_set() else problem) from None
         result: Result = getattr(job, str(job.WhichOneof("result")))
         paths: dict[str, Path] = {}
         with StemFolder(output_dir) as folder:

@@ -30,6 +30,7 @@ from .messages import (
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
 
+_RETRY_PAUSE_S = 1.0
 PostMessage = Callable[[Message], object]
 
 
@@ -132,8 +133,17 @@ class GenerateThread:
             return
 
         def request_cancel() -> None:
+            from rewas_api.errors import ServerUnavailable
+
             try:
-                client.cancel(job_id)
+                while True:
+                    try:
+                        client.cancel(job_id)
+                        return
+                    except ServerUnavailable:
+                        # The job would continue when the server is back.
+                        if self._closed.wait(_RETRY_PAUSE_S):
+                            return
             except Exception as error:  # the watching thread reports the same problem
                 print(f"ReWaS: the job {job_id} cannot be cancelled: {problem_from(error)}")  # noqa: T201
 
@@ -182,8 +192,9 @@ class GenerateThread:
         if active_job.cancelled.is_set():
             self._end(active_job, JobCancelled(clip_request.key))
             return
-        work = _sound_work(clip_request, uploaded=_uploaded_media(client, clip_request.clip, folders))
-        job = client.submit(work, idempotency_key=clip_request.key, project_folders=folders.of_project)
+        job = self._retry_until_reachable(active_job, lambda: _submit_clip(client, clip_request, folders))
+        if job is None:
+            return
         with self._lock:
             active_job.job_id = job.id
             cancel_now = active_job.cancelled.is_set()
@@ -191,8 +202,26 @@ class GenerateThread:
         if cancel_now:
             client.cancel(job.id)
 
+    def _retry_until_reachable(self, active_job: _ActiveJob, submit: Callable[[], Any]) -> Any:
+        """Submit a request, again and again while the server is away. None if the user cancels it in the meantime.
+
+        The server answered when Generate was pressed, and a second submission with the same key creates no second job.
+        """
+        from rewas_api.errors import ServerUnavailable
+
+        while True:
+            try:
+                return submit()
+            except ServerUnavailable:
+                if self._closed.wait(_RETRY_PAUSE_S):
+                    raise
+                if active_job.cancelled.is_set():
+                    self._end(active_job, JobCancelled(active_job.clip_request.key))
+                    return None
+
     def _follow(self, client: RewasClient, active_job: _ActiveJob) -> None:
         clip_request = active_job.clip_request
+        # Jobs survive the end of the server, so this waits until it is back.
         job = client.wait(active_job.job_id, on_snapshot=lambda job: self._post(_progress(clip_request.key, job)))
         takes = tuple(
             ReceivedTake(
@@ -251,6 +280,19 @@ def _uploaded_media(client: RewasClient, clip: SelectedClip, folders: _SharedFol
     if any(media.is_relative_to(folder) for folder in (*folders.allowed, *map(Path, folders.of_project))):
         return {}
     return {clip.path: client.upload_media(media)}
+
+
+def _submit_clip(client: RewasClient, clip_request: ClipRequest, folders: _SharedFolders) -> Any:
+    """Submit a clip and return its job. A person is waiting for it."""
+    from rewas_api.v1 import rewas_pb2
+
+    work = _sound_work(clip_request, uploaded=_uploaded_media(client, clip_request.clip, folders))
+    return client.submit(
+        work,
+        idempotency_key=clip_request.key,
+        project_folders=folders.of_project,
+        priority=rewas_pb2.PRIORITY_INTERACTIVE,
+    )
 
 
 def _sound_work(clip_request: ClipRequest, *, uploaded: Mapping[str, str]) -> Any:

@@ -59,8 +59,10 @@ def test_jobs_wait_until_a_worker_starts(folder: Path) -> None:
         server.client() as client,
     ):
         first = client.submit(flat_energy(folder))
-        assert 'loading the pack "tiny"' in client.get_job(first.id).waiting_reason or is_ready(client)
-        assert client.wait(first.id).state == rewas_pb2.JOB_STATE_SUCCEEDED
+        snapshots: list[rewas_pb2.Job] = []
+        assert client.wait(first.id, on_snapshot=snapshots.append).state == rewas_pb2.JOB_STATE_SUCCEEDED
+        reasons = {job.waiting_reason for job in snapshots if job.state == rewas_pb2.JOB_STATE_QUEUED}
+        assert 'The worker process is loading the pack "tiny".' in reasons
         limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         used = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
         # The server keeps working, but has no room for the pipes of another process.

@@ -84,7 +84,9 @@ class Scheduler:
         if self._blocked_by or self.worker_ready:
             return self._blocked_by
         loading = next((slot.loading for slot in self._slots if slot.loading), "")
-        return f'The worker process is loading the pack "{loading}".' if loading else self.worker_problem
+        if loading:
+            return f'The worker process is loading the pack "{loading}".'
+        return self.worker_problem or "The worker process is starting."
 
     def notify_job_added(self) -> None:
         """Check the queue again."""

@@ -24,13 +24,16 @@ import json, logging, sys
 from pathlib import Path
 from rewas_api.errors import ProblemError
 from rewas_server.grpc.app import serve
-from rewas_server.config import ServerConfig
+from rewas_server.config import ClientLimits, ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 port, state_dir, default_pack, cancel_grace_s, settings, *roots = sys.argv[1:]
+settings = json.loads(settings)
+if "limits" in settings:
+    settings["limits"] = ClientLimits(**settings["limits"])
 given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s)}
 config = ServerConfig(
     port=int(port), state_dir=Path(state_dir), allowed_roots=tuple(map(Path, roots)), default_pack=default_pack,
-    device="cpu", **(given | json.loads(settings)),
+    device="cpu", **(given | settings),
 )
 try:
     serve(config, lambda port: print(port, flush=True))

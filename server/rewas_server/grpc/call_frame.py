@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -18,11 +19,16 @@ from rewas_server.config import ClientLimits
 from rewas_server.grpc.access import TokenCheck
 from rewas_server.grpc.calls import CallObserver
 from rewas_server.grpc.decoding import decode
-from rewas_server.grpc.limits import CallCounter, CallKind, message_limit_bytes
+from rewas_server.grpc.limits import OTHER_MESSAGE_BYTES, CallCounter, CallKind, message_limit_bytes
 from rewas_server.grpc.security import ReaderTooSlow, abort, peer_host
 
-MAX_REQUESTS_READ_AT_ONCE = 4
-"""Requests that are received at the same time: each may take a whole message in memory, twice."""
+MAX_MESSAGES_RECEIVED_AT_ONCE = 2
+"""gRPC has one size limit for all methods, so that each message can take several times the memory of the largest
+timeline before its size is known."""
+RECEIVING_S = 0.25
+"""Seconds after which a message that does not come keeps others from being received no longer."""
+SHORT_READ_TIMEOUT_S = 10.0
+"""Seconds for the request of a method whose requests are short."""
 OBSERVED_SERVICES = "/rewas."
 
 
@@ -38,7 +44,8 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self._limits = limits
         self._observer = observer
         self._counter = CallCounter(limits)
-        self._reading = asyncio.Semaphore(MAX_REQUESTS_READ_AT_ONCE)
+        self._receiving = asyncio.Semaphore(MAX_MESSAGES_RECEIVED_AT_ONCE)
+        self._receiving_submissions = asyncio.Semaphore(MAX_MESSAGES_RECEIVED_AT_ONCE)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -47,30 +54,31 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         is_observed = handler is not None and method.startswith(OBSERVED_SERVICES)
         name = method.rpartition("/")[2]
 
-        async def run(messages: AsyncIterator[bytes], context: Any) -> Any:
+        async def run(messages: Any, context: Any) -> Any:
             with self._observer.call(name, context) if is_observed else contextlib.nullcontext():
                 try:
                     if handler is None:
                         raise _unknown_method(method)
                     self._token.check(handler_call_details)
-                    return await self._answer(handler, name, messages, context)
+                    return await self._answer(handler, name, context)
                 except Exception as error:
-                    await abort(context, error, name)
+                    failure = error
+                release_frames(failure)
+                return await abort(context, failure, name)
 
         if handler is None or handler.response_streaming:
             serializer = None if handler is None else handler.response_serializer
             return grpc.stream_stream_rpc_method_handler(run, response_serializer=serializer)
         return grpc.stream_unary_rpc_method_handler(run, response_serializer=handler.response_serializer)
 
-    async def _answer(self, handler: Any, name: str, messages: AsyncIterator[bytes], context: Any) -> Any:
+    async def _answer(self, handler: Any, name: str, context: Any) -> Any:
         count = functools.partial(self._counter.count, peer_host(context.peer()))
-        async with contextlib.aclosing(self._read(handler, name, messages)) as requests:
+        async with contextlib.aclosing(self._read(handler, name, context)) as requests:
             if handler.request_streaming:
                 with count(CallKind.UPLOAD):
                     return await handler.stream_unary(requests, context)
             with count(CallKind.STREAM if handler.response_streaming else CallKind.CALL):
-                async with self._reading:
-                    request = await anext(requests, None)
+                request = await anext(requests, None)
                 if request is None:
                     raise ProblemError("The call has no request.", "Send one message.", ProblemKind.SETTINGS)
                 if handler.unary_unary:
@@ -91,29 +99,57 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     raise ReaderTooSlow from error
                 self._observer.count_sent(name, response)
 
-    async def _read(self, handler: Any, name: str, messages: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
-        iterator, limit_bytes = aiter(messages), message_limit_bytes(name)
-        while (data := await self._receive(iterator)) is not None:
+    async def _read(self, handler: Any, name: str, context: Any) -> AsyncGenerator[Any, None]:
+        limit_bytes = message_limit_bytes(name)
+        timeout_s = self._limits.read_timeout_s
+        if limit_bytes == OTHER_MESSAGE_BYTES:
+            timeout_s = min(timeout_s, SHORT_READ_TIMEOUT_S)
+        while (data := await self._receive(context, name, timeout_s)) is not None:
             if len(data) > limit_bytes:
                 raise ProblemError(
                     f"The message has {len(data)} bytes; the limit of {name} is {limit_bytes}.",
-                    "Send smaller messages.",
+                    "Send less at once. 256 KiB is a good size for the messages of an upload.",
                     ProblemKind.RESOURCES,
                 )
             request = decode(handler.request_deserializer, data)
             self._observer.count_received(name, request)
             yield request
 
-    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes | None:
+    async def _receive(self, context: Any, name: str, timeout_s: float) -> bytes | None:
+        is_submission = name == "SubmitJob"
+        # The client sends the bulk of a message only when the server asks for it.
+        async with self._receiving_submissions if is_submission else self._receiving:
+            message = asyncio.create_task(_next_message(context))
+            try:
+                await asyncio.wait({message}, timeout=timeout_s if is_submission else RECEIVING_S)
+            except asyncio.CancelledError:
+                message.cancel()
+                raise
         try:
-            async with asyncio.timeout(self._limits.read_timeout_s):
-                return await anext(messages, None)
+            async with asyncio.timeout(timeout_s):
+                return await message
         except TimeoutError as error:
             raise ProblemError(
-                f"The next message of the client did not arrive within {self._limits.read_timeout_s:g} s.",
+                f"The next message of the client did not arrive within {timeout_s:g} s.",
                 "Check the network and try again.",
                 ProblemKind.RESOURCES,
             ) from error
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Release what the frames of an exception hold, such as the bytes of its request.
+
+    gRPC keeps the exception that ends a call in a reference cycle, which is collected late.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+async def _next_message(context: Any) -> bytes | None:
+    # The iterator of messages would hold each of them until the next one comes.
+    message: Any = await context.read()
+    return None if message is grpc.aio.EOF else message
 
 
 def _unknown_method(method: str) -> ProblemError:

@@ -140,7 +140,7 @@ def test_a_full_disk_skips_a_copy(
 
     def connect_to_full_disk(path: str | Path, **options: object) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(path, **options)  # type: ignore[call-overload]
-        if ".partial" in str(path):
+        if ".unfinished" in str(path):
             connection.execute("PRAGMA max_page_count = 2")
         return connection
 

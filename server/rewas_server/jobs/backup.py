@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rewas_api.errors import ProblemError
 from rewas_server.jobs.sqlite_file import (
+    SIDE_FILES,
     DamagedFile,
     check_content,
     connect_read_only,
@@ -59,8 +60,9 @@ def copy_database(source: Path, target: Path) -> None:
         DamagedFile: The file is damaged.
         ProblemError: It is not a job store of this version.
     """
-    unfinished = target.with_name(f".{target.stem}.partial{target.suffix}")
-    unfinished.unlink(missing_ok=True)
+    # Always the same name: a copy that was interrupted leaves no file behind for long.
+    unfinished = target.with_name(f".unfinished{target.suffix}")
+    _remove(unfinished)
     try:
         create_private(unfinished)
         with (
@@ -80,8 +82,12 @@ def copy_database(source: Path, target: Path) -> None:
         unfinished.replace(target)
         flush_folder(target.parent)
     finally:
-        for path in target.parent.glob(f"{unfinished.name}*"):
-            path.unlink(missing_ok=True)
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", *SIDE_FILES):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class NightlyBackup:

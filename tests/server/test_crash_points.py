@@ -21,7 +21,10 @@ from rewas_server.jobs.sqlite_recovery import damaged_files
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import WorkDuration
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the steps are Linux's system calls")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the steps are Linux's system calls"),
+]
 if sys.platform == "linux":
     from crash_points import crashes
 

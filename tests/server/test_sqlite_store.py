@@ -362,6 +362,7 @@ def sound_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, bytes(PAGE_BYTES)], ids=["noise", "zeros"])
 def test_no_job_is_lost_with_any_one_page(path: Path, sound_file: Path, content: bytes | None) -> None:
     original = SqliteJobStore(sound_file)
@@ -411,6 +412,7 @@ def test_a_file_that_is_not_a_database_is_kept_and_the_store_starts_empty(path: 
     assert len(damaged_files(path)) == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_store_starts_whatever_happened_to_its_file(tmp_path: Path, sound_file: Path, data: st.DataObject) -> None:

@@ -162,7 +162,7 @@ def _check_listener(port: int) -> None:
         for fields in map(str.split, lines):
             if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
                 owners.add(int(fields[7]))
-    if owners and os.geteuid() not in owners:
+    if owners and owners != {os.geteuid()}:
         raise ProblemError(
             f"Another user's program listens on port {port} of this machine.",
             "Start your own server on another port with `rewas serve --port`, and use its address.",

@@ -24,7 +24,7 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
     if not allow_remote and not is_loopback(bare_host):
         raise ProblemError(
             f"The server {address} is not on this machine.",
-            "Use an address such as 127.0.0.1:50071, or permit servers on other machines.",
+            "Use an address such as 127.0.0.1:50071, or give the certificate of the server.",
             ProblemKind.PERMISSION,
         )
     return f"[{bare_host}]:{port}" if ":" in bare_host else f"{bare_host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ from rewas_cli.console import (
 from rewas_cli.startup import STOPPED_MESSAGE
 
 _SOUND_PANEL, _ANALYSIS_PANEL, _MODELS_PANEL, _SERVER_PANEL = "Sound", "Analysis", "Models", "Server"
+_REMOTE_PANEL = "Servers on other computers"
 _EXAMPLES = """\
 rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
 rewas energy shot.mp4 --plot energy.png
@@ -58,8 +60,29 @@ def rewas(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
     ] = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="REWAS_CLIENT_CERTIFICATE",
+            help="The certificate of the server, which may then be on another machine. The connection is encrypted.",
+            rich_help_panel=_REMOTE_PANEL,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="REWAS_CLIENT_TOKEN_FILE",
+            help="A file with the token of the server. On this computer, commands find it by themselves.",
+            rich_help_panel=_REMOTE_PANEL,
+        ),
+    ] = None,
 ) -> None:
     """Generate sound for video clips: a prompt decides what it is, the video decides when and how loud."""
+    from rewas_cli.connection import server_access
+
+    server_access.certificate, server_access.token_file = certificate, token_file
 
 
 app.command("generate", cls=Command, epilog=generate.EXAMPLES, rich_help_panel=_SOUND_PANEL)(generate.generate)

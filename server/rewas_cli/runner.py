@@ -16,6 +16,7 @@ from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.project_folders import find_project_folders
 from rewas_api.v1 import rewas_pb2
+from rewas_cli.connection import open_client
 from rewas_cli.console import note
 from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
@@ -89,7 +90,7 @@ def open_runner(
             "Start the server with --conflict-model, or omit one of the two options.",
             ProblemKind.SETTINGS,
         )
-    with RewasClient(server) as client:
+    with open_client(server) as client:
         yield ServerRunner(client)
 
 
@@ -97,7 +98,7 @@ def connect(server: str | None) -> RewasClient:
     """Return a client of a server. server: its address; None for the one on this machine, with the configured port."""
     if server is None:
         server = f"127.0.0.1:{resolve_config({}).config.port}"
-    return RewasClient(server)
+    return open_client(server)
 
 
 def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:

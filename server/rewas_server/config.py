@@ -68,7 +68,10 @@ class ServerConfig:
     """The configuration of a server.
 
     Attributes:
-        port: On 127.0.0.1; 0 picks a free port.
+        host: Name or address to listen on. Other machines can reach it only with TLS.
+        port: 0 picks a free port.
+        certificate: File of the certificate for TLS, in PEM form, with those of its authorities.
+        private_key: File of the certificate's key.
         state_dir: Folder for jobs, uploads and artifacts.
         allowed_roots: Folders from which media may be read by path.
         default_pack: Pack for requests that name none.
@@ -95,7 +98,10 @@ class ServerConfig:
         limits: What one client may use.
     """
 
+    host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    certificate: Path | None = None
+    private_key: Path | None = None
     state_dir: Path = field(default_factory=default_state_dir)
     allowed_roots: tuple[Path, ...] = field(default_factory=default_allowed_roots)
     default_pack: str = "starter"
@@ -160,6 +166,16 @@ class ServerConfig:
     def backups_dir(self) -> Path:
         """Folder of the nightly copies of the job store."""
         return self.state_dir / "backups"
+
+    @property
+    def default_certificate_path(self) -> Path:
+        """File of the certificate that `rewas serve --make-cert` writes."""
+        return self.state_dir / "certificate.pem"
+
+    @property
+    def default_private_key_path(self) -> Path:
+        """File of its key."""
+        return self.state_dir / "private-key.pem"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -28,6 +28,8 @@ from rewas_server.config import ClientLimits, ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 port, state_dir, default_pack, cancel_grace_s, settings, *roots = sys.argv[1:]
 settings = json.loads(settings)
+for name in {"certificate", "private_key"} & set(settings):
+    settings[name] = Path(settings[name])
 if "limits" in settings:
     settings["limits"] = ClientLimits(**settings["limits"])
 given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s)}

@@ -14,7 +14,7 @@ from ..core.generate import ClipRequest
 from ..timeline.clips import write_timeline
 from ..timeline.selection import select_clips
 from . import compat, pump, sequencer
-from .preferences import preferences, stems_folder
+from .preferences import chosen_server, preferences, stems_folder
 from .shared_session import session
 
 _PUMP_PAUSE_S = 0.02
@@ -52,8 +52,7 @@ class REWAS_OT_generate(bpy.types.Operator):
             ClipRequest(uuid.uuid4().hex, clip, settings, scene.name, folder, batch_id, blend_file)
             for clip in selection.clips
         ]
-        address = preferences().server_address
-        session().generate(clip_requests, address=address, online_access=bpy.app.online_access)
+        session().generate(clip_requests, chosen_server())
         pump.wake_timer()
         count = len(clip_requests)
         clips = "1 clip" if count == 1 else f"{count} clips"

@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ..core.contract import ServerChoice
 from . import compat
 from .drawing import draw_text
 from .shared_session import session, watch_server
@@ -24,8 +25,8 @@ def _pack_names(preferences: Any, context: Any, edit_text: str) -> Iterator[str 
             yield pack.name, pack.licence
 
 
-def _address_changed(preferences: Any, context: Any) -> None:
-    watch_server(preferences.server_address)
+def _server_changed(preferences: Any, context: Any) -> None:
+    watch_server(chosen_server(preferences))
 
 
 class RewasPreferences(bpy.types.AddonPreferences):
@@ -38,7 +39,22 @@ class RewasPreferences(bpy.types.AddonPreferences):
         description="Host and port of the ReWaS server, as printed by `rewas serve`. "
         "A server on another machine needs Allow Online Access",
         default=DEFAULT_ADDRESS,
-        update=_address_changed,
+        update=_server_changed,
+    )
+    certificate: bpy.props.StringProperty(
+        name="Certificate",
+        description="The file certificate.pem of a server on another machine. Leave empty for a server on this one",
+        default="",
+        subtype="FILE_PATH",
+        update=_server_changed,
+    )
+    token_file: bpy.props.StringProperty(
+        name="Token",
+        description="A copy of the file named token of a server on another machine. Leave empty for a server on this "
+        "one, whose token is found automatically",
+        default="",
+        subtype="FILE_PATH",
+        update=_server_changed,
     )
     pack: bpy.props.StringProperty(
         name="Pack",
@@ -60,6 +76,8 @@ class RewasPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "server_address")
+        layout.prop(self, "certificate")
+        layout.prop(self, "token_file")
         layout.prop(self, "pack")
         draw_text(layout, context, pack_terms())
         layout.prop(self, "stems_folder")
@@ -69,6 +87,15 @@ def preferences() -> RewasPreferences:
     """The add-on's preferences."""
     found: RewasPreferences = bpy.context.preferences.addons[ADDON].preferences  # type: ignore[assignment]
     return found
+
+
+def chosen_server(chosen: RewasPreferences | None = None) -> ServerChoice:
+    """Return the server of the preferences."""
+    chosen = chosen or preferences()
+    certificate, token_file = (
+        bpy.path.abspath(path) if path else "" for path in (chosen.certificate, chosen.token_file)
+    )
+    return ServerChoice(chosen.server_address, bpy.app.online_access, certificate, token_file)
 
 
 def pack_terms() -> str:

@@ -16,7 +16,7 @@ import bpy
 from ..core.board import Board
 from ..core.generate import ClipRequest
 from ..core.messages import JobAccepted, JobCancelled, JobFailed, Message, Problem, ServerState, StemsReceived
-from .preferences import preferences
+from .preferences import chosen_server
 from .shared_session import close_session, current_session, session, watch_server
 from .stem_placement import mark_strip, place_stems, unmark_strips
 
@@ -30,7 +30,7 @@ _drawn_board: Board | None = None
 
 def watch_preferred_server() -> None:
     """Poll the server named in the preferences."""
-    watch_server(preferences().server_address)
+    watch_server(chosen_server())
 
 
 def pump() -> float:

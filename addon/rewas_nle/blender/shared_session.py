@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import bpy
-
+from ..core.contract import ServerChoice
 from ..core.session import Session
 
 _session: Session | None = None
@@ -31,6 +30,6 @@ def close_session() -> None:
         _session = None
 
 
-def watch_server(address: str) -> None:
-    """Poll the server at `address` ("HOST:PORT") for its state from now on."""
-    session().watch_server(address, online_access=bpy.app.online_access)
+def watch_server(server: ServerChoice) -> None:
+    """Poll this server for its state from now on."""
+    session().watch_server(server)

@@ -7,12 +7,28 @@ it is reported in one clear sentence, not as a traceback at start-up.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .messages import Problem
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
+
+
+@dataclass(frozen=True)
+class ServerChoice:
+    """The server that the user has chosen.
+
+    address: "HOST:PORT". online_access: whether Blender may connect to other machines. certificate, token_file: paths;
+    "" for a server on this machine, which needs neither.
+    """
+
+    address: str
+    online_access: bool = False
+    certificate: str = ""
+    token_file: str = ""
 
 
 class UserProblemError(Exception):
@@ -41,20 +57,18 @@ def find_dependency_problem() -> Problem | None:
     return None
 
 
-def open_client(address: str, *, online_access: bool, timeout_s: float = 10.0) -> RewasClient:
-    """Return a client for the server at "HOST:PORT". It connects with its first call.
-
-    `online_access`: whether the user allows Blender to connect to other machines. Raises UserProblemError.
-    """
+def open_client(server: ServerChoice, *, timeout_s: float = 10.0) -> RewasClient:
+    """Return a client for a server. It connects with its first call. Raises UserProblemError."""
     missing = find_dependency_problem()
     if missing is not None:
         raise UserProblemError(missing)
+    from rewas_api.access import read_token_file
     from rewas_api.addresses import validate_address
     from rewas_api.client import RewasClient
     from rewas_api.errors import ProblemError, ProblemKind
 
     try:
-        validate_address(address, allow_remote=online_access)
+        validate_address(server.address, allow_remote=server.online_access)
     except ProblemError as problem:
         if problem.kind is not ProblemKind.PERMISSION:
             raise UserProblemError(
@@ -62,11 +76,22 @@ def open_client(address: str, *, online_access: bool, timeout_s: float = 10.0) -
             ) from None
         raise UserProblemError(
             Problem(
-                f"The server {address} is on another machine, but Blender is not allowed to go online.",
+                f"The server {server.address} is on another machine, but Blender is not allowed to go online.",
                 "Enable Allow Online Access in Preferences > System, or use a server on this machine.",
             )
         ) from None
-    return RewasClient(address, timeout_s=timeout_s)
+    try:
+        token = read_token_file(Path(server.token_file)) if server.token_file else None
+        return RewasClient(server.address, timeout_s=timeout_s, token=token, certificate=server.certificate or None)
+    except OSError as error:
+        raise UserProblemError(
+            Problem(
+                f"The token file {server.token_file} cannot be read ({error.strerror or error}).",
+                "Choose a copy of the file named token of the server's state folder in the add-on's preferences.",
+            )
+        ) from None
+    except ProblemError as problem:
+        raise UserProblemError(Problem(problem.what, problem.remedy)) from None
 
 
 def problem_from(error: Exception) -> Problem:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..timeline.clips import clip_to_otio
 from ..timeline.names import sound_file_name, unique_name
 from ..timeline.strips import SelectedClip
-from .contract import UserProblemError, open_client, problem_from
+from .contract import ServerChoice, UserProblemError, open_client, problem_from
 from .messages import (
     GenerationInfo,
     JobAccepted,
@@ -79,12 +79,9 @@ class GenerateThread:
     JobCancelled, unless the thread is closed first.
     """
 
-    def __init__(
-        self, clip_requests: Sequence[ClipRequest], *, address: str, online_access: bool, post: PostMessage
-    ) -> None:
+    def __init__(self, clip_requests: Sequence[ClipRequest], server: ServerChoice, *, post: PostMessage) -> None:
         self._active_jobs = {clip_request.key: _ActiveJob(clip_request) for clip_request in clip_requests}
-        self._address = address
-        self._online_access = online_access
+        self._server = server
         self._post = post
         self._closed = threading.Event()
         self._client: RewasClient | None = None
@@ -153,7 +150,7 @@ class GenerateThread:
 
     def _run(self) -> None:
         try:
-            with open_client(self._address, online_access=self._online_access) as client:
+            with open_client(self._server) as client:
                 self._client = client
                 folders = _find_shared_folders(client, [job.clip_request for job in self._active_jobs.values()])
                 for active_job in self._active_jobs.values():

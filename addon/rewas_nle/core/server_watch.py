@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from .contract import UserProblemError, open_client, problem_from
+from .contract import ServerChoice, UserProblemError, open_client, problem_from
 from .generate import PostMessage
 from .messages import PackChoice, ServerState
 
@@ -20,11 +20,8 @@ _ANSWER_TIMEOUT_S = 3.0
 class ServerWatch:
     """A thread that polls the server's state every few seconds, or immediately on request."""
 
-    def __init__(
-        self, address: str, *, online_access: bool, post: PostMessage, poll_s: float = POLL_INTERVAL_S
-    ) -> None:
-        self.address = address
-        self.online_access = online_access
+    def __init__(self, server: ServerChoice, *, post: PostMessage, poll_s: float = POLL_INTERVAL_S) -> None:
+        self.server = server
         self._post = post
         self._poll_s = poll_s
         self._wake = threading.Event()
@@ -54,9 +51,9 @@ class ServerWatch:
 
     def _watch(self) -> None:
         try:
-            self._client = open_client(self.address, online_access=self.online_access, timeout_s=_ANSWER_TIMEOUT_S)
+            self._client = open_client(self.server, timeout_s=_ANSWER_TIMEOUT_S)
         except UserProblemError as error:
-            self._post(ServerState(self.address, error.problem))
+            self._post(ServerState(self.server.address, error.problem))
             return
         while not self._closed:
             self._wake.clear()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .board import Board, JobStatus, apply_message
+from .contract import ServerChoice
 from .generate import ClipRequest, GenerateThread
 from .messages import Message, Problem
 from .server_watch import ServerWatch
@@ -31,16 +32,16 @@ class Session:
         self._watch: ServerWatch | None = None
         self._closed_watches: list[ServerWatch] = []
 
-    def watch_server(self, address: str, *, online_access: bool) -> None:
+    def watch_server(self, server: ServerChoice) -> None:
         """Poll the server at this address. A new address takes effect immediately."""
         watch = self._watch
-        if watch is not None and (watch.address, watch.online_access) == (address, online_access):
+        if watch is not None and watch.server == server:
             return
         if watch is not None:
             watch.close()
             self._closed_watches.append(watch)
         self.board = replace(self.board, server=None)
-        self._watch = ServerWatch(address, online_access=online_access, post=self._messages.put)
+        self._watch = ServerWatch(server, post=self._messages.put)
         self._watch.start()
 
     def poll_server_now(self) -> None:
@@ -48,14 +49,12 @@ class Session:
         if self._watch is not None:
             self._watch.poll_now()
 
-    def generate(self, clip_requests: Sequence[ClipRequest], *, address: str, online_access: bool) -> None:
+    def generate(self, clip_requests: Sequence[ClipRequest], server: ServerChoice) -> None:
         """Start to generate the sound for these requests."""
         for clip_request in clip_requests:
             self.clip_requests[clip_request.key] = clip_request
             self.board = self.board.with_job(JobStatus(clip_request.key, clip_request.clip.name))
-        generate_thread = GenerateThread(
-            clip_requests, address=address, online_access=online_access, post=self._messages.put
-        )
+        generate_thread = GenerateThread(clip_requests, server, post=self._messages.put)
         self._generate_threads = [held for held in self._generate_threads if not held.is_finished] + [generate_thread]
         generate_thread.start()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,12 +19,16 @@ from rewas_cli.commands.shared_options import (
     PrecisionOption,
 )
 
+if TYPE_CHECKING:
+    from rewas_server.config import ServerConfig
+
 _SERVER_PANEL = "Server"
 _OBSERVATION_PANEL = "Log and metrics"
 EXAMPLES = """\
 rewas serve
 rewas serve --port 0 --allow-root /media/films --pack starter --device cuda:0
 rewas serve --metrics-port 9464 --log-level debug
+rewas serve --host 192.0.2.7 --make-cert
 """
 
 
@@ -38,13 +42,21 @@ class LogLevel(StrEnum):
 
 
 def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST",
+            help="The name or address to listen on, 127.0.0.1 by default. Any other one needs a certificate.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=65535,
             metavar="N",
-            help="The port on 127.0.0.1; 0 picks a free one.",
+            help="The port; 0 picks a free one.",
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
@@ -67,6 +79,43 @@ def serve(
             metavar="DIR",
             file_okay=False,
             help="The folder for jobs and stems.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The certificate for TLS. By default, that of --make-cert if other computers can reach the host.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The private key of the certificate.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
+    make_cert: Annotated[
+        bool,
+        typer.Option(
+            "--make-cert",
+            help="Write a self-signed certificate and its key into the state folder, and exit.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = False,
+    cert_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cert-name",
+            metavar="HOST",
+            help="With --make-cert: another name or address by which clients reach the server; can be repeated.",
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
@@ -129,7 +178,10 @@ def serve(
     if conflict_model is not None:
         check_conflict_model(conflict_model)
     options = {
+        "host": host,
         "port": port,
+        "certificate": certificate.absolute() if certificate else None,
+        "private_key": private_key.absolute() if private_key else None,
         "allowed_roots": tuple(root.resolve() for root in allow_root) if allow_root else None,
         "state_dir": state_dir.absolute() if state_dir else None,
         "metrics_port": metrics_port,
@@ -142,8 +194,32 @@ def serve(
         "execution.low_memory": low_memory or None,
         "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
+    config = resolve_config(options, config_file).config
+    if make_cert:
+        _make_certificate(config, cert_name or [])
+        return
     run_server(
-        resolve_config(options, config_file).config,
-        lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."),
+        config,
+        lambda bound_port: note(f"ReWaS listens on {config.host}:{bound_port}. Ctrl-C ends it."),
         log_on_terminal=True,
     )
+
+
+def _make_certificate(config: ServerConfig, names: list[str]) -> None:
+    from rewas_cli.console import Printer
+    from rewas_server.files.private_files import keep_new_files_private
+    from rewas_server.grpc.certificates import make_certificate
+
+    keep_new_files_private()
+    made = make_certificate(config, names)
+    lines = [
+        f"Certificate: {made.path}",
+        f"Private key: {made.key_path}",
+        f"Valid for: {', '.join(made.names)}",
+        f"SHA-256 fingerprint: {made.fingerprint}",
+        "Copy the certificate to each client, and compare its fingerprint there:",
+        "  openssl x509 -in certificate.pem -noout -fingerprint -sha256",
+        f"Copy the file {config.token_path}, which the first start writes, over a secure way, too. Then:",
+        f"  rewas --certificate certificate.pem --token-file token status --server {made.names[0]}:{config.port}",
+    ]
+    Printer(as_json=False).result({}, lines)

@@ -1,4 +1,4 @@
-"""The server: grpc.aio on loopback with its services, job store, scheduler and worker."""
+"""The server: grpc.aio with its services, job store, scheduler and worker."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rewas_server.files.uploads import UploadLimits, UploadStore
 from rewas_server.grpc.access import TokenCheck, announce_token, load_token
 from rewas_server.grpc.call_frame import CallFrame
 from rewas_server.grpc.calls import CallObserver
+from rewas_server.grpc.certificates import server_credentials
 from rewas_server.grpc.limits import channel_options
 from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.backup import NightlyBackup
@@ -32,9 +33,8 @@ from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
 from rewas_server.jobs.tracking import JobTracker
 from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
-from rewas_server.metrics import ServerMetrics, serve_metrics
+from rewas_server.metrics import METRICS_HOST, ServerMetrics, serve_metrics
 
-HOST = "127.0.0.1"
 STOP_GRACE_S = 1.0
 SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 
@@ -95,7 +95,7 @@ async def run_server(
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-        port = _bind(server, config.port)
+        port = _bind(server, config)
         await server.start()
         await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         scheduling = asyncio.create_task(scheduler.run())
@@ -103,7 +103,7 @@ async def run_server(
         backing_up = asyncio.create_task(NightlyBackup(config.database_path, config.backups_dir).run())
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
-            _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
+            _log.info("Listening on %s:%d; state in %s.", config.host, port, config.state_dir)
             with announce_token(port, token):
                 if on_ready is not None:
                     on_ready(port)
@@ -155,7 +155,7 @@ def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None
         return
     metrics.report_folders({"artifacts": config.artifacts_dir, "uploads": config.uploads_dir})
     with serve_metrics(metrics, config.metrics_port) as port:
-        _log.info("Metrics at http://%s:%d/metrics.", HOST, port)
+        _log.info("Metrics at http://%s:%d/metrics.", METRICS_HOST, port)
         yield
 
 
@@ -222,14 +222,20 @@ async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None
         stopping.cancel()
 
 
-def _bind(server: Any, port: int) -> int:
+def _bind(server: Any, config: ServerConfig) -> int:
+    """Listen, with TLS if there is a certificate. Raises ProblemError (RESOURCES, SETTINGS, ACCESS)."""
+    credentials = server_credentials(config)
+    host = f"[{config.host}]" if ":" in config.host and not config.host.startswith("[") else config.host
+    address = f"{host}:{config.port}"
     try:
-        bound: int = server.add_insecure_port(f"{HOST}:{port}")
+        bound: int = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
     except RuntimeError:
         bound = 0
     if bound == 0:
         raise ProblemError(
-            f"Cannot use port {port} on {HOST}. Another program may be using it.",
+            f"Cannot use port {config.port} on {config.host}. Another program may be using it.",
             "Stop the other program, or choose another port with `rewas serve --port`.",
             ProblemKind.RESOURCES,
         )

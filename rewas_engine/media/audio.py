@@ -18,6 +18,7 @@ from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.exact_time import sample_count
 from rewas_engine.media.container import decode_frames, open_media
 from rewas_engine.media.formats import SOUND_FILE_STARTS
+from rewas_engine.media.isolation.seam import decodes_media, record
 from rewas_engine.media.limits import current_limits
 from rewas_engine.media.truncation import break_error, is_stream_cut_short
 from rewas_engine.runtime.atomic_files import atomic_path
@@ -44,6 +45,7 @@ _TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
 """Smaller differences between time stamps are rounding errors, as in Matroska, and not gaps."""
 
 
+@record
 @dataclass(frozen=True)
 class SoundProperties:
     """Properties of an audio stream.
@@ -59,6 +61,7 @@ class SoundProperties:
     is_cut_short: bool
 
 
+@decodes_media
 def probe_sound(path: Path) -> SoundProperties:
     """Read the start and duration of a file's sound. Raises MediaError if it has none that can be decoded."""
     with open_media(path) as container:
@@ -74,12 +77,14 @@ def probe_sound(path: Path) -> SoundProperties:
         return SoundProperties(first_s, end_s - first_s, is_stream_cut_short(path, container, stream, end_s))
 
 
+@decodes_media
 def count_audio_tracks(path: Path) -> int:
     """Number of audio tracks in a file. Raises MediaError if it is not media."""
     with open_media(path) as container:
         return len(container.streams.audio)
 
 
+@record
 @dataclass(frozen=True)
 class AudioTrack:
     """The audio track that was read.
@@ -138,6 +143,7 @@ def read_audio(
     )[0]
 
 
+@decodes_media
 def read_audio_track(
     path: Path,
     *,
@@ -437,6 +443,7 @@ def limit_peak(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return waveform if peak <= 1 else np.asarray(waveform / peak, np.float32)
 
 
+@decodes_media
 def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Read the samples `[channels, samples]` of a WAV, FLAC or other lossless file, and their rate in Hz.
 

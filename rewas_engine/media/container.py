@@ -23,13 +23,13 @@ from rewas_engine.media.limits import DecodingLimits, current_limits
 _MAX_FAILURES = 50
 """Damaged frames of a file that are skipped."""
 _PADDING_PIXELS = 128 * 128
-_on_decoded: Callable[[], None] = lambda: None  # noqa: E731 - replaced in a decoder's process
+_on_activity: Callable[[], None] = lambda: None  # noqa: E731 - replaced in a decoder's process
 
 
-def call_on_decoded_frames(callback: Callable[[], None]) -> None:
-    """Have a function called with every frame that is decoded in this process."""
-    global _on_decoded
-    _on_decoded = callback
+def call_on_activity(callback: Callable[[], None]) -> None:
+    """Have a function called after every packet of media that is read in this process."""
+    global _on_activity
+    _on_activity = callback
 
 
 @contextmanager
@@ -94,19 +94,25 @@ def _limit_streams(container: Any, path: Path, limits: DecodingLimits) -> None:
             codec.options = _codec_options(limits)
 
 
+def read_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Read the packets of a stream in order, without decoding them. Raises av.FFmpegError."""
+    for packet in container.demux(stream):
+        _on_activity()
+        yield packet
+
+
 def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     """Decode frames in order. Damaged ones are skipped, as in players, up to a limit.
 
     Raises MediaError if the stream is damaged or cannot be decoded, or exceeds a limit.
     """
     limits, failures, count = current_limits(), 0, 0
-    packets = container.demux(stream)
+    packets = read_packets(container, stream)
     while True:
         try:
             packet = next(packets)
             for frame in packet.decode():
                 count += 1
-                _on_decoded()
                 _check_frame(frame, path, limits, count)
                 if frame.pts is not None:
                     yield frame

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
-from rewas_engine.media.container import decode_frames, open_media
+from rewas_engine.media.container import decode_frames, open_media, read_packets
 from rewas_engine.media.display import find_active_area, prepare_frames, quarter_turns, to_luma, to_rgb
+from rewas_engine.media.isolation.seam import decodes_media, record, streams_frames
 from rewas_engine.media.limits import current_limits
 from rewas_engine.media.truncation import break_error, is_file_cut_short, is_stream_cut_short
 from rewas_engine.runtime.progress import CancelSignal
@@ -31,6 +32,7 @@ _MAX_BLEND_S = Fraction(1, 4)
 """Frames that are further apart than this, as in a slide show, are held and not blended."""
 
 
+@record
 @dataclass(frozen=True)
 class VideoProperties:
     """Properties of a video stream.
@@ -50,6 +52,7 @@ class VideoProperties:
     height: int
 
 
+@decodes_media
 def probe_video(path: Path) -> VideoProperties:
     """Read a file's properties and decode its first frame, so that a damaged file is found early.
 
@@ -109,6 +112,7 @@ def frame_count(duration_s: Fraction, frame_rate: Fraction) -> int:
     return max(1, math.ceil(duration_s * frame_rate))
 
 
+@streams_frames
 def iter_frames(
     path: Path,
     *,
@@ -243,6 +247,7 @@ class _DecodedFrame:
         return self._pixels
 
 
+@decodes_media
 def has_video(path: Path) -> bool:
     """Whether a file has video. Cover art does not count. Raises MediaError if it is not media."""
     with open_media(path) as container:
@@ -299,7 +304,7 @@ def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
             container.seek(int(target_s / stream.time_base), stream=stream, backward=True)
             ends_s = [
                 packet.pts * stream.time_base + (packet.duration * stream.time_base if packet.duration else 1 / rate)
-                for packet in container.demux(stream)
+                for packet in read_packets(container, stream)
                 if packet.pts is not None
             ]
         except av.FFmpegError:
@@ -309,6 +314,7 @@ def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
     raise MediaError("The media file has no duration.", "Give the clip a duration, or export it again.")
 
 
+@decodes_media
 def find_break_s(path: Path) -> Fraction | None:
     """Return where the video of a file that was cut short breaks off, in seconds after its first frame.
 

@@ -135,7 +135,7 @@ class ServerProcess:
 
     def worker_pids(self) -> list[int]:
         """The worker processes that are children of the server."""
-        return [pid for pid, parent in _parents() if parent == self._process.pid]
+        return children_of(self._process.pid)
 
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
@@ -152,6 +152,11 @@ class ServerProcess:
             self.kill()
             raise
         return self._process.returncode, rest.strip()
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [child for child, parent in _parents() if parent == pid]
 
 
 def is_running(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rewas_engine import Cancelled, EngineError
+from rewas_engine.media.isolation.seam import cancels_decoding
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.files.delivery import StemFolder
@@ -26,7 +27,8 @@ def run_work(
     """
     progress = MonotonicProgress(on_progress)
     try:
-        return _run(request, context, progress, cancel)
+        with cancels_decoding(cancel):
+            return _run(request, context, progress, cancel)
     except Cancelled:
         raise
     except Exception as error:

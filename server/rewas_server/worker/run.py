@@ -23,6 +23,7 @@ from cachetools import LRUCache
 
 from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError, Progress
+from rewas_engine.media.isolation.pool import isolated_decoding
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server, private_texts
@@ -207,7 +208,9 @@ def main() -> None:
     for name, target in (("reader", lambda: worker.read(source)), ("heartbeat", worker.send_heartbeats)):
         threading.Thread(target=target, name=f"rewas-{name}", daemon=True).start()
     try:
-        worker.work()
+        # A file that crashes its decoder must not end the worker, and one that takes it over must not reach other jobs.
+        with isolated_decoding():
+            worker.work()
     except BrokenPipeError:
         # The server has ended.
         os._exit(0)

@@ -1,0 +1,115 @@
+"""The decoder's process: it decodes what its parent asks for, one call after another.
+
+    python -m rewas_engine.media.isolation.child PARENT_PID LIMITS
+
+Messages (see `rewas_engine.media.isolation.messages`) come and go over standard input and output. The process ends when
+its input closes.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from io import BufferedIOBase
+from typing import Any, BinaryIO, cast
+
+from numpy.typing import NDArray
+
+from rewas_engine.errors import MediaError
+from rewas_engine.media import audio, video
+from rewas_engine.media.container import call_on_activity
+from rewas_engine.media.isolation.messages import Kind, bytes_of, from_json, read_message, to_json, write_message
+from rewas_engine.media.isolation.process_limits import limit_this_process
+from rewas_engine.media.isolation.seam import FUNCTIONS, STREAMS
+from rewas_engine.media.limits import DecodingLimits, decoding_limits
+
+ACTIVE_INTERVAL_S = 1.0
+_MAX_REQUEST_BYTES = 1 << 20
+_MODULES = (audio, video)
+"""They declare what can be called."""
+
+
+class Server:
+    """Answers the calls of the parent."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._last_sent_s = 0.0
+
+    def report_activity(self) -> None:
+        """Tell the parent now and then that decoding goes on."""
+        if time.monotonic() - self._last_sent_s > ACTIVE_INTERVAL_S:
+            self._send(Kind.ACTIVE, b"")
+
+    def answer(self, request: bytearray) -> None:
+        """Call a function, and send its result."""
+        called = from_json(request)
+        name, path, arguments = called["name"], called["path"], called["arguments"]
+        self._last_sent_s = time.monotonic()
+        try:
+            if name in STREAMS:
+                for frame in STREAMS[name](path, **arguments):
+                    self._send(Kind.FRAME, bytes_of(frame))
+                self._send(Kind.END, b"")
+                return
+            arrays: list[NDArray[Any]] = []
+            result = to_json(FUNCTIONS[name](path, **arguments), arrays)
+            for array in arrays:
+                self._send(Kind.ARRAY, bytes_of(array))
+            self._send(Kind.RESULT, result)
+        except MediaError as error:
+            self._send(Kind.REFUSED, to_json((error.what, error.remedy)))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            self._send(Kind.FAULT, traceback.format_exc().encode())
+        except Exception:
+            # MemoryError too. Hostile files may cause any error, so the trace goes to the parent's log.
+            self._send(Kind.FAULT, traceback.format_exc().encode())
+
+    def _send(self, kind: Kind, content: bytes | memoryview) -> None:
+        write_message(self._output, kind, content)
+        self._last_sent_s = time.monotonic()
+
+
+def _read_requests(source: BufferedIOBase, requests: queue.SimpleQueue[bytearray]) -> None:
+    """Pass on requests until the parent ends, and then end at once, even during a call."""
+    try:
+        while (message := read_message(source, _MAX_REQUEST_BYTES)) is not None:
+            requests.put(message[1])
+    finally:
+        os._exit(0)
+
+
+def _private_output() -> BinaryIO:
+    """Return the pipe to the parent, and drop what libraries print."""
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return output
+
+
+def main() -> None:
+    """Answer calls until standard input closes."""
+    limits = DecodingLimits(**from_json(sys.argv[2].encode()))
+    output = _private_output()
+    limit_this_process(limits, int(sys.argv[1]))
+    server, requests = Server(output), queue.SimpleQueue[bytearray]()
+    source = cast(BufferedIOBase, sys.stdin.buffer)
+    call_on_activity(server.report_activity)
+    threading.Thread(target=_read_requests, args=(source, requests), daemon=True).start()
+    server.report_activity()
+    try:
+        with decoding_limits(limits):
+            while True:
+                server.answer(requests.get())
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

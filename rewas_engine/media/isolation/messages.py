@@ -114,7 +114,7 @@ def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:
 def from_json(
     content: bytes | bytearray, arrays: list[bytearray] | None = None, records: Mapping[str, type] | None = None
 ) -> Any:
-    """Decode a value, with the bytes of its arrays and the dataclasses that it may contain.
+    """Decode a value, with the bytes of its arrays and the dataclasses that are allowed in it.
 
     Raises BrokenMessage if it is not one.
     """

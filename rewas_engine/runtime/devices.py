@@ -7,6 +7,12 @@ import torch
 from rewas_engine.errors import SettingsError
 
 
+def list_devices() -> tuple[str, ...]:
+    """Return the devices of this machine: all CUDA devices that may be used, or the CPU if there is none."""
+    cuda = tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+    return cuda or ("cpu",)
+
+
 def resolve_device(device: str) -> str:
     """Return the name of a device: "cpu" or "cuda:0". "auto" is the first CUDA device, or the CPU if there is none.
 

@@ -83,7 +83,8 @@ class ServerConfig:
         max_age_days: Age above which finished jobs and unused uploads are deleted.
         queue_limit: Maximum number of waiting and running jobs.
         client_queue_limit: The same for one client, where a timeline counts as one job.
-        device: "auto", "cpu", "cuda:0", …
+        device: Devices of the workers: "cpu", "cuda:0", or several as in "cuda:0,cuda:1", with one worker each. "auto"
+            uses all CUDA devices, or the CPU if there is none.
         execution: Precision and memory options of packs.
         cancel_grace_s: Seconds after which a worker that does not stop a cancelled or paused job is killed. The job
             itself counts as stopped after two seconds at most.
@@ -151,6 +152,11 @@ class ServerConfig:
         for name, (is_valid, remedy) in checks.items():
             if not is_valid:
                 raise ProblemError(f"`{name}` is {getattr(self, name)}.", remedy, ProblemKind.SETTINGS)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of `device`, one for each worker."""
+        return tuple(name.strip() for name in self.device.split(","))
 
     @property
     def database_path(self) -> Path:

@@ -58,6 +58,31 @@ class LoadReport:
         return not (self.lost or self.doubled or self.failed or self.damaged)
 
 
+def write_load_folder(folder: Path) -> None:
+    """Write a short video and a small, untrained pack named "tiny"."""
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
+
+    (folder / "media").mkdir(parents=True)
+    write_video(folder / "media" / "shot.mp4")
+    write_untrained_pack(folder / "packs" / "tiny", seed=0)
+
+
+def sound_work(folder: Path, num_steps: int, name: str = "shot") -> rewas_pb2.SoundWork:
+    """The request for a sound of the video in this folder."""
+    settings = rewas_pb2.SoundSettings(prompt="a ball bounces", seed=7, num_inference_steps=num_steps)
+    return rewas_pb2.SoundWork(clip_otio_json=_clip_json(folder, name), settings=settings)
+
+
+def _clip_json(folder: Path, name: str) -> str:
+    rate = float(FRAME_RATE)
+    clip = otio.schema.Clip(
+        name,
+        otio.schema.ExternalReference(str(folder / "media" / "shot.mp4")),
+        otio.opentime.TimeRange(otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(FRAMES, rate)),
+    )
+    return str(clip.to_json_string())
+
+
 class LoadRun:
     """One run. folder: an empty folder for media, packs, state and stems."""
 
@@ -80,11 +105,7 @@ class LoadRun:
 
     def run(self) -> LoadReport:
         """Run all jobs. Raises what the clients raise unexpectedly."""
-        from rewas_engine.recipes.untrained_starter import write_untrained_pack
-
-        (self._folder / "media").mkdir(parents=True)
-        write_video(self._folder / "media" / "shot.mp4")
-        write_untrained_pack(self._folder / "packs" / "tiny", seed=0)
+        write_load_folder(self._folder)
         began_s = time.monotonic()
         server = self._start_server(0)
         try:
@@ -155,17 +176,10 @@ class LoadRun:
         return hashlib.sha256(samples.tobytes()).hexdigest()
 
     def _work(self, key: str) -> rewas_pb2.EnergyWork | rewas_pb2.SoundWork:
-        rate = float(FRAME_RATE)
-        clip = otio.schema.Clip(
-            key,
-            otio.schema.ExternalReference(str(self._folder / "media" / "shot.mp4")),
-            otio.opentime.TimeRange(otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(FRAMES, rate)),
-        )
-        otio_json = clip.to_json_string()
         if int(key.split()[1]) % SOUND_EVERY:
-            return rewas_pb2.EnergyWork(clip_otio_json=otio_json, energy=rewas_pb2.EnergyInput(flat_nats=-5))
-        settings = rewas_pb2.SoundSettings(prompt="a ball bounces", seed=7, num_inference_steps=1)
-        return rewas_pb2.SoundWork(clip_otio_json=otio_json, settings=settings)
+            energy = rewas_pb2.EnergyInput(flat_nats=-5)
+            return rewas_pb2.EnergyWork(clip_otio_json=_clip_json(self._folder, key), energy=energy)
+        return sound_work(self._folder, 1, name=key)
 
     def _check(self, server: ServerProcess) -> None:
         with server.client() as client:

@@ -32,10 +32,10 @@ for name in {"certificate", "private_key"} & set(settings):
     settings[name] = Path(settings[name])
 if "limits" in settings:
     settings["limits"] = ClientLimits(**settings["limits"])
-given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s)}
+given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s), "device": "cpu"}
 config = ServerConfig(
     port=int(port), state_dir=Path(state_dir), allowed_roots=tuple(map(Path, roots)), default_pack=default_pack,
-    device="cpu", **(given | settings),
+    **(given | settings),
 )
 try:
     serve(config, lambda port: print(port, flush=True))

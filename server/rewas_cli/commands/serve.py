@@ -155,8 +155,8 @@ def serve(
         typer.Option(
             "--device",
             metavar="NAME",
-            help="Where the model runs: cpu, cuda:0, or auto (the first GPU, or the CPU if there is none). "
-            "Auto by default.",
+            help="Where the model runs: cpu, cuda:0, several GPUs as in cuda:0,cuda:1, or auto (all GPUs, or the "
+            "CPU if there is none). One worker process runs on each. Auto by default.",
             autocompletion=complete_from("auto", "cpu", "cuda:0"),
             rich_help_panel=MODEL_PANEL,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from rewas_api.errors import ProblemError, ProblemKind
@@ -47,7 +47,8 @@ class Scheduler:
         self._board = board
         self._config = config
         self._timelines = timelines
-        self._slots = [WorkerSlot(board, config, self)]
+        self._slots = [WorkerSlot(board, config, self, device) for device in config.devices]
+        self._group: asyncio.TaskGroup | None = None
         self._held_jobs: set[str] = set()
         self._taking = asyncio.Lock()
         self._blocked_by = ""
@@ -75,8 +76,8 @@ class Scheduler:
 
     @property
     def device(self) -> str:
-        """Device of the model; "" until a worker has reported it."""
-        return next((slot.device for slot in self._slots if slot.device), "")
+        """Devices of the models, separated by commas; "" until a worker has reported its own."""
+        return ", ".join(dict.fromkeys(slot.device for slot in self._slots if slot.device))
 
     @property
     def waiting_reason(self) -> str:
@@ -100,9 +101,10 @@ class Scheduler:
             slot.running_job_id: slot.running_time_left_s() for slot in self._slots if slot.running_job_id is not None
         }
         kinds = {(job.kind, job.pack or self._config.default_pack) for job in queue}
+        # The workers of one server usually have equal devices.
+        device = next((slot.device for slot in self._slots if slot.device), "")
         typical_s = {
-            (kind, pack): typical_duration_s(await self._board.durations(kind, pack, self.device))
-            for kind, pack in kinds
+            (kind, pack): typical_duration_s(await self._board.durations(kind, pack, device)) for kind, pack in kinds
         }
 
         def typical(job: QueuedJob) -> float | None:
@@ -144,6 +146,14 @@ class Scheduler:
         """A worker has ended, or did not start, although the server goes on."""
         for call in self.on_worker_end:
             call(cause)
+
+    def devices_found(self, devices: Sequence[str]) -> None:
+        """Run a worker on each of these devices, too."""
+        for device in devices:
+            slot = WorkerSlot(self._board, self._config, self, device)
+            self._slots.append(slot)
+            assert self._group is not None
+            self._group.create_task(slot.run())
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
         """Cancel a job, and the children of a timeline."""
@@ -216,6 +226,7 @@ class Scheduler:
                 self._block(str(problem))
                 await asyncio.sleep(RETRY_PAUSE_S)
         async with asyncio.TaskGroup() as group:
+            self._group = group
             group.create_task(self._update_parents())
             for slot in self._slots:
                 group.create_task(slot.run())

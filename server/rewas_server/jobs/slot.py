@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -40,6 +41,9 @@ class JobSource(Protocol):
 
     def readiness_changed(self) -> None:
         """The worker of the slot has become ready, or is no longer."""
+
+    def devices_found(self, devices: Sequence[str]) -> None:
+        """The machine has further devices, on which no worker runs yet."""
 
     def worker_ended(self, cause: str) -> None:
         """The worker of the slot has ended, or did not start, although the server goes on. cause: for metrics."""
@@ -78,10 +82,11 @@ class WorkerSlot:
         loading: Name of the pack that the starting worker loads; "" when it is ready.
     """
 
-    def __init__(self, board: JobBoard, config: ServerConfig, source: JobSource) -> None:
+    def __init__(self, board: JobBoard, config: ServerConfig, source: JobSource, device: str) -> None:
         self._board = board
         self._config = config
         self._source = source
+        self._requested_device = device
         self._worker: WorkerProcess | None = None
         self._running: _RunningJob | None = None
         self._wake = asyncio.Event()
@@ -152,11 +157,15 @@ class WorkerSlot:
         self._note_end()
         self._set_ready(False)
         try:
-            self._worker = await WorkerProcess.start(self._config)
+            self._worker = await WorkerProcess.start(self._config, self._requested_device)
             self.loading = self._config.default_pack
             self._board.refresh_waiting()
             while not isinstance(message := await self._worker.receive(), messages.Ready):
                 self._note_device(message)
+            if message.devices:
+                # The next worker of this slot uses the same device.
+                self._requested_device = message.devices[0]
+                self._source.devices_found(message.devices[1:])
         except (WorkerEnded, OSError) as error:
             self.loading = ""
             self._failed_starts += 1

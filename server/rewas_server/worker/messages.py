@@ -74,9 +74,13 @@ class Loading:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker is ready for work."""
+    """The worker is ready for work.
+
+    devices: the devices of this machine, the best first, if the worker was to choose one ("auto"); empty otherwise.
+    """
 
     kind: ClassVar[str] = "ready"
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,8 @@ def from_line(line: bytes) -> Message:
         elif kind == Failed.kind:
             problem = rewas_pb2.Problem.FromString(base64.b64decode(body["problem"]))
             body["problem"] = ProblemError.from_proto(problem)
+        elif kind == Ready.kind:
+            body["devices"] = tuple(body["devices"])
         elif kind == JobProgress.kind:
             body["progress"] = Progress(**body["progress"])
         elif kind == Start.kind:

@@ -59,8 +59,8 @@ class WorkerProcess:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch_end())]
 
     @classmethod
-    async def start(cls, config: ServerConfig) -> WorkerProcess:
-        """Start a worker. It loads its default pack now. Raises WorkerEnded, OSError if it does not start."""
+    async def start(cls, config: ServerConfig, device: str) -> WorkerProcess:
+        """Start a worker, which then loads its default pack. Raises WorkerEnded, OSError if it does not start."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -80,7 +80,7 @@ class WorkerProcess:
                     uploads_dir=config.uploads_dir,
                     artifacts_dir=config.artifacts_dir,
                     default_pack=config.default_pack,
-                    device=config.device,
+                    device=device,
                     execution=config.execution,
                     conflict_model=config.conflict_model,
                     log_level=config.log_level,

@@ -8,6 +8,7 @@ It uses the protocol of `rewas_server.worker.messages` over standard input and o
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import queue
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from cachetools import LRUCache
 
 from rewas_api.errors import ProblemError
-from rewas_engine import Cancelled, EngineError, Progress
+from rewas_engine import Cancelled, EngineError, InsufficientMemoryError, Progress
 from rewas_engine.media.isolation.pool import isolated_decoding
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server, private_texts
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 MAX_LOADED_MODELS = 2
 HEARTBEAT_S = 1.0
+OUT_OF_MEMORY_STATUS = 75
+"""Exit status of a worker that ends after a job for which memory did not suffice."""
 _log = logging.getLogger("rewas.worker")
 
 
@@ -87,9 +91,16 @@ class Worker:
         """Load the default pack, then run jobs for ever."""
         self._send(messages.Loading(self._start.default_pack))
         self._load_default_pack()
-        self._send(messages.Ready())
+        self._send(messages.Ready(self._devices()))
         while True:
             self._do(self._waiting.get())
+
+    def _devices(self) -> tuple[str, ...]:
+        if self._start.device != "auto":
+            return ()
+        from rewas_engine.runtime.devices import list_devices
+
+        return list_devices()
 
     def _do(self, work: messages.Work) -> None:
         job_id = work.job_id
@@ -118,14 +129,17 @@ class Worker:
         except Cancelled:
             _remove(output_dir)
             self._send(messages.Stopped(job_id))
-        except (EngineError, ProblemError) as error:
-            _log.debug("The job failed.", exc_info=error, extra=about)
-            _remove(output_dir)
-            self._send(messages.Failed(job_id, job_problem(error, job_id, self._start.artifacts_dir.parent)))
         except Exception as error:
-            _log.exception("The job failed with an unexpected error.", extra=about)
+            if isinstance(error, EngineError | ProblemError):
+                _log.debug("The job failed.", exc_info=error, extra=about)
+            else:
+                _log.exception("The job failed with an unexpected error.", extra=about)
             _remove(output_dir)
             self._send(messages.Failed(job_id, job_problem(error, job_id, self._start.artifacts_dir.parent)))
+            if _ran_out_of_memory(error):
+                # Fragments of the failed work may keep memory that the next job needs.
+                _log.warning("The worker process starts afresh, because memory ran out.", extra=about)
+                os._exit(OUT_OF_MEMORY_STATUS)
         self._stopped_jobs.discard(job_id)
         self._privacy.release(job_id)
 
@@ -148,9 +162,22 @@ class Worker:
         from rewas_engine import ReWaS
 
         start = self._start
-        model = ReWaS.from_pretrained(
-            pack, device=start.device, execution=start.execution, conflict_model=start.conflict_model
+        load = functools.partial(
+            ReWaS.from_pretrained,
+            pack,
+            device=start.device,
+            execution=start.execution,
+            conflict_model=start.conflict_model,
         )
+        try:
+            model = load()
+        except InsufficientMemoryError:
+            if not self._models:
+                raise
+            _log.warning("The pack %s needs the memory of the other loaded packs.", pack)
+            self._models.clear()
+            gc.collect()
+            model = load()
         self._models[pack] = model
         self._send(messages.Loaded(pack, model.device))
         return model
@@ -174,6 +201,15 @@ class _StopSignal:
 
     def is_set(self) -> bool:
         return self._job_id in self._stopped_jobs
+
+
+def _ran_out_of_memory(error: BaseException) -> bool:
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, InsufficientMemoryError):
+            return True
+        chain = chain.__cause__
+    return is_out_of_memory(error)
 
 
 def _remove(folder: Path) -> None:

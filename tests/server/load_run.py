@@ -73,6 +73,12 @@ def sound_work(folder: Path, num_steps: int, name: str = "shot") -> rewas_pb2.So
     return rewas_pb2.SoundWork(clip_otio_json=_clip_json(folder, name), settings=settings)
 
 
+def flat_energy_work(folder: Path, name: str = "shot") -> rewas_pb2.EnergyWork:
+    """A request that takes a worker but no model."""
+    energy = rewas_pb2.EnergyInput(flat_nats=-5)
+    return rewas_pb2.EnergyWork(clip_otio_json=_clip_json(folder, name), energy=energy)
+
+
 def _clip_json(folder: Path, name: str) -> str:
     rate = float(FRAME_RATE)
     clip = otio.schema.Clip(
@@ -177,8 +183,7 @@ class LoadRun:
 
     def _work(self, key: str) -> rewas_pb2.EnergyWork | rewas_pb2.SoundWork:
         if int(key.split()[1]) % SOUND_EVERY:
-            energy = rewas_pb2.EnergyInput(flat_nats=-5)
-            return rewas_pb2.EnergyWork(clip_otio_json=_clip_json(self._folder, key), energy=energy)
+            return flat_energy_work(self._folder, name=key)
         return sound_work(self._folder, 1, name=key)
 
     def _check(self, server: ServerProcess) -> None:

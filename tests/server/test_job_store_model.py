@@ -64,8 +64,6 @@ CHANGES: dict[str, Callable[[rewas_pb2.Job], rewas_pb2.Job]] = {
     "pause": lifecycle.request_pause,
     "resume": lifecycle.resume_job,
     "retry": lifecycle.retry_job,
-    "pin": lambda job: lifecycle.pin_job(job, True),
-    "unpin": lambda job: lifecycle.pin_job(job, False),
     "delete files": delete_files,
     "promote": promote,
     "nothing": lambda job: job,
@@ -104,9 +102,18 @@ class JobStoreMachine(RuleBasedStateMachine):
     def jobs_where(self, keep: Callable[[rewas_pb2.Job], bool]) -> list[rewas_pb2.Job]:
         return [entry.job for entry in self.entries if keep(entry.job)]
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=jobs)
+    def begin(self) -> object:
+        """Random sequences seldom reach many jobs that have ended, so they begin with some."""
         assert self.store.unfinished() == []
+        self.add("a", "timeline", "", {"1"}, 0, 2, "ada")
+        self.add("b", "sound", "tone", {"2"}, 3, 1, "ada")
+        self.add("c", "conflict", "", {"3"}, 1, 1, "bob")
+        for second, entry in enumerate(self.entries[1:]):
+            self.end(entry.job.id, second % 2)
+        self.add("d", "energy", "", set(), rewas_pb2.PRIORITY_BATCH, 1, "bob")
+        self.update(self.entries[-1].job.id, "start")
+        return multiple(*(entry.job.id for entry in self.entries))
 
     @rule(
         target=jobs,
@@ -176,6 +183,27 @@ class JobStoreMachine(RuleBasedStateMachine):
             entry.job = copy(after[0])
         except lifecycle.InvalidTransition:
             assert after == []
+
+    @rule(job_id=jobs, second=st.integers(0, 5))
+    def end(self, job_id: str, second: int) -> None:
+        """Cancel a job at some second."""
+        entry = self.find(job_id)
+        if entry is None or entry.job.state in FINAL:
+            return
+
+        def cancel(before: rewas_pb2.Job) -> rewas_pb2.Job:
+            after = copy(lifecycle.request_cancel(before))
+            after.state = rewas_pb2.JOB_STATE_CANCELLED
+            after.finished_at.FromSeconds(second)
+            return after
+
+        entry.job = copy(self.store.update(job_id, cancel))
+
+    @rule(job_id=jobs, pinned=st.booleans())
+    def pin(self, job_id: str, pinned: bool) -> None:
+        entry = self.find(job_id)
+        if entry is not None:
+            entry.job = copy(self.store.update(job_id, lambda job: lifecycle.pin_job(job, pinned)))
 
     @rule(job_id=consumes(jobs))
     def delete(self, job_id: str) -> None:
@@ -309,6 +337,6 @@ def test_a_store_does_what_a_list_of_jobs_does(machine: type[JobStoreMachine]) -
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=50, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

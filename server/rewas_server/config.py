@@ -77,7 +77,7 @@ class ServerConfig:
         default_pack: Pack for requests that name none.
         upload_limit_bytes: Largest media file that may be uploaded.
         uploads_limit_bytes: Size of all uploads. The oldest unused ones are deleted to stay below it.
-        client_uploads_limit_bytes: Size of the uploads of one client.
+        client_uploads_limit_bytes: Size of the uploads of one client; None is as much as all clients may have.
         stems_limit_bytes: Size of the stems of all jobs. Those of the oldest jobs are deleted to stay below it.
         requests_limit_bytes: Size of finished jobs in the job store. The oldest are deleted to stay below it.
         max_age_days: Age above which finished jobs and unused uploads are deleted.
@@ -106,11 +106,11 @@ class ServerConfig:
     state_dir: Path = field(default_factory=default_state_dir)
     allowed_roots: tuple[Path, ...] = field(default_factory=default_allowed_roots)
     default_pack: str = "starter"
-    upload_limit_bytes: int = 32 * 1024**3
-    uploads_limit_bytes: int = 50 * 1024**3
-    client_uploads_limit_bytes: int = 50 * 1024**3
-    stems_limit_bytes: int = 50 * 1024**3
-    requests_limit_bytes: int = 2 * 1024**3
+    upload_limit_bytes: int = 32 * 10**9
+    uploads_limit_bytes: int = 50 * 10**9
+    client_uploads_limit_bytes: int | None = None
+    stems_limit_bytes: int = 50 * 10**9
+    requests_limit_bytes: int = 2 * 10**9
     max_age_days: float = 30.0
     queue_limit: int = 1000
     client_queue_limit: int = 500
@@ -139,7 +139,7 @@ class ServerConfig:
             "client_queue_limit": (self.client_queue_limit >= 1, "Use 1 or more."),
             "max_age_days": (self.max_age_days > 0, "Use more than 0."),
             **{
-                name: (getattr(self, name) >= 0, "Use 0 or more.")
+                name: ((getattr(self, name) or 0) >= 0, "Use 0 or more.")
                 for name in (
                     "upload_limit_bytes",
                     "uploads_limit_bytes",

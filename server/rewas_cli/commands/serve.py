@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from rewas_server.config import ServerConfig
 
 _SERVER_PANEL = "Server"
+_STORAGE_PANEL = "What the server keeps"
 _OBSERVATION_PANEL = "Log and metrics"
 EXAMPLES = """\
 rewas serve
 rewas serve --port 0 --allow-root /media/films --pack starter --device cuda:0
+rewas serve --stems-limit-gb 200 --keep-days 90
 rewas serve --metrics-port 9464 --log-level debug
 rewas serve --host 192.0.2.7 --make-cert
 """
@@ -120,6 +122,38 @@ def serve(
         ),
     ] = None,
     config_file: ConfigFileOption = None,
+    stems_limit_gb: Annotated[
+        float | None,
+        typer.Option(
+            "--stems-limit-gb",
+            min=0,
+            metavar="GB",
+            help="The size of all stems on the server. Those of the oldest jobs are deleted first, and never those of "
+            "pinned jobs. 50 by default.",
+            rich_help_panel=_STORAGE_PANEL,
+        ),
+    ] = None,
+    uploads_limit_gb: Annotated[
+        float | None,
+        typer.Option(
+            "--uploads-limit-gb",
+            min=0,
+            metavar="GB",
+            help="The size of all uploaded media. Those that were used longest ago are deleted first, and never those "
+            "that an unfinished job needs. 50 by default.",
+            rich_help_panel=_STORAGE_PANEL,
+        ),
+    ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days",
+            min=0.01,
+            metavar="DAYS",
+            help="How long finished jobs and unused uploads are kept. 30 by default.",
+            rich_help_panel=_STORAGE_PANEL,
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
@@ -184,6 +218,9 @@ def serve(
         "private_key": private_key.absolute() if private_key else None,
         "allowed_roots": tuple(root.resolve() for root in allow_root) if allow_root else None,
         "state_dir": state_dir.absolute() if state_dir else None,
+        "stems_limit_bytes": _bytes(stems_limit_gb),
+        "uploads_limit_bytes": _bytes(uploads_limit_gb),
+        "max_age_days": keep_days,
         "metrics_port": metrics_port,
         "log_level": log_level.value if log_level else None,
         "log_prompts": log_prompts or None,
@@ -203,6 +240,10 @@ def serve(
         lambda bound_port: note(f"ReWaS listens on {config.host}:{bound_port}. Ctrl-C ends it."),
         log_on_terminal=True,
     )
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else round(gigabytes * 1e9)
 
 
 def _make_certificate(config: ServerConfig, names: list[str]) -> None:

@@ -122,10 +122,13 @@ async def run_server(
 
 def upload_limits(config: ServerConfig) -> UploadLimits:
     """Return the limits of uploads. No file may be larger than all files together."""
+    client_bytes = config.client_uploads_limit_bytes
+    if client_bytes is None:
+        client_bytes = config.uploads_limit_bytes
     return UploadLimits(
-        upload_bytes=min(config.upload_limit_bytes, config.uploads_limit_bytes, config.client_uploads_limit_bytes),
+        upload_bytes=min(config.upload_limit_bytes, config.uploads_limit_bytes, client_bytes),
         total_bytes=config.uploads_limit_bytes,
-        client_bytes=config.client_uploads_limit_bytes,
+        client_bytes=client_bytes,
     )
 
 

@@ -421,10 +421,9 @@ class RewasClient:
 
     def _call(self, method: Any, request: Any, timeout_s: float | None = -1.0) -> Any:
         timeout_s = self._timeout_s if timeout_s == -1.0 else timeout_s
-        if self._closed.is_set():
-            raise closed_problem(self.address)
         try:
-            return method(request, timeout=timeout_s, metadata=self._token.metadata())
+            with self._report_closing():
+                return method(request, timeout=timeout_s, metadata=self._token.metadata())
         except grpc.RpcError as error:
             # An iterator of requests cannot be sent again.
             if isinstance(request, Iterator) or not self._renew_token(error):
@@ -432,9 +431,8 @@ class RewasClient:
         return self._call(method, request, timeout_s)
 
     def _stream(self, method: Any, request: Any) -> Iterator[Any]:
-        if self._closed.is_set():
-            raise closed_problem(self.address)
-        call = method(request, metadata=self._token.metadata())
+        with self._report_closing():
+            call = method(request, metadata=self._token.metadata())
         try:
             yield from call
             return
@@ -444,6 +442,19 @@ class RewasClient:
         finally:
             call.cancel()
         yield from self._stream(method, request)
+
+    @contextlib.contextmanager
+    def _report_closing(self) -> Iterator[None]:
+        """Within, begin a call, which fails if this client is closed, also by another thread at this moment."""
+        if self._closed.is_set():
+            raise closed_problem(self.address)
+        try:
+            yield
+        except ValueError:
+            # The error of gRPC for a call on a closed channel.
+            if self._closed.is_set():
+                raise closed_problem(self.address) from None
+            raise
 
     def _renew_token(self, error: Any) -> bool:
         """After a call that the server refused for its token: whether it has another one now."""

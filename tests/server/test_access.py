@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,19 @@ def test_stubs_with_the_token_are_served(server: ServerProcess) -> None:
     with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         assert stub.GetServerInfo(rewas_pb2.GetServerInfoRequest(), timeout=10).reads_project_folders
+
+
+def test_closing_a_client_in_the_middle_of_a_call_is_reported_as_such(server: ServerProcess) -> None:
+    """The add-on closes its clients from another thread, at any time."""
+    for pause_s in (0.0, 0.0005, 0.001, 0.002, 0.004):
+        client = RewasClient(server.address)
+        closing = threading.Timer(pause_s, client.close)
+        closing.start()
+        with pytest.raises(ServerUnavailable):
+            call_for_ever(client)
+        closing.join()
+
+
+def call_for_ever(client: RewasClient) -> None:
+    while True:
+        client.get_server_info()

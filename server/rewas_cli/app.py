@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rewas_cli.commands import batch, bench, conflict, energy, evaluate, generate, serve, status, texture
+from rewas_cli.commands import batch, bench, conflict, doctor, energy, evaluate, generate, serve, status, texture
 from rewas_cli.commands.config import config
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.jobs import jobs
@@ -96,6 +96,7 @@ app.command("eval", cls=Command, epilog=evaluate.EXAMPLES, rich_help_panel=_MODE
 app.command("bench", cls=Command, epilog=bench.EXAMPLES, rich_help_panel=_MODELS_PANEL)(bench.bench)
 app.command("serve", cls=Command, epilog=serve.EXAMPLES, rich_help_panel=_SERVER_PANEL)(serve.serve)
 app.command("status", cls=Command, epilog=status.EXAMPLES, rich_help_panel=_SERVER_PANEL)(status.status)
+app.command("doctor", cls=Command, epilog=doctor.EXAMPLES, rich_help_panel=_SERVER_PANEL)(doctor.doctor)
 app.add_typer(jobs, name="jobs", rich_help_panel=_SERVER_PANEL)
 app.add_typer(config, name="config", rich_help_panel=_SERVER_PANEL)
 

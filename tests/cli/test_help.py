@@ -125,7 +125,7 @@ def test_every_command_that_runs_a_model_has_a_device_option() -> None:
         *(f"rewas packs {name}" for name in ("list", "info", "verify", "add", "remove", "convert rewas")),
         "rewas train world",
         *(f"rewas config {name}" for name in ("show", "path", "init")),
-        *(path for path in LEAVES if path.startswith(("rewas jobs ", "rewas status"))),
+        *(path for path in LEAVES if path.startswith(("rewas jobs ", "rewas status", "rewas doctor"))),
     }
 
 

@@ -235,15 +235,15 @@ def test_a_copy_is_complete_or_absent_at_every_step(runs: Path, prepared: Path) 
         assert not any(name.startswith(".") for name in names)
 
 
-def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, prepared: Path) -> None:
+@pytest.mark.parametrize("page", [1, 2], ids=["first page", "table of jobs"])
+def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, prepared: Path, page: int) -> None:
     store = SqliteJobStore(database_of(prepared))
     add(store, *map(str, range(6)))
     end(store, "3")
     store.close()
     expected = ["earlier", *map(str, range(6))]
     with database_of(prepared).open("r+b") as file:
-        # The root of the table of jobs.
-        file.seek(4096)
+        file.seek((page - 1) * 4096)
         file.write(b"noise" * 800)
     damaged = database_of(prepared).read_bytes()
 
@@ -256,6 +256,8 @@ def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, pre
         store = SqliteJobStore(database_of(folder))
         assert sorted(all_ids(store)) == sorted(expected)
         store.close()
+        names = {path.name for path in (folder / "state").iterdir()}
+        assert names == {"jobs.sqlite3", "jobs.damaged-1.sqlite3"}
         (kept,) = damaged_files(database_of(folder))
         assert kept.read_bytes() == damaged
         check_columns(database_of(folder))

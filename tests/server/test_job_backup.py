@@ -130,6 +130,27 @@ def test_a_copy_shows_one_moment_while_jobs_are_added(
     assert all_ids(store) == [str(number) for number in range(total)]
 
 
+def test_the_end_of_the_server_does_not_wait_for_a_copy(
+    store: SqliteJobStore, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        new = job(str(number))
+        new.waiting_reason = "x" * 20_000
+        store.add(new, request(str(number)))
+    monkeypatch.setattr("rewas_server.jobs.backup.PAGES_PER_STEP", 1)
+    # The whole copy would take an hour.
+    monkeypatch.setattr("rewas_server.jobs.backup.PAUSE_S", 60.0)
+
+    async def stop_during_copy() -> None:
+        running = asyncio.create_task(NightlyBackup(store.path, backups).run())
+        while not (backups / ".unfinished.sqlite3").exists():
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(stop_during_copy())
+    assert list(backups.iterdir()) == []
+
+
 def test_a_full_disk_skips_a_copy(
     store: SqliteJobStore, backups: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

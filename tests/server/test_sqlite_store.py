@@ -40,6 +40,7 @@ sys.stdin.read()
 @pytest.fixture(autouse=True)
 def try_to_open_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_store, "REOPEN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(sqlite_store, "REOPEN_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -146,6 +147,24 @@ def test_an_unusable_store_is_reported(tmp_path: Path) -> None:
         assert str(path) in raised.value.what
         assert raised.value.remedy
         assert not path.exists() or path.read_bytes() == content
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    database = SqliteJobStore(path)._database
+    assert database is not None
+    assert database.writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert database.writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_store_that_cannot_be_opened_is_not_tried_all_the_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "REOPEN_INTERVAL_S", 1000.0)
+    SqliteJobStore(path).close()
+    with locked(path, "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
+        store = SqliteJobStore(path, busy_timeout_s=0.1)
+    with pytest.raises(StoreUnavailable, match="locked"):
+        store.unfinished()
+    store._next_attempt_s = 0.0
+    assert store.unfinished() == []
 
 
 # Full disks

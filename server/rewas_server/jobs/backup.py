@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -49,12 +50,22 @@ def list_backups(backups_dir: Path) -> list[Path]:
     return sorted(found, reverse=True)
 
 
-def copy_database(source: Path, target: Path) -> None:
+class CopyStopped(Exception):
+    """The copy was stopped before it was complete."""
+
+
+def copy_database(source: Path, target: Path, stop: threading.Event | None = None) -> None:
     """Copy an SQLite file while others use it. The copy is checked before it gets its name.
 
     The copy shows one moment. Writers never wait for it.
 
+    Args:
+        source: The file.
+        target: The copy.
+        stop: Stops the copy when it is set.
+
     Raises:
+        CopyStopped: `stop` was set.
         sqlite3.Error: The file cannot be read, or the copy cannot be written.
         OSError: The copy cannot be written.
         DamagedFile: The file is damaged.
@@ -72,7 +83,7 @@ def copy_database(source: Path, target: Path) -> None:
             # Within a transaction, all steps see the same moment, so that changes never make the copy start afresh.
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            reader.backup(writer, pages=PAGES_PER_STEP, sleep=PAUSE_S)
+            reader.backup(writer, pages=PAGES_PER_STEP, progress=lambda *_: _pause(stop or threading.Event()))
             # A copy is a single file.
             writer.execute("PRAGMA journal_mode = DELETE")
             if check_content(writer, source):
@@ -83,6 +94,11 @@ def copy_database(source: Path, target: Path) -> None:
         flush_folder(target.parent)
     finally:
         _remove(unfinished)
+
+
+def _pause(stop: threading.Event) -> None:
+    if stop.wait(PAUSE_S):
+        raise CopyStopped
 
 
 def _remove(path: Path) -> None:
@@ -112,23 +128,30 @@ class NightlyBackup:
         self._backups_dir = backups_dir
         self._now = now
         self._sleep = sleep
+        self._stop = threading.Event()
 
     async def run(self) -> None:
         """Make copies until cancelled. A copy that fails is reported in the log and tried again."""
-        while True:
-            wait_s = self._time_to_next_s()
-            if wait_s <= 0:
-                succeeded = await asyncio.to_thread(self.back_up)
-                wait_s = self._time_to_next_s() if succeeded else RETRY_S
-            await self._sleep(max(wait_s, 1.0))
+        try:
+            while True:
+                wait_s = self._time_to_next_s()
+                if wait_s <= 0:
+                    succeeded = await asyncio.to_thread(self.back_up)
+                    wait_s = self._time_to_next_s() if succeeded else RETRY_S
+                await self._sleep(max(wait_s, 1.0))
+        finally:
+            # A thread cannot be cancelled, and the end of the server would wait for it.
+            self._stop.set()
 
     def back_up(self) -> bool:
         """Make a copy now, and delete the oldest ones. Returns whether it succeeded; the log has the reason if not."""
         target = self._backups_dir / f"jobs-{self._now():{_TIME_FORMAT}}.sqlite3"
         try:
-            copy_database(self._database_path, target)
+            copy_database(self._database_path, target, self._stop)
             for path in list_backups(self._backups_dir)[KEPT_BACKUPS:]:
                 path.unlink()
+        except CopyStopped:
+            return False
         except (OSError, sqlite3.Error) as error:
             if is_full(error):
                 _log.warning("The nightly copy of the jobs was skipped: the disk with %s is full.", self._backups_dir)

@@ -37,6 +37,7 @@ MAX_NUMBER = 10_000_000
 """Highest number of a job that is looked for, should the damage have made up a higher one."""
 
 _PAGE_BYTES = 4096
+_SCRATCH_PREFIX = ".jobs-recovery-"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ def recover(path: Path, backups_dir: Path | None, reason: str, busy_timeout_s: f
 
     Raises StoreUnavailable if there is no room for the new file, or if another process holds a lock.
     """
-    partial = path.with_name(f".{path.stem}.recovering{path.suffix}")
+    partial = _partial_path(path)
     try:
-        _remove_database(partial)
+        remove_leftovers(path)
         create_private(partial)
         with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as target:
             target.execute("PRAGMA foreign_keys = ON")
@@ -116,11 +117,25 @@ def finish_recovery(path: Path) -> None:
     damaged_path = _last_damaged(path)
     for suffix in SIDE_FILES:
         side_file = path.with_name(path.name + suffix)
-        if side_file.exists() and damaged_path is not None:
+        if not side_file.exists():
+            continue
+        if suffix != "-shm" and side_file.stat().st_size and damaged_path is not None:
             side_file.replace(damaged_path.with_name(damaged_path.name + suffix))
+        else:
+            # It holds nothing of the jobs.
+            side_file.unlink()
     flush_folder(path.parent)
     recovered.replace(path)
     flush_folder(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what an interrupted recovery has left beside a sound file. Raises OSError."""
+    for leftover in (_partial_path(path), _recovered_path(path)):
+        for suffix in ("", *SIDE_FILES):
+            leftover.with_name(leftover.name + suffix).unlink(missing_ok=True)
+    for folder in path.parent.glob(f"{_SCRATCH_PREFIX}*"):
+        shutil.rmtree(folder)
 
 
 def damaged_files(path: Path) -> list[Path]:
@@ -139,7 +154,7 @@ def _salvageable(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connecti
         if _has_tables(connection):
             yield connection
             return
-    with tempfile.TemporaryDirectory(prefix=".recovering-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=path.parent) as folder:
         copy = Path(folder) / path.name
         for suffix in ("", "-wal"):
             original = path.with_name(path.name + suffix)
@@ -163,7 +178,7 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 def _replace_first_page(path: Path) -> None:
     """Give a file the first page of an empty job store, which says where each table begins: at the same page in all."""
-    with tempfile.TemporaryDirectory(prefix=".recovering-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=path.parent) as folder:
         empty = Path(folder) / "empty.sqlite3"
         with contextlib.closing(sqlite3.connect(empty, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -314,6 +329,10 @@ def _check_is_damage(error: sqlite3.Error) -> None:
         raise error
 
 
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.recovering{path.suffix}")
+
+
 def _recovered_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.recovered{path.suffix}")
 
@@ -332,11 +351,6 @@ def _last_damaged(path: Path) -> Path | None:
 def _damage_number(path: Path, damaged_path: Path) -> int:
     text = damaged_path.name.removeprefix(f"{path.stem}.damaged-").removesuffix(path.suffix)
     return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _remove_database(path: Path) -> None:
-    for suffix in ("", *SIDE_FILES):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -17,7 +17,7 @@ from rewas_server.jobs import lifecycle
 from rewas_server.jobs import store as jobs_store
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.sqlite_file import DamagedFile, OpenDatabase, is_damage, open_database, unavailable
-from rewas_server.jobs.sqlite_recovery import Recovery, finish_recovery, recover
+from rewas_server.jobs.sqlite_recovery import Recovery, finish_recovery, recover, remove_leftovers
 from rewas_server.jobs.sqlite_rows import (
     FULL_ROW,
     SHORT_ROW,
@@ -49,7 +49,10 @@ BUSY_TIMEOUT_S = 5.0
 """How long a call waits for a locked database."""
 
 REOPEN_INTERVAL_S = 1.0
-"""Time between two attempts to open a database that cannot be opened."""
+"""Shortest time between two attempts to open a database that cannot be opened."""
+
+REOPEN_PAUSE = 10.0
+"""Pause after such an attempt, as a multiple of the time that it took."""
 
 _log = logging.getLogger("rewas.server")
 
@@ -409,24 +412,36 @@ class SqliteJobStore:
             if self._closed:
                 raise StoreUnavailable(f"The job store {self._path} is closed.", "Start the server again.")
             if self._database is None:
-                if self._problem is not None and time.monotonic() < self._next_attempt_s:
-                    raise StoreUnavailable(self._problem.what, self._problem.remedy)
-                self._database = self._open_or_repair()
-                self._problem = None
+                self._database = self._try_to_open()
             return self._database
-        except StoreUnavailable as problem:
-            if self._problem is None or time.monotonic() >= self._next_attempt_s:
-                self._problem, self._next_attempt_s = problem, time.monotonic() + REOPEN_INTERVAL_S
-            raise
         finally:
             self._open_lock.release()
+
+    def _try_to_open(self) -> OpenDatabase:
+        began_s = time.monotonic()
+        if self._problem is not None and began_s < self._next_attempt_s:
+            raise StoreUnavailable(self._problem.what, self._problem.remedy)
+        try:
+            database = self._open_or_repair()
+        except StoreUnavailable as problem:
+            now_s = time.monotonic()
+            # To repair a large file takes long, and must not keep the disk busy all the time.
+            self._problem, self._next_attempt_s = (
+                problem,
+                now_s + max(REOPEN_INTERVAL_S, REOPEN_PAUSE * (now_s - began_s)),
+            )
+            raise
+        self._problem = None
+        return database
 
     def _open_or_repair(self) -> OpenDatabase:
         try:
             finish_recovery(self._path)
             if self._is_emptied():
                 raise DamagedFile("it is empty")
-            return open_database(self._path, self._busy_timeout_s)
+            database = open_database(self._path, self._busy_timeout_s)
+            remove_leftovers(self._path)
+            return database
         except OSError as error:
             raise unavailable(self._path, error) from error
         except DamagedFile as damage:

@@ -165,6 +165,8 @@ def test_energy_and_conflict(client: RewasClient, folder: Path) -> None:
     job = client.wait(client.submit(rewas_pb2.EnergyWork(clip_otio_json=otio_json)).id)
     assert len(job.energy.energy.values) > 0
     assert np.isfinite(job.energy.energy.values).all()
+    # Work without stems leaves no folder.
+    assert not (folder / "state" / "artifacts" / job.id).exists()
     job = client.wait(client.submit(rewas_pb2.ConflictWork(clip_otio_json=otio_json, prompt="rain")).id)
     assert job.conflict.verdict != rewas_pb2.VERDICT_UNSPECIFIED
     assert job.conflict.explanation
@@ -180,6 +182,33 @@ def test_uploaded_media_give_the_same_sound(client: RewasClient, folder: Path) -
     by_upload = client.wait(client.submit(work).id)
     assert by_upload.sound.takes[0].stems[0].samples == by_path.sound.takes[0].stems[0].samples
     assert by_upload.sound.takes[0].output_energy.values == by_path.sound.takes[0].output_energy.values
+    assert by_upload.sound.takes[0].stems[0].artifact.name == by_path.sound.takes[0].stems[0].artifact.name
+
+
+@pytest.mark.parametrize("name", ["text.mp4", "truncated.mp4"])
+def test_errors_about_an_upload_name_its_clip_and_not_its_hash(client: RewasClient, folder: Path, name: str) -> None:
+    media = folder / "media" / name
+    if name == "truncated.mp4":
+        whole = (folder / "media" / "shot 7.mp4").read_bytes()
+        media.write_bytes(whole[: len(whole) // 2])
+    url = "file:///another/machine/shot.mp4"
+    again = sound(folder / "media" / "shot 7.mp4")
+    again.regenerate.sound_url = url
+    otio_json = clip(url).to_json_string()
+    works = [
+        sound(url),
+        again,
+        rewas_pb2.EnergyWork(clip_otio_json=otio_json),
+        rewas_pb2.ConflictWork(clip_otio_json=otio_json, prompt="rain"),
+    ]
+    sha256 = client.upload_media(media)
+    for work in works:
+        work.uploaded_media[url] = sha256
+        with pytest.raises(JobFailed) as raised:
+            client.wait(client.submit(work).id)
+        assert raised.value.kind is ProblemKind.MEDIA
+        assert "shot" in raised.value.what
+        assert sha256 not in str(raised.value)
 
 
 def test_the_same_idempotency_key_returns_the_same_job(client: RewasClient, folder: Path) -> None:

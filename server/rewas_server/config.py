@@ -45,7 +45,7 @@ class ClientLimits:
         write_timeout_s: Seconds within which a client must take the next message of a watch or download.
         handshake_timeout_s: Seconds within which a new connection must speak HTTP/2.
         idle_timeout_s: Seconds after which a connection without calls is closed.
-        keepalive_s: Seconds of silence after which a client is asked for a sign of life, and seconds for its answer.
+        keepalive_s: Seconds of silence after which the server checks that a client still answers, and for its answer.
         connection_age_s: Seconds after which a connection takes no new calls, and again until its calls are ended.
             Clients connect again and resume.
     """

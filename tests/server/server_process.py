@@ -137,6 +137,13 @@ class ServerProcess:
         """The worker processes that are children of the server."""
         return children_of(self._process.pid)
 
+    def descendant_pids(self) -> set[int]:
+        """The server's children, and theirs."""
+        parents, found = dict(_parents()), set[int]()
+        while new := {pid for pid, parent in parents.items() if parent in {self.pid, *found}} - found:
+            found |= new
+        return found
+
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
         self._process.kill()

@@ -1,5 +1,6 @@
 """A real server in a separate process: refusals, start and end. No job here reaches a model."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -106,18 +107,35 @@ def test_damaged_packs_are_listed_with_their_problem(client: RewasClient) -> Non
     assert "99" in packs["newer"].problem.what
 
 
-def test_the_server_listens_on_loopback_only(server: ServerProcess) -> None:
-    hexadecimal_port = f"{server.port:04X}"
-    loopback = "0100007F"
-    loopback_in_ipv6 = f"0000000000000000FFFF0000{loopback}"
-    listening = [
-        line.split()[1]
-        for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for line in Path(table).read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and line.split()[1].endswith(f":{hexadecimal_port}")
-    ]
-    assert listening
-    assert {place.partition(":")[0] for place in listening} <= {loopback, loopback_in_ipv6}
+def test_no_process_of_the_server_listens_beyond_loopback(server: ServerProcess, client: RewasClient) -> None:
+    """Asks the system about all sockets of the server, its worker and their children."""
+    poll(server.worker_pids)
+    processes = {server.pid, *server.descendant_pids()}
+    assert processes >= {server.pid, *server.worker_pids()}
+    listening = [place for pid in processes for place in listening_places(pid)]
+    assert {host for host, _ in listening} <= LOOPBACK
+    # One port for calls, and no other: metrics are off.
+    assert {port for _, port in listening} == {server.port}
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same in IPv6, and ::1, as /proc/net writes them."""
+
+
+def listening_places(pid: int) -> list[tuple[str, int]]:
+    """The hexadecimal addresses and the ports of the sockets on which a process accepts connections or datagrams."""
+    links = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(descriptor.readlink().name)
+    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
+    places = []
+    for table, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+        for fields in map(str.split, Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]):
+            if fields[3] == state and fields[9] in inodes:
+                host, _, port = fields[1].partition(":")
+                places.append((host, int(port, 16)))
+    return places
 
 
 @pytest.mark.parametrize("name", ["damaged", "newer", "absent"])

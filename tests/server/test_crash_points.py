@@ -238,10 +238,10 @@ def test_a_copy_is_complete_or_absent_at_every_step(runs: Path, prepared: Path) 
 @pytest.mark.parametrize("page", [1, 2], ids=["first page", "table of jobs"])
 def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, prepared: Path, page: int) -> None:
     store = SqliteJobStore(database_of(prepared))
-    add(store, *map(str, range(6)))
-    end(store, "3")
+    add(store, "ended")
+    end(store, "ended")
     store.close()
-    expected = ["earlier", *map(str, range(6))]
+    expected = ["earlier", "ended"]
     with database_of(prepared).open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"noise" * 800)

@@ -159,7 +159,9 @@ def _salvageable(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connecti
         for suffix in ("", "-wal"):
             original = path.with_name(path.name + suffix)
             if original.exists():
-                shutil.copyfile(original, copy.with_name(copy.name + suffix))
+                part = copy.with_name(copy.name + suffix)
+                create_private(part)
+                shutil.copyfile(original, part)
         _replace_first_page(copy)
         with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             connection.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -180,6 +182,7 @@ def _replace_first_page(path: Path) -> None:
     """Give a file the first page of an empty job store, which says where each table begins: at the same page in all."""
     with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=path.parent) as folder:
         empty = Path(folder) / "empty.sqlite3"
+        create_private(empty)
         with contextlib.closing(sqlite3.connect(empty, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             create_schema(connection)

@@ -226,7 +226,7 @@ def _artifacts_by_job(job_id: str, result: Result) -> Iterator[tuple[str, rewas_
     """Yield the files of a job's result, each with the job that holds it: those of a timeline are its clips' jobs."""
     if isinstance(result, rewas_pb2.TimelineResult):
         for clip in result.clips:
-            yield from ((clip.job_id or job_id, artifact) for artifact in list_artifacts(clip.sound))
+            yield from ((clip.job_id, artifact) for artifact in list_artifacts(clip.sound))
     else:
         yield from ((job_id, artifact) for artifact in list_artifacts(result))
 

@@ -135,7 +135,14 @@ class ServerProcess:
 
     def worker_pids(self) -> list[int]:
         """The worker processes that are children of the server."""
-        return children_of(self._process.pid)
+        return self._children("rewas_server.worker.run")
+
+    def checking_pids(self) -> list[int]:
+        """The children of the server that check requests."""
+        return self._children("rewas_server.checking.run")
+
+    def _children(self, module: str) -> list[int]:
+        return [pid for pid in children_of(self._process.pid) if module in _command_line(pid)]
 
     def descendant_pids(self) -> set[int]:
         """The server's children, and theirs."""
@@ -164,6 +171,13 @@ class ServerProcess:
 def children_of(pid: int) -> list[int]:
     """The processes that a process has started."""
     return [child for child, parent in _parents() if parent == pid]
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 def is_running(pid: int) -> bool:

@@ -16,10 +16,11 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.otio.clips import find_prompted_clips, parse_timeline, timeline_start_s
 from rewas_server.otio.stem_tracks import timecode_samples
+from rewas_server.work.clip_outcomes import no_sound_problem
 from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import SoundRequest, TimelineRequest, parse_request
-from rewas_server.work.timeline import PlannedClip, assemble_timeline, no_sound_problem, plan_timeline
+from rewas_server.work.timeline import PlannedClip, assemble_timeline, plan_timeline
 
 RATES = [24.0, 25.0, 30.0, 50.0, 23.976, 24000 / 1001, 29.97, 59.94, 12.5, 1000.0, 14.985014985]
 SAMPLE_RATES_HZ = (16000, 44100, 48000, 96000)

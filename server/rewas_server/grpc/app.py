@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -15,6 +16,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_server.checking.checker import CheckingLimits, RequestChecker
+from rewas_server.checking.messages import CheckingSettings
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
@@ -31,6 +34,7 @@ from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
+from rewas_server.jobs.timelines import TimelineJobs
 from rewas_server.jobs.tracking import JobTracker
 from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
 from rewas_server.metrics import METRICS_HOST, ServerMetrics, serve_metrics
@@ -84,20 +88,22 @@ async def run_server(
         uploads.make_room = retention.make_room
         tracker = JobTracker(metrics, privacy)
         board = JobBoard(store, tracker)
-        scheduler = Scheduler(board, config)
-        metrics.report_processes(lambda: _process_ids(scheduler))
+        checker = RequestChecker(functools.partial(_checking_settings, config))
+        scheduler = Scheduler(board, config, TimelineJobs(board, checker))
+        metrics.report_processes(lambda: _process_ids(scheduler, checker))
         token = load_token(config.token_path)
         privacy.hide("token", [token])
         frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ContractService(board, scheduler, media, uploads, retention, config), server
+            ContractService(board, scheduler, checker, media, uploads, retention, config), server
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         port = _bind(server, config)
         await server.start()
         await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        starting = asyncio.create_task(checker.start())
         scheduling = asyncio.create_task(scheduler.run())
         deleting = asyncio.create_task(retention.run())
         backing_up = asyncio.create_task(NightlyBackup(config.database_path, config.backups_dir).run())
@@ -118,6 +124,18 @@ async def run_server(
             scheduling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await scheduling
+            await checker.stop()
+            await starting
+
+
+def _checking_settings(config: ServerConfig, limits: CheckingLimits) -> CheckingSettings:
+    return CheckingSettings(
+        allowed_roots=config.allowed_roots,
+        uploads_dir=config.uploads_dir,
+        default_pack=config.default_pack,
+        time_limit_s=limits.time_s,
+        memory_limit_bytes=limits.memory_bytes,
+    )
 
 
 def upload_limits(config: ServerConfig) -> UploadLimits:
@@ -162,8 +180,9 @@ def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None
         yield
 
 
-def _process_ids(scheduler: Scheduler) -> dict[str, int]:
-    return {"server": os.getpid()} | dict(zip(["worker"], scheduler.worker_pids, strict=False))
+def _process_ids(scheduler: Scheduler, checker: RequestChecker) -> dict[str, int]:
+    own = {"server": os.getpid()} | dict(zip(["worker"], scheduler.worker_pids, strict=False))
+    return own | dict(zip(["checking"], checker.process_ids, strict=False))
 
 
 async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: ServerMetrics) -> None:

@@ -18,8 +18,8 @@ from rewas_server import __version__
 from rewas_server.config import ClientLimits
 from rewas_server.grpc.access import TokenCheck
 from rewas_server.grpc.calls import CallObserver
-from rewas_server.grpc.decoding import decode
-from rewas_server.grpc.limits import OTHER_MESSAGE_BYTES, CallCounter, CallKind, message_limit_bytes
+from rewas_server.grpc.decoding import Submission, decode
+from rewas_server.grpc.limits import OTHER_MESSAGE_BYTES, SUBMIT, CallCounter, CallKind, message_limit_bytes
 from rewas_server.grpc.security import ReaderTooSlow, abort, peer_host
 
 MAX_MESSAGES_RECEIVED_AT_ONCE = 2
@@ -111,12 +111,13 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     "Send less at once. 256 KiB is a good size for the messages of an upload.",
                     ProblemKind.RESOURCES,
                 )
+            await asyncio.sleep(0)  # Receiving a long message has kept other calls waiting, and decoding does again.
             request = decode(handler.request_deserializer, data)
             self._observer.count_received(name, request)
-            yield request
+            yield Submission(request, data) if name == SUBMIT else request
 
     async def _receive(self, context: Any, name: str, timeout_s: float) -> bytes | None:
-        is_submission = name == "SubmitJob"
+        is_submission = name == SUBMIT
         # The client sends the bulk of a message only when the server asks for it.
         async with self._receiving_submissions if is_submission else self._receiving:
             message = asyncio.create_task(_next_message(context))

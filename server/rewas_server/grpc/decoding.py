@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -14,6 +15,14 @@ from rewas_api.v1 import rewas_pb2
 
 _ALWAYS_ANSWERED = (rewas_pb2.GetServerInfoRequest,)
 """Requests whose answer shows a newer client that this server is older."""
+
+
+@dataclass
+class Submission:
+    """A request of SubmitJob with its bytes: encoding a long request again would keep all other calls waiting."""
+
+    request: rewas_pb2.SubmitJobRequest
+    data: bytes
 
 
 def decode(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
@@ -44,7 +53,7 @@ def find_unknown(message: Message) -> Iterator[str]:
     unknown = UnknownFieldSet(message)
     for index in range(len(unknown)):
         yield f"field {unknown[index].field_number} of {name}"
-    for field, value in message.ListFields():
+    for field, value in _messages_and_enums(message):
         if field.message_type is not None:
             if field.message_type.GetOptions().map_entry:
                 has_messages = field.message_type.fields_by_name["value"].message_type is not None
@@ -55,6 +64,16 @@ def find_unknown(message: Message) -> Iterator[str]:
             for number in _values(value):
                 if number not in field.enum_type.values_by_number:
                     yield f"the value {number} of {name}.{field.name}"
+
+
+def _messages_and_enums(message: Message) -> Iterator[tuple[Any, Any]]:
+    # ListFields would copy each text, and a timeline is a long one.
+    for field in message.DESCRIPTOR.fields:
+        if field.message_type is None and field.enum_type is None:
+            continue
+        value = getattr(message, field.name)
+        if not isinstance(value, Message) or message.HasField(field.name):
+            yield field, value
 
 
 def _values(value: Any) -> Any:

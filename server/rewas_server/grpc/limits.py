@@ -11,6 +11,7 @@ from enum import Enum
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.config import ClientLimits
 
+SUBMIT = "SubmitJob"
 SUBMIT_MESSAGE_BYTES = 66 * 1024**2
 """A timeline has up to 64 MiB; the rest is for its settings and the list of its media."""
 UPLOAD_MESSAGE_BYTES = 4 * 1024**2
@@ -29,7 +30,7 @@ class CallKind(Enum):
 
 def message_limit_bytes(method: str) -> int:
     """Return the size limit of a client's message for this method, such as "SubmitJob"."""
-    limits = {"SubmitJob": SUBMIT_MESSAGE_BYTES, "UploadMedia": UPLOAD_MESSAGE_BYTES}
+    limits = {SUBMIT: SUBMIT_MESSAGE_BYTES, "UploadMedia": UPLOAD_MESSAGE_BYTES}
     return limits.get(method, OTHER_MESSAGE_BYTES)
 
 

@@ -90,12 +90,10 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
 
 
 def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
-    """Yield all artifacts of a job."""
-    sounds = [job.sound] if job.HasField("sound") else [clip.sound for clip in job.timeline.clips]
-    for sound in sounds:
-        for take in sound.takes:
-            for stem in take.stems:
-                yield stem.artifact
+    """Yield all artifacts of a job. Those of a timeline belong to the jobs of its clips."""
+    for take in job.sound.takes:
+        for stem in take.stems:
+            yield stem.artifact
 
 
 async def abort(context: Any, error: Exception, method: str) -> NoReturn:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -15,19 +14,20 @@ from rewas_api import CONTRACT_MINOR_VERSION, CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.transfer import CHUNK_BYTES
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
-from rewas_engine import InstalledPack, installed_packs
-from rewas_engine.packs.description import pack_not_installed_error
+from rewas_engine import installed_packs
 from rewas_server import __version__
+from rewas_server.checking.checker import RequestChecker
+from rewas_server.checking.messages import CheckedWork
 from rewas_server.config import ServerConfig
-from rewas_server.files.media import MediaLibrary, check_project_folders
+from rewas_server.files.media import MediaLibrary
 from rewas_server.files.uploads import UploadStore
+from rewas_server.grpc.decoding import Submission
 from rewas_server.grpc.security import artifact_path, client_name, is_on_this_machine, refuse_remote_project_folders
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.retention import Retention
 from rewas_server.jobs.scheduler import Scheduler
-from rewas_server.work.requests import CheckedRequest, parse_request
-from rewas_server.work.translation import pack_message, problem_from_error
+from rewas_server.work.translation import pack_message
 
 MAX_KEY_CHARACTERS = 128
 DEFAULT_PAGE_SIZE = 100
@@ -41,6 +41,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         self,
         board: JobBoard,
         scheduler: Scheduler,
+        checker: RequestChecker,
         media: MediaLibrary,
         uploads: UploadStore,
         retention: Retention,
@@ -48,6 +49,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     ) -> None:
         self._board = board
         self._scheduler = scheduler
+        self._checker = checker
         self._media = media
         self._uploads = uploads
         self._retention = retention
@@ -81,25 +83,21 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         next_page_token = str(end) if end < len(packs) else ""
         return rewas_pb2.ListPacksResponse(packs=packs[start:end], next_page_token=next_page_token)
 
-    async def SubmitJob(self, request: rewas_pb2.SubmitJobRequest, context: Any) -> rewas_pb2.SubmitJobResponse:
+    async def SubmitJob(self, submission: Submission, context: Any) -> rewas_pb2.SubmitJobResponse:
+        request = submission.request
         _check_key(request.idempotency_key)
         # Answer a repeated call before the checks: its job still exists, but its media may be gone.
         known = await self._board.find_by_key(request)
         if known is not None:
             return rewas_pb2.SubmitJobResponse(job=known)
         refuse_remote_project_folders(request, context)
-        checked = await asyncio.to_thread(self._check, request)
-        if await self._board.count_unfinished() >= self._config.queue_limit:
-            raise ProblemError(
-                f"{self._config.queue_limit} jobs are waiting already.",
-                "Wait until some are done, or cancel some.",
-                ProblemKind.RESOURCES,
-            )
+        checked = await self._checker.check(submission.data)
+        check_queue(await self._board.count_unfinished(), checked, self._config.queue_limit)
         await self._check_client_queue(client_name(context))
         if self._retention.missing_disk_bytes():
             await self._retention.make_room()
-        job = lifecycle.create_job(uuid.uuid4().hex, checked.name, priority=request.priority)
-        job = await self._board.add(job, request, client=client_name(context))
+        job, children = create_jobs(checked, request.priority)
+        job = await self._board.add(job, request, children, client=client_name(context))
         self._scheduler.notify_job_added()
         return rewas_pb2.SubmitJobResponse(job=job)
 
@@ -188,14 +186,36 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
                 ProblemKind.RESOURCES,
             )
 
-    def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
-        installed = installed_packs()
-        request = parse_request(message)
-        for name in sorted(request.packs):
-            _check_pack(name or self._config.default_pack, installed)
-        check_project_folders(message.project_folders)
-        request.check_media(functools.partial(self._media.locate, project_folders=message.project_folders))
-        return request
+
+def check_queue(unfinished: int, checked: CheckedWork, limit: int) -> None:
+    """Raise ProblemError (RESOURCES) if the queue has no room for a request. unfinished: number of jobs in it."""
+    added = 1 + len(checked.children)
+    if added > limit:
+        raise ProblemError(
+            f'The timeline "{checked.name}" has {len(checked.children)} clips with a prompt, but the queue holds at '
+            f"most {limit} jobs.",
+            "Split the timeline, or start the server with a larger queue.",
+            ProblemKind.RESOURCES,
+        )
+    if unfinished + added > limit:
+        raise ProblemError(
+            f"{unfinished} jobs are waiting already, and the queue holds at most {limit}.",
+            "Wait until some are done, or cancel some.",
+            ProblemKind.RESOURCES,
+        )
+
+
+def create_jobs(
+    checked: CheckedWork, priority: rewas_pb2.Priority
+) -> tuple[rewas_pb2.Job, list[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]]]:
+    """Return the job for a request, and the jobs for the clips of a timeline with their requests."""
+    job_id = uuid.uuid4().hex
+    children = []
+    for number, child in enumerate(checked.children, start=1):
+        child.request.idempotency_key = f"{job_id}/{number}"
+        child_job = lifecycle.create_job(uuid.uuid4().hex, child.name, priority=priority, parent_id=job_id)
+        children.append((child_job, child.request))
+    return lifecycle.create_job(job_id, checked.name, priority=priority, child_count=len(children)), children
 
 
 def page_size(requested: int) -> int:
@@ -227,11 +247,3 @@ def _check_key(key: str) -> None:
             f"Use 1 to {MAX_KEY_CHARACTERS} characters, for example a UUID.",
             ProblemKind.SETTINGS,
         )
-
-
-def _check_pack(name: str, installed: list[InstalledPack]) -> None:
-    found = next((pack for pack in installed if pack.name == name), None)
-    if found is None:
-        raise problem_from_error(pack_not_installed_error(name, [pack.name for pack in installed]))
-    if found.problem is not None:
-        raise problem_from_error(found.problem)

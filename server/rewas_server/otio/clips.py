@@ -219,6 +219,8 @@ def _parse(text: str, schema: type, kind: str) -> Any:
         # OTIO's reader overflows the stack on deep nesting and crashes the process; Python's reader only raises.
         json.loads(text)
         item = otio.adapters.read_from_string(text, "otio_json")
+    except MemoryError:
+        raise
     except Exception as error:  # The reader raises all kinds of C++ errors.
         raise _timeline_problem(*describe_read_error(f"The {kind}", text, error)) from error
     if not isinstance(item, schema):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sized
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import MAX_LAYERS
+from rewas_api.project_folders import MAX_PROJECT_FOLDERS
 from rewas_api.v1 import rewas_pb2
 
 MAX_CLIP_OTIO_BYTES = 2_000_000
@@ -18,7 +19,6 @@ MAX_URL_CHARACTERS = 4096
 """Longest location of media, and longest path of a project folder."""
 MAX_UPLOADED_MEDIA = 10_000
 """Largest number of uploads that a request names."""
-MAX_PROJECT_FOLDERS = 64
 MAX_PACK_NAME_CHARACTERS = 200
 MAX_EDIT_CHARACTERS = 1000
 MAX_CURVE_VALUES = 10_000_000

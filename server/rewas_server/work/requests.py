@@ -130,8 +130,8 @@ class SoundRequest(ClipRequest):
         energy: The energy of the primary sound.
         layer_energies: Energies of the layers that have their own curve, by name.
         cuts_s: Seconds from the clip's start at which the primary sound starts afresh.
-        timeline_number: Number of the clip on its timeline, from 1, with which its file names begin; None for a clip
-            of its own.
+        timeline_number: Number of the clip on its timeline, from 1, with which its file names begin; None if the
+            request is not part of a timeline's.
     """
 
     settings: ClipSettings

@@ -1,7 +1,7 @@
 """A timeline as one request for each of its clips, and the timeline with their sounds.
 
 `plan_timeline` makes the requests, the ordinary sound job generates each of them, and `assemble_timeline` puts their
-stems on audio tracks. A server stores each request as a job of its own; `generate_timeline` runs all three parts in the
+stems on audio tracks. A server stores each request as a separate job; `generate_timeline` runs all three parts in the
 caller's process.
 
 A clip's request holds an ordinary OTIO clip. Its media begins at the timecode at which the source range lies on the
@@ -23,7 +23,7 @@ from pathlib import Path
 import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EngineError
 from rewas_engine.media.stem import MIX
@@ -31,12 +31,12 @@ from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.files.delivery import Provenance, StemFolder
 from rewas_server.otio.clips import PromptedClip, exact_rate, timeline_start_s
 from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
+from rewas_server.work.clip_outcomes import no_sound_problem
 from rewas_server.work.context import MonotonicProgress, WorkContext
 from rewas_server.work.requests import NUMBER_KEY, SoundRequest, TimelineRequest, parse_request
 from rewas_server.work.translation import problem_from_error
 
 _MAX_EXACT_INTEGER = 2**53
-_MAX_NAMED_PROBLEMS = 3
 _log = logging.getLogger(__name__)
 
 
@@ -104,32 +104,6 @@ def generate_timeline(
         if problem is not None:
             raise problem
         return assemble_timeline(request, clips)
-
-
-def no_sound_problem(name: str, clips: Sequence[rewas_pb2.TimelineClip]) -> ProblemError | None:
-    """Return the problem of a timeline without any sound; None if a clip has one.
-
-    Args:
-        name: Of the timeline.
-        clips: What became of each clip.
-    """
-    problems = [ProblemError.from_proto(clip.problem) for clip in clips if clip.HasField("problem")]
-    if len(problems) < len(clips) or not problems:
-        return None
-    if len(problems) == 1:
-        return problems[0]
-    distinct = list(dict.fromkeys(problem.what for problem in problems))
-    more = "" if len(distinct) <= _MAX_NAMED_PROBLEMS else f" … ({len(distinct)} different problems)"
-    return ProblemError(
-        f'No clip of the timeline "{name}" has a sound: {" ".join(distinct[:_MAX_NAMED_PROBLEMS])}{more}',
-        problems[0].remedy,
-        problems[0].kind,
-    )
-
-
-def cancelled_problem(name: str) -> ProblemError:
-    """Return the problem of a clip whose job was cancelled. name: of the clip."""
-    return ProblemError(f'The clip "{name}" was cancelled.', "Retry it to get its sound.", ProblemKind.SETTINGS)
 
 
 def _plan_clip(

@@ -1,0 +1,188 @@
+"""The process that checks requests, so that none of them can exhaust or crash the front process of the server.
+
+    python -m rewas_server.checking.run
+
+It speaks the protocol of `rewas_server.checking.messages` over standard input and output, and ends when its input
+closes. It has no network and never imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import InstalledPack, installed_packs
+from rewas_engine.packs.description import pack_not_installed_error
+from rewas_server.checking.messages import (
+    ASSEMBLE,
+    DONE,
+    OUT_OF_MEMORY,
+    READY,
+    CheckedWork,
+    CheckingSettings,
+    ChildWork,
+    Frame,
+    FrameError,
+    problem_frame,
+    read_frame,
+    write_frame,
+)
+from rewas_server.files.media import MediaLibrary, check_project_folders
+from rewas_server.work.requests import TimelineRequest, parse_request, parse_timeline_request
+from rewas_server.work.timeline import assemble_timeline, plan_timeline
+from rewas_server.work.translation import problem_from_error
+
+MAX_CHILDREN_BYTES = 64_000_000
+"""Largest size of the requests for all clips of a timeline together."""
+MAX_RESULT_BYTES = 120_000_000
+"""Largest size of the result of a timeline: it must fit into a message."""
+_ORPHAN_GRACE_S = 5
+
+
+class RequestReader:
+    """Answers requests, one after the other."""
+
+    def __init__(self, settings: CheckingSettings) -> None:
+        self._settings = settings
+        self._media = MediaLibrary(settings.allowed_roots, settings.uploads_dir)
+
+    def answer(self, frame: Frame) -> Frame:
+        """Answer a request. Raises MemoryError."""
+        try:
+            if frame.kind == ASSEMBLE:
+                return self._assemble(*frame.parts)
+            return self._check(rewas_pb2.SubmitJobRequest.FromString(frame.parts[0])).to_frame()
+        except ProblemError as problem:
+            return problem_frame(problem)
+        except RecursionError:
+            return problem_frame(
+                ProblemError(
+                    "The clip or timeline is nested too deeply.", "Use fewer levels of stacks.", ProblemKind.TIMELINE
+                )
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            known = problem_from_error(error)
+            if known.kind is not ProblemKind.INTERNAL:
+                return problem_frame(known)
+            # The message of the exception may quote the request, which does not belong into the log.
+            what = f"Unexpected error in ReWaS ({type(error).__name__})."
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            return problem_frame(ProblemError(what, known.remedy, known.kind), trace)
+
+    def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedWork:
+        request = parse_request(message)
+        installed = installed_packs()
+        for name in sorted(request.packs):
+            _check_pack(name or self._settings.default_pack, installed)
+        check_project_folders(message.project_folders)
+        request.check_media(functools.partial(self._media.locate, project_folders=message.project_folders))
+        children = self._plan(request, message) if isinstance(request, TimelineRequest) else ()
+        return CheckedWork(message.WhichOneof("work") or "", request.name, request.packs, children)
+
+    def _plan(self, request: TimelineRequest, message: rewas_pb2.SubmitJobRequest) -> tuple[ChildWork, ...]:
+        children, size_bytes = [], 0
+        for clip in plan_timeline(request, self._settings.default_pack):
+            child = rewas_pb2.SubmitJobRequest(
+                sound=clip.work, priority=message.priority, project_folders=message.project_folders
+            )
+            size_bytes += child.ByteSize()
+            if size_bytes > MAX_CHILDREN_BYTES:
+                raise _too_large(request.name, "the requests for its clips", MAX_CHILDREN_BYTES)
+            children.append(ChildWork(clip.name, child))
+        return tuple(children)
+
+    def _assemble(self, request: bytes, clips: bytes) -> Frame:
+        timeline = parse_timeline_request(rewas_pb2.SubmitJobRequest.FromString(request).timeline)
+        result = assemble_timeline(timeline, rewas_pb2.TimelineResult.FromString(clips).clips)
+        if result.ByteSize() > MAX_RESULT_BYTES:
+            raise _too_large(timeline.name, "its result", MAX_RESULT_BYTES)
+        return Frame(DONE, [result.SerializeToString()])
+
+
+def _check_pack(name: str, installed: list[InstalledPack]) -> None:
+    found = next((pack for pack in installed if pack.name == name), None)
+    if found is None:
+        raise problem_from_error(pack_not_installed_error(name, [pack.name for pack in installed]))
+    if found.problem is not None:
+        raise problem_from_error(found.problem)
+
+
+def _too_large(name: str, what: str, limit_bytes: int) -> ProblemError:
+    return ProblemError(
+        f'The timeline "{name}" is too large: {what} would have more than {limit_bytes // 1_000_000} MB.',
+        "Split the timeline.",
+        ProblemKind.RESOURCES,
+    )
+
+
+def limit_resources(memory_limit_bytes: int) -> None:
+    """Limit the address space of this process where the system can, and write no core dump."""
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # macOS refuses to limit the address space.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+
+
+@contextlib.contextmanager
+def _end_with_the_time(limit_s: float) -> Iterator[None]:
+    """Within, the system ends this process after a time, also if the server that watches the time is gone."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _open_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Return the pipes from and to the server, and send what libraries print to standard error."""
+    source = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    return source, output
+
+
+def main() -> None:
+    """Answer requests until standard input closes."""
+    # Ctrl-C reaches the whole process group; the server decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, output = _open_pipes()
+    try:
+        settings = CheckingSettings.from_frame(read_frame(source))
+        reader = RequestReader(settings)
+        limit_resources(settings.memory_limit_bytes)
+        write_frame(output, Frame(READY))
+        while True:
+            frame = read_frame(source)
+            try:
+                with _end_with_the_time(settings.time_limit_s + _ORPHAN_GRACE_S):
+                    answer = reader.answer(frame)
+                del frame
+            except MemoryError:
+                # What OpenTimelineIO leaves behind is unknown, so the next request gets a new process.
+                write_frame(output, Frame(OUT_OF_MEMORY))
+                return
+            write_frame(output, answer)
+            del answer
+    except (FrameError, OSError):
+        return  # The server has ended.
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ PAGES_FROM_ELSEWHERE = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "SECURITY.md": "security.md",
+    "SECURITY.md": "reporting.md",
     "addon/README.md": "addon.md",
     "rewas_engine/data/packs/starter/README.md": "starter.md",
     "proto/rewas/v1/rewas.proto": "api/contract.md",

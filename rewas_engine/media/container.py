@@ -125,7 +125,8 @@ def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
                 raise MediaError(f"{path.name} is damaged ({reason(error)}).", "Export it again.") from error
         except av.FFmpegError as error:
             _check_size_after_failure(stream, path, limits, count)
-            _refuse_large_pictures(path, stream.index, limits)
+            if isinstance(stream, av.VideoStream):
+                _refuse_large_pictures(path, stream.index, limits)
             raise MediaError(f"{path.name} cannot be decoded ({reason(error)}).", "Export it again.") from error
 
 
@@ -140,7 +141,7 @@ def _check_frame(frame: Any, path: Path, limits: DecodingLimits, count: int) -> 
 
 def _check_size_after_failure(stream: Any, path: Path, limits: DecodingLimits, decoded: int) -> None:
     """Raise MediaError if a decoder failed because the frames became too large. decoded: frames before the failure."""
-    if stream.type != "video" or not decoded:
+    if not isinstance(stream, av.VideoStream) or not decoded:
         return
     width, height = stream.codec_context.width, stream.codec_context.height
     limits.check_picture(path.name, width, height)
@@ -157,6 +158,8 @@ def _refuse_large_pictures(path: Path, stream_index: int, limits: DecodingLimits
     def decode() -> None:
         with _open_container(path, limits) as container:
             stream = container.streams[stream_index]
+            if stream.codec_context is None:
+                return
             stream.codec_context.options = _codec_options(limits)
             for _, _ in zip(container.decode(stream), range(1), strict=False):
                 pass

@@ -336,7 +336,7 @@ def test_a_decoder_that_was_killed_between_calls_is_replaced(pool: DecoderPool, 
 @posix_only
 def test_all_decoders_end_with_the_pool(clip: Path) -> None:
     with isolated_decoding() as pool:
-        frames = frames_of(clip)
+        frames = frames_of(clip, size=512)
         next(frames)
         probe_video(clip)
         pids = [running_decoder(pool).pid, *(future.result().pid for future in pool._idle)]
@@ -457,7 +457,7 @@ class TestMessages:
         assert np.array_equal(back[1], noise(7))
 
     def test_a_message_that_is_too_long_is_refused_before_memory_is_reserved(self) -> None:
-        data = struct.pack("<cQ", Kind.FRAME.value, 2**60)
+        data = struct.pack("<cQ", Kind.FRAMES.value, 2**60)
         with pytest.raises(BrokenMessage, match=f"a message of {2**60} bytes"):
             read_message(io.BufferedReader(io.BytesIO(data)), 2**20)
 

@@ -345,6 +345,20 @@ def test_an_image_is_read_as_a_clip_of_one_frame(tmp_path: Path) -> None:
     assert (properties.width, properties.height, properties.duration_s) == (64, 48, Fraction(1, 25))
 
 
+@pytest.mark.parametrize("container", ["wav", "avi"])
+def test_a_codec_that_is_not_known_is_refused(container: str, tmp_path: Path) -> None:
+    path = tmp_path / f"clip.{container}"
+    if container == "wav":
+        data = bytearray(write_sound(path, noise(16_000), 16_000).read_bytes())
+        data[20:22] = b"\x01\x07"  # the number of the codec
+    else:
+        data = bytearray(write_numbered_clip(path, frames=25, codec="mpeg4").read_bytes())
+        data = data.replace(b"FMP4", b"ABCD")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=r"clip\.(wav|avi)"):
+        (probe_sound if container == "wav" else probe_video)(path)
+
+
 def test_a_text_is_no_sound_file(tmp_path: Path) -> None:
     path = tmp_path / "sound.sd2"
     path.write_bytes(bytes(64))

@@ -14,15 +14,25 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import MediaError
 from rewas_engine.media import audio, video
 from rewas_engine.media.container import call_on_activity
-from rewas_engine.media.isolation.messages import Kind, bytes_of, from_json, read_message, to_json, write_message
+from rewas_engine.media.isolation.messages import (
+    FRAMES_BYTES,
+    Kind,
+    bytes_of,
+    from_json,
+    read_message,
+    to_json,
+    write_message,
+)
 from rewas_engine.media.isolation.process_limits import limit_this_process
 from rewas_engine.media.isolation.seam import FUNCTIONS, STREAMS
 from rewas_engine.media.limits import DecodingLimits, decoding_limits
@@ -52,9 +62,7 @@ class Server:
         self._last_sent_s = time.monotonic()
         try:
             if name in STREAMS:
-                for frame in STREAMS[name](path, **arguments):
-                    self._send(Kind.FRAME, bytes_of(frame))
-                self._send(Kind.END, b"")
+                self._send_frames(STREAMS[name](path, **arguments))
                 return
             arrays: list[NDArray[Any]] = []
             result = to_json(FUNCTIONS[name](path, **arguments), arrays)
@@ -71,7 +79,25 @@ class Server:
             # MemoryError too. Hostile files may cause any error, so the trace goes to the parent's log.
             self._send(Kind.FAULT, traceback.format_exc().encode())
 
-    def _send(self, kind: Kind, content: bytes | memoryview) -> None:
+    def _send_frames(self, frames: Iterator[NDArray[np.uint8]]) -> None:
+        held = bytearray()
+        for frame in frames:
+            content = bytes_of(frame)
+            if held and len(held) + len(content) > FRAMES_BYTES:
+                self._send(Kind.FRAMES, held)
+                held = bytearray()
+            if len(content) > FRAMES_BYTES // 2:
+                self._send(Kind.FRAMES, content)
+            else:
+                held += content
+                if time.monotonic() - self._last_sent_s > ACTIVE_INTERVAL_S:
+                    self._send(Kind.FRAMES, held)
+                    held = bytearray()
+        if held:
+            self._send(Kind.FRAMES, held)
+        self._send(Kind.END, b"")
+
+    def _send(self, kind: Kind, content: bytes | bytearray | memoryview) -> None:
         write_message(self._output, kind, content)
         self._last_sent_s = time.monotonic()
 

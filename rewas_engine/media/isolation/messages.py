@@ -23,6 +23,10 @@ _HEADER = struct.Struct("<cQ")
 _ARRAY_TYPES = ("uint8", "float32")
 
 
+FRAMES_BYTES = 1 << 18
+"""Small frames are sent together up to this size, since a message takes about as long as a small frame."""
+
+
 class Kind(Enum):
     """Kinds of messages."""
 
@@ -34,8 +38,8 @@ class Kind(Enum):
     """The bytes of an array, which belongs to the next result."""
     RESULT = b"R"
     """The result of a call."""
-    FRAME = b"F"
-    """One frame of a stream."""
+    FRAMES = b"F"
+    """Frames of a stream."""
     END = b"Z"
     """The end of a stream."""
     REFUSED = b"E"
@@ -48,7 +52,7 @@ class BrokenMessage(Exception):
     """A message does not have the form that it must have."""
 
 
-def write_message(file: IO[bytes], kind: Kind, content: bytes | memoryview) -> None:
+def write_message(file: IO[bytes], kind: Kind, content: bytes | bytearray | memoryview) -> None:
     """Write a message. Raises OSError if the other side has ended."""
     file.write(_HEADER.pack(kind.value, len(content)))
     file.write(content)

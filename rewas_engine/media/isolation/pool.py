@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import signal
@@ -17,7 +18,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.isolation import seam
 from rewas_engine.media.isolation.messages import (
+    FRAMES_BYTES,
     BrokenMessage,
     Kind,
     array_from,
@@ -39,7 +41,7 @@ from rewas_engine.runtime.progress import CancelSignal
 _MAX_IDLE = 2
 _MAX_TEXT_BYTES = 1 << 20
 _QUEUED_MESSAGES = 4
-"""Frames that wait for the caller; the decoder pauses while there are more."""
+"""Messages with frames that wait for the caller; the decoder pauses while there are more."""
 _POLL_S = 0.02
 """Time until a cancelled call ends."""
 _START_S = 60.0
@@ -104,18 +106,24 @@ class DecoderPool:
         shape = (arguments["height"], arguments["width"], 3)[: 3 if arguments.get("rgb") else 2]
         waiting = _Waiting(path.name, arguments, self._limits, cancel)
         with self._decoder(path.name) as decoder:
-            decoder.ask(name, path, arguments, max(int(np.prod(shape)), _MAX_TEXT_BYTES))
+            frame_bytes = math.prod(shape)
+            decoder.ask(name, path, arguments, max(frame_bytes, FRAMES_BYTES, _MAX_TEXT_BYTES))
             while True:
                 kind, content = decoder.receive(waiting)
                 if kind is Kind.END:
                     return
-                if kind is not Kind.FRAME:
+                if kind is not Kind.FRAMES:
                     raise BrokenMessage(f"{kind.name} in a stream")
                 try:
-                    frame = array_from(content, "uint8", shape)
+                    frames = array_from(content, "uint8", (-1, *shape))
                 except ValueError as error:
                     raise BrokenMessage(str(error)) from error
-                yield frame
+                yield from frames
+
+    def pids(self) -> list[int]:
+        """The process ids of the decoders, once they have started."""
+        with self._lock:
+            return [each.pid for each in (*self._in_use, *(future.result() for future in self._idle))]
 
     def close(self) -> None:
         """End all decoders."""
@@ -256,6 +264,7 @@ class _DecoderProcess:
             start_new_session=sys.platform != "win32",
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
+        _widen(self._process.stdout)
         self.messages: queue.Queue[_Incoming] = queue.Queue(_QUEUED_MESSAGES)
         self._max_bytes = _MAX_TEXT_BYTES
         self.is_ready, self.is_killed = False, False
@@ -340,6 +349,15 @@ class _DecoderProcess:
                     break
             if self.is_killed or not isinstance(incoming, tuple):
                 return
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold several frames, so that the two processes wait less for each other."""
+    if sys.platform == "linux" and pipe is not None:
+        import fcntl
+
+        with contextlib.suppress(OSError):  # beyond what the system allows one user
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2 * FRAMES_BYTES)
 
 
 def _limits_error(file_name: str, detail: str) -> MediaError:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,8 @@ from rewas_server.config import ClientLimits
 MIB = 1024**2
 UPLOADS = ClientLimits().max_uploads
 SETTINGS = {
-    "upload_limit_bytes": 64 * MIB,
-    "client_uploads_limit_bytes": 128 * MIB,
+    "upload_limit_bytes": 200 * MIB,
+    "client_uploads_limit_bytes": 400 * MIB,
 }
 
 
@@ -83,6 +84,31 @@ def test_a_later_call_continues_an_upload(server: ServerProcess, folder: Path, t
         assert client.upload_media(tmp_path / "shot.mov", on_progress=lambda done, _: steps.append(done)) == sha256
         assert steps[-1] == 6 * MIB
         assert client.has_media(sha256)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_upload_takes_little_memory(server: ServerProcess, tmp_path: Path) -> None:
+    """An interrupted upload of 200 MiB: the server hashes the first part again and receives the rest."""
+    sha256 = write_file(tmp_path / "shot.mov", 200 * MIB)
+
+    def stop(sent_bytes: int, _: int) -> None:
+        if sent_bytes >= 120 * MIB:
+            raise RuntimeError("stop here")
+
+    process = Path(f"/proc/{server.pid}")
+    with server.client() as client:
+        client.get_server_info()
+        (process / "clear_refs").write_text("5")
+        before_bytes = read_memory_bytes(process, "VmRSS")
+        with pytest.raises(ProblemError):
+            client.upload_media(tmp_path / "shot.mov", on_progress=stop)
+        assert client.upload_media(tmp_path / "shot.mov") == sha256
+    assert read_memory_bytes(process, "VmHWM") - before_bytes < 64e6
+
+
+def read_memory_bytes(process: Path, name: str) -> int:
+    (line,) = [line for line in (process / "status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) * 1024
 
 
 def test_a_client_that_loses_its_server_gives_up_in_time(tmp_path: Path) -> None:

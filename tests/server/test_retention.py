@@ -436,6 +436,23 @@ def test_passes_run_at_start_every_hour_and_when_the_disk_is_nearly_full(
     ]
 
 
+def test_a_job_makes_room_on_a_full_disk_once_a_minute(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    free_bytes = 10**12
+    monkeypatch.setattr(retention, "free_disk_bytes", lambda _: free_bytes)
+    state.add("first", days=3)
+    asyncio.run(state.retention.make_room_for_job())
+    assert state.without_files() == set()
+    free_bytes = uploads.FREE_SPACE_MARGIN_BYTES - 100
+    asyncio.run(state.retention.make_room_for_job())
+    assert state.without_files() == {"first"}
+    state.add("second", days=2)
+    asyncio.run(state.retention.make_room_for_job())
+    assert state.without_files() == {"first"}
+    state.now_s += 60
+    asyncio.run(state.retention.make_room_for_job())
+    assert state.without_files() == {"first", "second"}
+
+
 def test_a_pass_that_fails_is_logged_and_ends(state: State, caplog: pytest.LogCaptureFixture) -> None:
     state.add("job", days=40)
     state.store.close()

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,23 @@ def test_each_client_has_a_quota(store: UploadStore) -> None:
     assert problem.kind is ProblemKind.RESOURCES
     assert str(LIMITS.client_bytes) in problem.what
     asyncio.run(store.receive(messages(refused, b"c" * MIB, b"c" * 4 * MIB), "b"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is one of POSIX")
+def test_an_upload_that_the_disk_refuses_leaves_nothing(store: UploadStore) -> None:
+    """The rest of the server needs the space more than an upload that cannot be stored."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(ProblemError, match="stored") as raised:
+            send(store, DATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.kind is ProblemKind.RESOURCES
+    assert list(store.folder.iterdir()) == []
+    send(store, DATA)
 
 
 def test_room_is_made_before_an_upload_is_refused(store: UploadStore) -> None:

@@ -147,8 +147,9 @@ class UploadStore:
         header = first.header
         self._check_header(header)
         async with self._take_turn(header.sha256):
-            if await asyncio.to_thread(use_upload, self.folder, header.sha256) is not None:
-                return rewas_pb2.UploadMediaResponse(sha256=header.sha256, size_bytes=header.size_bytes)
+            stored = await asyncio.to_thread(use_upload, self.folder, header.sha256)
+            if stored is not None:
+                return rewas_pb2.UploadMediaResponse(sha256=header.sha256, size_bytes=_size_bytes(stored))
             return await self._receive_content(header, messages, client)
 
     def active_uploads(self) -> frozenset[str]:

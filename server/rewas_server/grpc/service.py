@@ -94,8 +94,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         checked = await self._checker.check(submission.data)
         check_queue(await self._board.count_unfinished(), checked, self._config.queue_limit)
         await self._check_client_queue(client_name(context))
-        if self._retention.missing_disk_bytes():
-            await self._retention.make_room()
+        await self._retention.make_room_for_job()
         job, children = create_jobs(checked, request.priority)
         job = await self._board.add(job, request, children, client=client_name(context))
         self._scheduler.notify_job_added()

@@ -87,8 +87,10 @@ class FetchLog:
 
     def forget_old(self) -> None:
         """Forget fetches that ended long ago."""
-        now_s = self._now_s()
-        self._ended_at_s = {key: at_s for key, at_s in self._ended_at_s.items() if now_s - at_s < RECENT_S}
+        # The list is made at once, although fetches end in another thread.
+        for job_id in list(self._ended_at_s):
+            if not self.is_fetched(job_id):
+                self._ended_at_s.pop(job_id, None)
 
 
 @dataclass
@@ -173,27 +175,29 @@ class Retention:
         self._now_s = now_s
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
+        self._last_pass_s = float("-inf")
 
     async def run(self) -> None:
         """Run a pass now, every hour, and when the disk is nearly full, until cancelled."""
         while True:
             await self.make_room()
-            ended_at_s = self._now_s()
             while True:
                 await self._sleep(CHECK_INTERVAL_S)
-                if self._now_s() - ended_at_s >= PASS_INTERVAL_S or self.missing_disk_bytes():
+                if self._now_s() - self._last_pass_s >= PASS_INTERVAL_S or self._missing_disk_bytes():
                     break
 
-    def missing_disk_bytes(self) -> int:
-        """Return how much the free space is below what a server leaves free; 0 if there is enough."""
-        return max(0, FREE_SPACE_MARGIN_BYTES - free_disk_bytes(self._artifacts_dir))
+    async def make_room_for_job(self) -> None:
+        """Run a pass if the disk is nearly full, unless one has just tried."""
+        if self._missing_disk_bytes() and self._now_s() - self._last_pass_s >= CHECK_INTERVAL_S:
+            await self.make_room()
 
     async def make_room(self, shortage: Shortage | None = None) -> None:
         """Run a pass. shortage: what to free in addition to what is too old or too much."""
         async with self._one_at_a_time:
-            steps = self.delete_expired(shortage or Shortage(disk_bytes=self.missing_disk_bytes()))
+            steps = self.delete_expired(shortage or Shortage(disk_bytes=self._missing_disk_bytes()))
             while await asyncio.to_thread(next, steps, False):
                 pass
+            self._last_pass_s = self._now_s()
 
     def delete_expired(self, shortage: Shortage) -> Iterator[bool]:
         """Run a pass, one small step for each value of the iterator, and log in one line what it did. It blocks."""
@@ -209,6 +213,13 @@ class Retention:
         if done.is_anything():
             failed = f" Not deleted: {'; '.join(done.failures[:3])}" if done.failures else ""
             _log.log(logging.WARNING if failed else logging.INFO, "Retention deleted %s.%s", done, failed)
+
+    def _missing_disk_bytes(self) -> int:
+        """Return how much the free space is below what a server leaves free; 0 if there is enough, or if unknown."""
+        try:
+            return max(0, FREE_SPACE_MARGIN_BYTES - free_disk_bytes(self._artifacts_dir))
+        except OSError:
+            return 0
 
     def _steps(self, shortage: Shortage, done: _Deleted) -> Iterator[bool]:
         # The folders come first: a folder that is listed belongs to a job that is in the store by now, or to none.

@@ -22,16 +22,23 @@ server_access = ServerAccess()
 """Those of the running command."""
 
 
-def open_client(address: str) -> RewasClient:
-    """Return a client for a server. Raises ProblemError for an invalid address, certificate or token file."""
+def open_client(address: str, certificate: Path | None = None, token_file: Path | None = None) -> RewasClient:
+    """Return a client for a server. Raises ProblemError for an invalid address, certificate or token file.
+
+    Args:
+        address: "HOST:PORT".
+        certificate: Of the server, unless --certificate names another one.
+        token_file: Of the server, unless --token-file names another one; the client finds it itself if None.
+    """
     token = None
-    if server_access.token_file is not None:
+    token_file = server_access.token_file or token_file
+    if token_file is not None:
         try:
-            token = read_token_file(server_access.token_file)
+            token = read_token_file(token_file)
         except OSError as error:
             raise ProblemError(
-                f"The token file {server_access.token_file} cannot be read ({error.strerror or error}).",
+                f"The token file {token_file} cannot be read ({error.strerror or error}).",
                 "Copy the file named token from the server's state folder.",
                 ProblemKind.SETTINGS,
             ) from error
-    return RewasClient(address, token=token, certificate=server_access.certificate)
+    return RewasClient(address, token=token, certificate=server_access.certificate or certificate)

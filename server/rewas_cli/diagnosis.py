@@ -312,10 +312,9 @@ def _check_server(config: ServerConfig) -> Iterator[Finding]:
     from rewas_api.access import read_token_file
     from rewas_api.client import RewasClient
 
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
-    name, address = "server", f"{host}:{config.port}"
+    name, address = "server", f"{config.local_host}:{config.port}"
     try:
-        with socket.create_connection((host, config.port), timeout=_CONNECT_TIMEOUT_S):
+        with socket.create_connection((config.local_host, config.port), timeout=_CONNECT_TIMEOUT_S):
             pass
     except OSError:
         yield Finding(name, OK, f"No server runs; port {config.port} is free.")

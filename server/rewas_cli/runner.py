@@ -95,10 +95,12 @@ def open_runner(
 
 
 def connect(server: str | None) -> RewasClient:
-    """Return a client of a server. server: its address; None for the one on this machine, with the configured port."""
-    if server is None:
-        server = f"127.0.0.1:{resolve_config({}).config.port}"
-    return open_client(server)
+    """Return a client of a server. server: its address; None for the one that is configured on this machine."""
+    if server is not None:
+        return open_client(server)
+    config = resolve_config({}).config
+    token_file = config.token_path if config.certificate else None
+    return open_client(f"{config.local_host}:{config.port}", config.certificate, token_file)
 
 
 def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:

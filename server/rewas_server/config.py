@@ -159,6 +159,11 @@ class ServerConfig:
         return tuple(name.strip() for name in self.device.split(","))
 
     @property
+    def local_host(self) -> str:
+        """Address at which clients on this machine reach the server."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
     def database_path(self) -> Path:
         """File of the job store."""
         return self.state_dir / "jobs.sqlite3"

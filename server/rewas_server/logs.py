@@ -228,15 +228,20 @@ async def forward_output(output: asyncio.StreamReader, process: str, pid: int) -
         process: Name of the child, such as "worker".
         pid: Its process id.
     """
-    rest = b""
+    forwarder = _Forwarder(process, pid)
     while chunk := await output.read(_READ_BYTES):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            _log_line(line, process, pid)
-        if len(rest) > 4 * MAX_LINE_CHARACTERS:
-            _log_line(rest, process, pid)
-            rest = b""
-    _log_line(rest, process, pid)
+        forwarder.add(chunk)
+    forwarder.end()
+
+
+def forward_pipe(output: IO[bytes], process: str, pid: int) -> None:
+    """Do the same as `forward_output` for an unbuffered pipe. Blocks; call it in a thread."""
+    forwarder = _Forwarder(process, pid)
+    # A pipe that is closed in another thread has no more to say.
+    with contextlib.suppress(OSError, ValueError):
+        while chunk := output.read(_READ_BYTES):
+            forwarder.add(chunk)
+    forwarder.end()
 
 
 def format_time(seconds: float) -> str:
@@ -254,6 +259,26 @@ def private_texts(message: Any) -> Iterator[str]:
         elif not field.message_type.GetOptions().map_entry:
             for each in value if hasattr(value, "append") else [value]:
                 yield from private_texts(each)
+
+
+class _Forwarder:
+    """Splits the output of a child into lines and logs them."""
+
+    def __init__(self, process: str, pid: int) -> None:
+        self._process = process
+        self._pid = pid
+        self._rest = b""
+
+    def add(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            _log_line(line, self._process, self._pid)
+        if len(self._rest) > 4 * MAX_LINE_CHARACTERS:
+            self.end()
+
+    def end(self) -> None:
+        _log_line(self._rest, self._process, self._pid)
+        self._rest = b""
 
 
 class _ChildFormatter(JsonFormatter):

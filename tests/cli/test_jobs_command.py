@@ -85,7 +85,7 @@ class Served:
     def __init__(self, home: Path, port: int = 0) -> None:
         self.state_dir = home / "state"
         self._process = subprocess.Popen(
-            command("serve", "--port", port, "--state-dir", self.state_dir),
+            command("serve", "--port", port, "--state-dir", self.state_dir, "--keep-days", 36_500),
             stderr=subprocess.PIPE,
             text=True,
             env=environment(home, home),

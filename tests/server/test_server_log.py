@@ -3,21 +3,39 @@
 import asyncio
 import json
 import logging
+import os
+import pty
 import re
+import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_api.v1 import rewas_pb2
 from rewas_server import logs
+from rewas_server.grpc import calls
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.sqlite_store import SqliteJobStore
+from rewas_server.jobs.store import StoreUnavailable
 from rewas_server.jobs.tracking import JobTracker
-from rewas_server.logs import JsonFormatter, LogPrivacy, TextFormatter, forward_output, log_to_file, private_texts
+from rewas_server.logs import (
+    JsonFormatter,
+    LogPrivacy,
+    TextFormatter,
+    forward_output,
+    forward_pipe,
+    log_to_file,
+    private_texts,
+)
 from rewas_server.metrics import ServerMetrics
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -195,6 +213,81 @@ sys.stderr.write("\\x1enot json\\nplain text\\n" + "x" * 200_000 + "\\nwithout a
     assert messages[2:4] == ["\x1enot json", "plain text"]
     assert all(len(message) <= logs.MAX_LINE_CHARACTERS + 1 for message in messages)
     assert messages[-1] == "without a line end"
+
+
+def test_a_pipe_can_be_forwarded_from_a_thread(tmp_path: Path) -> None:
+    child = "import sys; sys.stderr.write('one\\ntwo')"
+    process = subprocess.Popen([sys.executable, "-c", child], stderr=subprocess.PIPE, bufsize=0)
+    assert process.stderr is not None
+    with open_log(tmp_path):
+        forward_pipe(process.stderr, "checking", process.pid)
+    assert process.wait(30) == 0
+    process.stderr.close()
+    assert [(record["process"], record["message"]) for record in read_log(tmp_path)] == [
+        ("checking", "one"), ("checking", "two"),
+    ]  # fmt: skip
+
+
+def test_a_terminal_shows_colours(tmp_path: Path) -> None:
+    child = (
+        "import logging; from rewas_server.logs import LogPrivacy, log_to_terminal; log_to_terminal(LogPrivacy());"
+        "logging.getLogger('rewas.server').warning('Hello.')"
+    )
+    viewer, terminal = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    subprocess.run([sys.executable, "-c", child], stderr=terminal, env=environment, timeout=50, check=True)
+    shown = os.read(viewer, 1000).decode()
+    os.close(viewer)
+    os.close(terminal)
+    assert "\x1b[33mWARNING\x1b[0m Hello." in shown
+
+
+def test_a_flood_of_refused_calls_does_not_flood_the_log(tmp_path: Path) -> None:
+    metrics = ServerMetrics()
+    observer = calls.CallObserver(metrics)
+
+    class Context:
+        def peer(self) -> str:
+            return "ipv4:127.0.0.1:1"
+
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.UNAUTHENTICATED
+
+    with open_log(tmp_path):
+        for _ in range(1000):
+            with pytest.raises(grpc.aio.AbortError), observer.call("GetJob", Context()):
+                raise grpc.aio.AbortError
+    assert len(read_log(tmp_path)) == calls.MAX_LOGGED_REFUSALS
+    labels = {"method": "GetJob", "code": "UNAUTHENTICATED"}
+    assert metrics.registry.get_sample_value("rewas_calls_total", labels) == 1000
+
+
+def test_failures_of_the_store_are_counted(tmp_path: Path) -> None:
+    metrics = ServerMetrics()
+    store = SqliteJobStore(tmp_path / "jobs.sqlite3", busy_timeout_s=0.1)
+    board = JobBoard(store, JobTracker(metrics, LogPrivacy()))
+    other = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    request = rewas_pb2.SubmitJobRequest(idempotency_key="k")
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(board.add(lifecycle.create_job("j1", "shot"), request))
+    other.execute("ROLLBACK")
+    other.close()
+    store.close()
+    assert metrics.registry.get_sample_value("rewas_store_errors_total") == 1
+    assert metrics.registry.get_sample_value("rewas_jobs_submitted_total", {"kind": "unknown"}) is None
+
+
+def test_a_job_that_begins_before_its_submission_returns_is_counted_once(tmp_path: Path) -> None:
+    metrics = ServerMetrics()
+    tracker = JobTracker(metrics, LogPrivacy())
+    job = lifecycle.create_job("j1", "shot")
+    tracker.job_changed(lifecycle.start_job(job))
+    tracker.job_added(job, rewas_pb2.SubmitJobRequest(energy=rewas_pb2.EnergyWork()))
+    value = metrics.registry.get_sample_value
+    assert value("rewas_jobs", {"state": "running", "kind": "energy"}) == 1
+    assert value("rewas_jobs", {"state": "running", "kind": "unknown"}) == 0
+    assert value("rewas_jobs_submitted_total", {"kind": "energy"}) == 1
 
 
 @pytest.fixture

@@ -175,7 +175,8 @@ def write_broadcast_wav(
     if peak > 1.0:
         gain = np.float32(PEAK_AFTER_SCALING / peak)
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"
-        log.warning("The sound for “%s” peaked at %.2f of full scale and was scaled down.", provenance.prompt, peak)
+        # Without the prompt, which stays out of logs.
+        log.warning("A sound peaked at %.2f of full scale and was scaled down.", peak)
     layout = _CHANNEL_LAYOUTS.get(waveform.shape[0], f"{waveform.shape[0]} channels")
     guarded = _ErrorKeepingFile(file)
     try:

@@ -54,9 +54,14 @@ class JobTracker:
 
     def job_added(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, *, is_new: bool = True) -> None:
         """A job was stored. is_new: False for a job from an earlier run of the server."""
-        if job.id in self._unfinished or job.state in lifecycle.FINAL_STATES:
-            return
         kind = request.WhichOneof("work") or UNKNOWN_KIND
+        early = self._unfinished.get(job.id) or self._ended.get(job.id)
+        if early is not None:
+            # A worker has begun the job before its submission returned.
+            self._set_kind(job.id, early, kind)
+            self._metrics.submitted.labels(kind).inc(is_new)
+        if early is not None or job.state in lifecycle.FINAL_STATES:
+            return
         self._privacy.hide(job.id, private_texts(request))
         known = _Known(kind, job.revision, job.state, job.attempt, interruptions=_count_interruptions(job))
         self._unfinished[job.id] = known
@@ -92,6 +97,14 @@ class JobTracker:
         else:
             self._ended.pop(job.id, None)
             self._unfinished[job.id] = known
+            self._count(known, +1)
+
+    def _set_kind(self, job_id: str, known: _Known, kind: str) -> None:
+        is_counted = job_id in self._unfinished
+        if is_counted:
+            self._count(known, -1)
+        known.kind = kind
+        if is_counted:
             self._count(known, +1)
 
     def store_failed(self) -> None:

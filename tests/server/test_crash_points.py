@@ -235,15 +235,14 @@ def test_a_copy_is_complete_or_absent_at_every_step(runs: Path, prepared: Path) 
         assert not any(name.startswith(".") for name in names)
 
 
-@pytest.mark.parametrize("page", [1, 2], ids=["first page", "table of jobs"])
-def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, prepared: Path, page: int) -> None:
+def test_a_recovery_that_is_interrupted_at_any_step_is_completed(runs: Path, prepared: Path) -> None:
     store = SqliteJobStore(database_of(prepared))
     add(store, "ended")
     end(store, "ended")
     store.close()
     expected = ["earlier", "ended"]
     with database_of(prepared).open("r+b") as file:
-        file.seek((page - 1) * 4096)
+        # Without its first page, a copy of the file has to be made, too.
         file.write(b"noise" * 800)
     damaged = database_of(prepared).read_bytes()
 

@@ -24,7 +24,7 @@ from stored_jobs import PROBLEM
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server.jobs import lifecycle
+from rewas_server.jobs import lifecycle, sqlite_store
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import MAX_DURATIONS, JobStore, QueuedJob, WorkDuration
 
@@ -85,6 +85,9 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Some calls read many jobs in parts.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(sqlite_store, "LISTED_AT_ONCE", 3)
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
         self.store = self.open_store(self.folder)
@@ -94,6 +97,7 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        self.patch.undo()
         shutil.rmtree(self.folder)
 
     def find(self, job_id: str) -> Entry | None:
@@ -275,7 +279,10 @@ class JobStoreMachine(RuleBasedStateMachine):
             assert self.store.request(entry.job.id) == entry.request
             expected = self.jobs_where(lambda job, parent=entry.job.id: job.parent_id == parent)  # type: ignore[misc]
             assert self.store.children(entry.job.id) == expected
-        assert {stored.id for stored in self.store.list_stored()} == {entry.job.id for entry in self.entries}
+        stored = {each.id: each for each in self.store.list_stored()}
+        assert stored.keys() == {entry.job.id for entry in self.entries}
+        assert all(stored[entry.job.id].state == entry.job.state for entry in self.entries)
+        assert all(stored[entry.job.id].pinned == entry.job.pinned for entry in self.entries)
         assert self.store.set_aside_jobs() == []
 
     @invariant()

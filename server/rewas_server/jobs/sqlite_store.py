@@ -48,6 +48,9 @@ from rewas_server.jobs.store import (
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for a locked database."""
 
+LISTED_AT_ONCE = 1000
+"""Number of jobs that a call for all jobs reads at once."""
+
 REOPEN_INTERVAL_S = 1.0
 """Shortest time between two attempts to open a database that cannot be opened."""
 
@@ -284,16 +287,25 @@ class SqliteJobStore:
         return {sha256 for (sha256,) in rows}
 
     def list_stored(self) -> list[StoredJob]:
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT id, parent_id, state, pinned, files_deleted, finished_at_ms,"
-                " length(snapshot) + length(result) + coalesce(length(message), 0)"
-                " FROM job LEFT JOIN job_request ON job_number = number"
-            ).fetchall()
-        return [
-            StoredJob(job_id, parent_id, state, bool(pinned), bool(deleted), ms and ms / 1000, size_bytes)
-            for job_id, parent_id, state, pinned, deleted, ms, size_bytes in rows
-        ]
+        stored: list[StoredJob] = []
+        number = 0
+        while True:
+            # In parts, so that other calls need not wait until a long list has been read.
+            with self._reading() as connection:
+                rows = connection.execute(
+                    "SELECT number, id, parent_id, state, pinned, files_deleted, finished_at_ms,"
+                    " length(snapshot) + length(result) + coalesce(length(message), 0)"
+                    " FROM job LEFT JOIN job_request ON job_number = number"
+                    " WHERE number > ? ORDER BY number LIMIT ?",
+                    (number, LISTED_AT_ONCE),
+                ).fetchall()
+            stored += [
+                StoredJob(job_id, parent_id, state, bool(pinned), bool(deleted), ms and ms / 1000, size_bytes)
+                for _, job_id, parent_id, state, pinned, deleted, ms, size_bytes in rows
+            ]
+            if len(rows) < LISTED_AT_ONCE:
+                return stored
+            number = rows[-1][0]
 
     def set_aside_jobs(self) -> list[SetAsideJob]:
         with self._reading() as connection:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -41,6 +42,7 @@ from rewas_engine.media.isolation.messages import (
     write_message,
 )
 from rewas_engine.media.isolation.pool import DecoderPool, isolated_decoding
+from rewas_engine.media.isolation.process_limits import landlock_version
 from rewas_engine.media.limits import DecodingLimits
 from rewas_engine.media.video import VideoProperties, find_break_s, has_video, iter_frames, probe_video, read_frames
 
@@ -381,30 +383,74 @@ def test_a_decoder_never_outlives_its_parent(is_stopped: bool, clip: Path) -> No
 
 
 @linux_only
-def test_a_limited_process_can_write_no_file_and_open_few(tmp_path: Path) -> None:
+def test_a_limited_process_writes_nothing_and_opens_few_files(tmp_path: Path) -> None:
     code = """if True:
-        import os, resource, sys
+        import os, sys
         from pathlib import Path
         from rewas_engine.media.isolation.process_limits import limit_this_process
         from rewas_engine.media.limits import DecodingLimits
+        opened = open(Path(sys.argv[1], "opened before"), "wb", buffering=0)
         limit_this_process(DecodingLimits(open_files=20, memory_bytes=2**30), os.getppid())
-        found = []
         for attempt in (
-            lambda: Path(sys.argv[1], "written").write_bytes(b"x"),
-            lambda: [open("/dev/null") for _ in range(40)],
+            lambda: opened.write(b"x"),
+            lambda: [open("/dev/zero", "rb") for _ in range(40)],
             lambda: bytearray(2**31),
-            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)) if os.getuid() else int("x"),
         ):
             try:
                 attempt()
-                found.append("done")
-            except (OSError, MemoryError, ValueError) as error:
-                found.append(type(error).__name__)
-        status = Path("/proc/self/status").read_text()
-        print(*found, "NoNewPrivs:\\t1" in status)
+                print("done")
+            except (OSError, MemoryError) as error:
+                print(type(error).__name__)
+        print("NoNewPrivs:\\t1" in Path("/proc/self/status").read_text())
     """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout.split() == ["OSError", "OSError", "MemoryError", "ValueError", "True"]
+    assert done.stdout.split() == ["OSError", "OSError", "MemoryError", "True"]
+    assert (tmp_path / "opened before").read_bytes() == b""
+
+
+@linux_only
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+def test_a_limited_process_changes_no_file_and_reaches_no_process(tmp_path: Path) -> None:
+    code = """if True:
+        import os, signal, socket, subprocess, sys
+        from pathlib import Path
+        from rewas_engine.media.isolation.process_limits import limit_this_process, landlock_version
+        from rewas_engine.media.limits import DecodingLimits
+        folder, other, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+        limit_this_process(DecodingLimits(), os.getppid())
+        attempts = [
+            (1, lambda: (folder / "kept").unlink()),
+            (1, lambda: (folder / "kept").rename(folder / "moved")),
+            (1, lambda: (folder / "empty").touch()),
+            (1, lambda: (folder / "folder").mkdir()),
+            (1, lambda: os.execv("/bin/true", ["/bin/true"])),
+            (3, lambda: os.truncate(folder / "kept", 0)),
+            (4, lambda: socket.create_connection(("127.0.0.1", port))),
+            (6, lambda: os.kill(other, signal.SIGTERM)),
+        ]
+        for since, attempt in attempts:
+            if landlock_version() >= since:
+                try:
+                    attempt()
+                    print("done")
+                except PermissionError:
+                    print("refused")
+        assert (folder / "kept").read_text() == "x"
+    """
+    (tmp_path / "kept").write_text("x", encoding="ascii")
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with other, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), str(other.pid), str(port)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert other.poll() is None
+        assert set(done.stdout.split()) == {"refused"}
+        assert len(done.stdout.split()) >= 5
+        assert [each.name for each in tmp_path.iterdir()] == ["kept"]
 
 
 class TestMessages:

@@ -1,9 +1,8 @@
 """What every job store does: acknowledged jobs are stored exactly once, and every call gives what was stored."""
 
+import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,18 +16,6 @@ from rewas_server.jobs import lifecycle
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import MAX_DURATIONS, JobStore, WorkDuration
 
-ADD_JOBS_FOREVER = """
-import itertools, sys
-from pathlib import Path
-from rewas_api.v1 import rewas_pb2
-from rewas_server.jobs import lifecycle
-from rewas_server.jobs.sqlite_store import SqliteJobStore
-store = SqliteJobStore(Path(sys.argv[1]))
-for number in itertools.count():
-    name = f"{sys.argv[2]}-{number}"
-    store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
-    print(name, flush=True)
-"""
 OpenStore = Callable[[], JobStore]
 
 
@@ -63,20 +50,24 @@ def set_pinned(store: JobStore, job_id: str, pinned: bool) -> None:
     store.update(job_id, pin)
 
 
-@pytest.mark.slow
-def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.sqlite3"
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the process is forked")
+def test_acknowledged_jobs_survive_sigkill(open_store: OpenStore) -> None:
     acknowledged: list[str] = []
     for run in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ADD_JOBS_FOREVER, path, str(run)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        acknowledged += [process.stdout.readline().strip() for _ in range(25)]
-        os.kill(process.pid, signal.SIGKILL)
-        acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
-        process.wait()
-    stored = ids(SqliteJobStore(path).list_page(10_000).jobs)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            store = open_store()
+            for number in itertools.count():
+                add(store, f"{run}-{number}")
+                os.write(writing, f"{run}-{number}\n".encode())
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            acknowledged += [pipe.readline().strip() for _ in range(25)]
+            os.kill(pid, signal.SIGKILL)
+            acknowledged += [line.strip() for line in pipe if line.endswith("\n")]
+        os.waitpid(pid, 0)
+    stored = ids(open_store().list_page(10_000).jobs)
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     assert len(stored) - len(acknowledged) <= 3

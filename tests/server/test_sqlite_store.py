@@ -1,5 +1,6 @@
 """The SQLite store on full disks, with locks, damaged files, rows that cannot be read, and open permissions."""
 
+import asyncio
 import contextlib
 import os
 import random
@@ -20,8 +21,10 @@ from stored_jobs import add, add_timeline, all_ids, end, ids, job, request
 from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_server.files.uploads import Shortage
 from rewas_server.jobs import lifecycle, sqlite_store
 from rewas_server.jobs.backup import copy_database
+from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.sqlite_recovery import damaged_files
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import StoreUnavailable, WorkDuration
@@ -41,6 +44,7 @@ sys.stdin.read()
 def try_to_open_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_store, "REOPEN_INTERVAL_S", 0.0)
     monkeypatch.setattr(sqlite_store, "REOPEN_PAUSE", 0.0)
+    monkeypatch.setattr(sqlite_store, "EXCLUSIVE_S", 0.0)
 
 
 @pytest.fixture
@@ -497,6 +501,21 @@ def test_an_emptied_file_is_restored_from_its_last_copy(path: Path) -> None:
     # Whoever deletes the file wants to start afresh.
     path.unlink()
     assert all_ids(SqliteJobStore(path, backups)) == []
+
+
+def test_stems_of_lost_jobs_are_kept_as_long_as_the_damaged_file(path: Path) -> None:
+    artifacts = path.parent / "artifacts"
+    (artifacts / "lost").mkdir(parents=True)
+    (artifacts / "lost" / "rain.wav").write_bytes(b"rain")
+    path.write_bytes(b"noise" * 10_000)
+    store = SqliteJobStore(path)
+    limits = RetentionLimits(stems_bytes=10**9, uploads_bytes=10**9, requests_bytes=10**9, max_age_s=10**9)
+    retention = Retention(store, artifacts, path.parent / "uploads", limits, active_uploads=frozenset)
+    asyncio.run(retention.make_room(Shortage()))
+    assert (artifacts / "lost" / "rain.wav").exists()
+    damaged_files(path)[0].unlink()
+    asyncio.run(retention.make_room(Shortage()))
+    assert not (artifacts / "lost").exists()
 
 
 def test_damage_that_shows_later_is_repaired_by_the_next_call(path: Path, sound_file: Path) -> None:

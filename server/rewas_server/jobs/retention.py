@@ -229,7 +229,8 @@ class Retention:
             yield True
         families = _families(self._store.list_stored())
         known = {member.id for family in families for member in family.members}
-        for name in sorted(set(folder_bytes) - known):
+        unknown = set() if self._store.may_have_lost_jobs() else set(folder_bytes) - known
+        for name in sorted(unknown):
             yield from self._delete_folder(name, done)
             done.leftovers += 1
         yield from self._delete_rest(families, folder_bytes, done)

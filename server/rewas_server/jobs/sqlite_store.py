@@ -17,7 +17,7 @@ from rewas_server.jobs import lifecycle
 from rewas_server.jobs import store as jobs_store
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.sqlite_file import DamagedFile, OpenDatabase, is_damage, open_database, unavailable
-from rewas_server.jobs.sqlite_recovery import Recovery, finish_recovery, recover, remove_leftovers
+from rewas_server.jobs.sqlite_recovery import Recovery, damaged_files, finish_recovery, recover, remove_leftovers
 from rewas_server.jobs.sqlite_rows import (
     FULL_ROW,
     SHORT_ROW,
@@ -54,6 +54,9 @@ LISTED_AT_ONCE = 1000
 REOPEN_INTERVAL_S = 1.0
 """Shortest time between two attempts to open a database that cannot be opened."""
 
+EXCLUSIVE_S = 60.0
+"""Time for which a database stays exclusive that could not be opened otherwise. On some network drives, none can."""
+
 REOPEN_PAUSE = 10.0
 """Pause after such an attempt, as a multiple of the time that it took."""
 
@@ -86,6 +89,7 @@ class SqliteJobStore:
         self._closed = False
         self._problem: StoreUnavailable | None = None
         self._next_attempt_s = 0.0
+        self._exclusive_until_s = 0.0
         self._recoveries: list[Recovery] = []
         try:
             self._open()
@@ -307,6 +311,10 @@ class SqliteJobStore:
                 return stored
             number = rows[-1][0]
 
+    def may_have_lost_jobs(self) -> bool:
+        # Until the user has deleted the damaged file: it may still be repaired by other means.
+        return bool(damaged_files(self._path))
+
     def set_aside_jobs(self) -> list[SetAsideJob]:
         with self._reading() as connection:
             rows = connection.execute(
@@ -387,7 +395,7 @@ class SqliteJobStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             has_changed = connection.total_changes > changes_before
-        if database.reader is None and has_changed:
+        if database.reader is None and has_changed and time.monotonic() > self._exclusive_until_s:
             # There is room again for a second connection.
             self._abandon(database)
 
@@ -444,6 +452,7 @@ class SqliteJobStore:
             )
             raise
         self._problem = None
+        self._exclusive_until_s = time.monotonic() + EXCLUSIVE_S
         return database
 
     def _open_or_repair(self) -> OpenDatabase:

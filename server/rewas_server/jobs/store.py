@@ -244,6 +244,10 @@ class JobStore(Protocol):
         """Return what is needed to decide which jobs to delete, of all jobs in no order. Reads no message."""
         ...
 
+    def may_have_lost_jobs(self) -> bool:
+        """Return whether the store was damaged, so that files of jobs that it does not have must be kept."""
+        ...
+
     def set_aside_jobs(self) -> list[SetAsideJob]:
         """Return the jobs that could not be read, the latest first."""
         ...

@@ -99,6 +99,7 @@ class LoadRun:
         self._keys = [f"job {number}" for number in range(jobs)]
         self._clients = clients
         self._ended = 0
+        self._client_failed = False
         self._changed = threading.Condition()
         self._report = LoadReport()
         self._digests: dict[str, str] = {}
@@ -117,11 +118,11 @@ class LoadRun:
         try:
             with ThreadPoolExecutor(self._clients) as pool:
                 shares = [self._keys[number :: self._clients] for number in range(self._clients)]
-                running = [pool.submit(self._act_as_client, server.port, share) for share in shares]
+                running = [pool.submit(self._run_client, server.port, share) for share in shares]
                 for threshold, what in self._kills:
                     with self._changed:
                         self._changed.wait_for(
-                            lambda threshold=threshold: self._ended >= threshold or all(one.done() for one in running)
+                            lambda threshold=threshold: self._ended >= threshold or self._client_failed
                         )
                     if what == "worker":
                         for pid in server.worker_pids():
@@ -145,10 +146,19 @@ class LoadRun:
             port=port,
             packs_dir=self._folder / "packs",
             default_pack="tiny",
-            settings={"queue_limit": len(self._keys) + 1},
+            settings={"queue_limit": len(self._keys) + 1, "client_queue_limit": len(self._keys) + 1},
         )
         assert server.port, server.refusal
         return server
+
+    def _run_client(self, port: int, keys: list[str]) -> None:
+        try:
+            self._act_as_client(port, keys)
+        except BaseException:
+            with self._changed:
+                self._client_failed = True
+                self._changed.notify_all()
+            raise
 
     def _act_as_client(self, port: int, keys: list[str]) -> None:
         with RewasClient(f"127.0.0.1:{port}") as client:

@@ -203,7 +203,7 @@ def test_the_stems_of_finished_clips_are_placed_and_failed_ones_keep_their_probl
 
 def test_a_timeline_without_any_sound_has_the_reasons_of_its_clips() -> None:
     def failed(name: str, what: str) -> rewas_pb2.TimelineClip:
-        return rewas_pb2.TimelineClip(name=name, problem=ProblemError(what, "Mend it.", ProblemKind.MEDIA).to_proto())
+        return rewas_pb2.TimelineClip(name=name, problem=ProblemError(what, "Fix it.", ProblemKind.MEDIA).to_proto())
 
     alone = no_sound_problem("reel", [failed("a", "The picture is torn.")])
     assert alone is not None
@@ -211,7 +211,7 @@ def test_a_timeline_without_any_sound_has_the_reasons_of_its_clips() -> None:
     several = no_sound_problem("reel", [failed("a", "One."), failed("b", "Two."), failed("c", "One.")])
     assert several is not None
     assert several.what == 'No clip of the timeline "reel" has a sound: One. Two.'
-    assert several.remedy == "Mend it."
+    assert several.remedy == "Fix it."
     sound = rewas_pb2.TimelineClip(name="d", sound=rewas_pb2.SoundResult())
     assert no_sound_problem("reel", [failed("a", "One."), sound]) is None
 

@@ -24,7 +24,7 @@ from stored_jobs import PROBLEM
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server.jobs import lifecycle, sqlite_store
+from rewas_server.jobs import lifecycle, sql_store
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import MAX_DURATIONS, JobStore, QueuedJob, WorkDuration
 
@@ -87,7 +87,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         super().__init__()
         # Some calls read many jobs in parts.
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(sqlite_store, "LISTED_AT_ONCE", 3)
+        self.patch.setattr(sql_store, "LISTED_AT_ONCE", 3)
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
         self.store = self.open_store(self.folder)

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs.backup import list_backups
+from rewas_server.jobs.job_rows import JOB_COLUMNS, JobRow, failed_job, insert_request, store_job
 from rewas_server.jobs.sqlite_file import (
     SIDE_FILES,
     TABLES,
@@ -30,7 +31,6 @@ from rewas_server.jobs.sqlite_file import (
     is_damage,
     unavailable,
 )
-from rewas_server.jobs.sqlite_rows import JOB_COLUMNS, JobRow, failed_job, insert_request, store_job
 from rewas_server.jobs.store import work_kind, work_pack
 
 MAX_NUMBER = 10_000_000

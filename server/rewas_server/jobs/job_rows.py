@@ -1,12 +1,12 @@
-"""The rows of the SQLite job store: jobs and requests to rows, and rows to jobs and requests."""
+"""The rows of job stores in SQL databases: jobs and requests to rows, and rows to jobs and requests."""
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -23,6 +23,30 @@ JOB_COLUMNS = (
 SHORT_ROW = "number, id, idempotency_key, parent_id, child_count, state, priority, snapshot"
 FULL_ROW = f"{SHORT_ROW}, result"
 _log = logging.getLogger("rewas.server")
+
+
+class Cursor(Protocol):
+    """The result of a statement."""
+
+    def fetchone(self) -> Any:
+        """Return the next row; None after the last one."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """Return the remaining rows."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection to a database, in which `?` marks the parameters of a statement."""
+
+    def execute(self, query: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run a statement. Raises the errors of the database."""
+        ...
+
+    def executemany(self, query: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Run a statement for each of several lists of parameters. Raises the errors of the database."""
+        ...
 
 
 class UnreadableJob(Exception):
@@ -44,13 +68,11 @@ class JobRow:
     result: bytes = b""
 
 
-def insert_job(
-    connection: sqlite3.Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str
-) -> None:
-    """Insert a job and its request. Raises sqlite3.Error."""
+def insert_job(connection: Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str) -> None:
+    """Insert a job and its request. Raises the errors of the database."""
     (number,) = connection.execute(
         "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, client,"
-        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, 0, 0, x'', x'') RETURNING number",
+        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
         (
             job.id,
             request.idempotency_key,
@@ -58,14 +80,18 @@ def insert_job(
             jobs_store.work_kind(request),
             jobs_store.work_pack(request),
             client,
+            False,
+            False,
+            b"",
+            b"",
         ),
     ).fetchone()
     store_job(connection, number, job)
     insert_request(connection, number, job.id, jobs_store.serialize_request(request))
 
 
-def insert_request(connection: sqlite3.Connection, number: int, job_id: str, message: bytes) -> None:
-    """Insert the request of a job. message: may be damaged. Raises sqlite3.Error."""
+def insert_request(connection: Connection, number: int, job_id: str, message: bytes) -> None:
+    """Insert the request of a job. message: may be damaged. Raises the errors of the database."""
     connection.execute(
         "INSERT INTO job_request (job_number, job_id, message) VALUES (?, ?, ?)", (number, job_id, message)
     )
@@ -79,8 +105,8 @@ def insert_request(connection: sqlite3.Connection, number: int, job_id: str, mes
     )
 
 
-def store_job(connection: sqlite3.Connection, number: int, job: rewas_pb2.Job) -> None:
-    """Store a snapshot in a row. Raises sqlite3.Error."""
+def store_job(connection: Connection, number: int, job: rewas_pb2.Job) -> None:
+    """Store a snapshot in a row. Raises the errors of the database."""
     snapshot, result = jobs_store.split_result(job)
     finished_at_ms = job.finished_at.ToMilliseconds() if job.HasField("finished_at") else None
     connection.execute(
@@ -100,24 +126,27 @@ def store_job(connection: sqlite3.Connection, number: int, job: rewas_pb2.Job) -
     )
 
 
-def select_row(connection: sqlite3.Connection, job_id: str) -> JobRow:
-    """Return the row of a job. Raises ProblemError (NOT_FOUND), sqlite3.Error."""
+def select_row(connection: Connection, job_id: str) -> JobRow:
+    """Return the row of a job. Raises ProblemError (NOT_FOUND), the errors of the database."""
     found = connection.execute(f"SELECT {FULL_ROW} FROM job WHERE id = ?", (job_id,)).fetchone()
     if found is None:
         raise jobs_store.not_found(job_id)
     return JobRow(*found)
 
 
-def select_request(connection: sqlite3.Connection, number: int) -> bytes:
-    """Return the request of a job as it is stored; b"" if it was set aside or lost. Raises sqlite3.Error."""
+def select_request(connection: Connection, number: int) -> bytes:
+    """Return the request of a job as it is stored; b"" if it was set aside or lost.
+
+    Raises the errors of the database.
+    """
     found = connection.execute("SELECT message FROM job_request WHERE job_number = ?", (number,)).fetchone()
     return b"" if found is None else found[0]
 
 
-def find_same_work(connection: sqlite3.Connection, request: rewas_pb2.SubmitJobRequest) -> JobRow | None:
+def find_same_work(connection: Connection, request: rewas_pb2.SubmitJobRequest) -> JobRow | None:
     """Return the row with the idempotency key of a request, or None.
 
-    Raises ProblemError (SETTINGS) if it is that of other work, sqlite3.Error.
+    Raises ProblemError (SETTINGS) if it is that of other work, the errors of the database.
     """
     found = connection.execute(
         f"SELECT {FULL_ROW} FROM job WHERE idempotency_key = ?", (request.idempotency_key,)
@@ -189,7 +218,7 @@ def failed_job(row: JobRow, readable: rewas_pb2.Job | None = None) -> rewas_pb2.
     return job
 
 
-def set_aside(connection: sqlite3.Connection, number: int, reason: str) -> rewas_pb2.Job | None:
+def set_aside(connection: Connection, number: int, reason: str) -> rewas_pb2.Job | None:
     """Copy a row to the table of jobs that cannot be read, and store a FAILED job in its place.
 
     A job that had ended keeps its result if only its request is damaged. Returns what the row holds now; None if there
@@ -216,15 +245,13 @@ def set_aside(connection: sqlite3.Connection, number: int, reason: str) -> rewas
         (time.time_ns() // 1_000_000, reason, row.id, row.state, row.snapshot, row.result, message),
     )
     if not has_request:
-        connection.execute("UPDATE job_request SET message = x'' WHERE job_number = ?", (number,))
+        connection.execute("UPDATE job_request SET message = ? WHERE job_number = ?", (b"", number))
     if job is None or job.state not in lifecycle.FINAL_STATES:
         job = failed_job(row, job)
         store_job(connection, number, job)
     return job
 
 
-def marks(values: Collection[int], *, first: int | None = None) -> str:
-    """Return the parameter marks of a list of values. first: number of the first one, where marks are numbered."""
-    if first is None:
-        return ", ".join("?" * len(values))
-    return ", ".join(f"?{first + place}" for place in range(len(values)))
+def marks(values: Collection[int]) -> str:
+    """Return the parameter marks of a list of values."""
+    return ", ".join("?" * len(values))

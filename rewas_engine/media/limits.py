@@ -25,7 +25,7 @@ class DecodingLimits:
         frames: Frames that one call decodes: a day at 190 frames per second.
         duration_s: Seconds of one range.
         streams: Streams of a file. Feature films have fewer than 100.
-        channels: Channels of an audio track. Dolby Atmos has 128.
+        channels: Channels of an audio track. FFmpeg mixes up to 64, as in Ambisonics of the seventh order.
         min_sample_rate_hz: Lowest sample rate of a sound.
         max_sample_rate_hz: Highest sample rate of a sound.
         samples_per_frame: Samples of each channel in one packet of sound.
@@ -45,7 +45,7 @@ class DecodingLimits:
     frames: int = 2**24
     duration_s: int = 24 * 3600
     streams: int = 256
-    channels: int = 128
+    channels: int = 64
     min_sample_rate_hz: int = 1_000
     max_sample_rate_hz: int = 1_536_000
     samples_per_frame: int = 2**23

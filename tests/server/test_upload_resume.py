@@ -168,7 +168,7 @@ def test_wrong_offsets_large_messages_and_too_many_uploads_are_refused(server: S
             for call in staying:
                 assert call.cancelled()
             while (problem := refusal_of(client, tmp_path / "shot.mov")) is not None:
-                # The server hears of the cancelled calls a moment later.
+                # The server hears of the cancelled calls shortly after.
                 assert problem.kind is ProblemKind.RESOURCES, problem
             assert client.has_media(sha256)
 

@@ -337,6 +337,19 @@ def test_uploads_that_nobody_needs_are_deleted(state: State) -> None:
     assert old not in "".join(path.name for path in state.uploads_dir.iterdir())
 
 
+def test_a_store_that_has_lost_jobs_keeps_what_they_may_have_named(state: State, tmp_path: Path) -> None:
+    named, old = state.upload("named", days=2), state.upload("old", days=31)
+    damaged = tmp_path / "jobs.damaged-1.sqlite3"
+    damaged.touch()
+    state.run()
+    # Age and size still count: the disk stays bounded.
+    assert state.stored_uploads() == {named}
+    assert old not in state.stored_uploads()
+    damaged.unlink()
+    state.run()
+    assert state.stored_uploads() == set()
+
+
 def test_the_uploads_that_were_used_longest_ago_make_room(state: State) -> None:
     named = [state.upload(f"{days}", days=days) for days in range(1, 6)]
     recent = state.upload("recent", days=0.5 / 24)

@@ -345,7 +345,8 @@ class Retention:
             limit_bytes=limits.uploads_bytes,
             free_bytes=shortage.client_bytes,
         )
-        chosen += [item for item in items.values() if not item.is_protected and item.key not in named]
+        if not self._store.may_have_lost_jobs():
+            chosen += [item for item in items.values() if not item.is_protected and item.key not in named]
         expired = [complete[key] for key in dict.fromkeys(item.key for item in chosen)]
         expired += [
             upload

@@ -210,7 +210,7 @@ def log_to_terminal(privacy: LogPrivacy) -> None:
 
 
 def log_to_server(process: str, privacy: LogPrivacy, level: str = "INFO") -> None:
-    """In a child process: send the records of all loggers to the server, through standard error.
+    """In a child process: send the records of all loggers, and unhandled exceptions, to the server by standard error.
 
     process: Name of the child, such as "worker".
     """
@@ -218,6 +218,14 @@ def log_to_server(process: str, privacy: LogPrivacy, level: str = "INFO") -> Non
     handler.setFormatter(_ChildFormatter(privacy, process))
     logging.getLogger().addHandler(handler)
     logging.getLogger("rewas").setLevel(level)
+    logger = logging.getLogger(f"rewas.{process}")
+
+    # The interpreter would print the text of the exception, which may quote a request.
+    def log_unhandled(error: BaseException | None) -> None:
+        logger.critical("An unexpected error ends a thread or the process.", exc_info=error)
+
+    sys.excepthook = lambda kind, error, trace: log_unhandled(error)
+    threading.excepthook = lambda thread: log_unhandled(thread.exc_value)
 
 
 async def forward_output(output: asyncio.StreamReader, process: str, pid: int) -> None:
@@ -235,10 +243,9 @@ async def forward_output(output: asyncio.StreamReader, process: str, pid: int) -
 
 
 def forward_pipe(output: IO[bytes], process: str, pid: int) -> None:
-    """Do the same as `forward_output` for an unbuffered pipe. Blocks; call it in a thread."""
+    """Do the same as `forward_output` for an unbuffered pipe, and close it. Blocks; call it in a thread."""
     forwarder = _Forwarder(process, pid)
-    # A pipe that is closed in another thread has no more to say.
-    with contextlib.suppress(OSError, ValueError):
+    with output, contextlib.suppress(OSError):
         while chunk := output.read(_READ_BYTES):
             forwarder.add(chunk)
     forwarder.end()

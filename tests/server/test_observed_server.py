@@ -118,7 +118,7 @@ def sound(path: Path, **settings: Any) -> rewas_pb2.SoundWork:
 def watch_health(server: ObservedServer) -> tuple[grpc.Channel, Any]:
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
     stub = health_pb2_grpc.HealthStub(channel)
-    return channel, stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=55)
+    return channel, stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=300)
 
 
 def wait_for_health(watch: Any, status: int) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +22,8 @@ from hypothesis import strategies as st
 
 from rewas_api.v1 import rewas_pb2
 from rewas_server import logs
+from rewas_server.checking.messages import CheckingSettings
+from rewas_server.checking.process import CheckingProcess
 from rewas_server.grpc import calls
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
@@ -222,10 +225,43 @@ def test_a_pipe_can_be_forwarded_from_a_thread(tmp_path: Path) -> None:
     with open_log(tmp_path):
         forward_pipe(process.stderr, "checking", process.pid)
     assert process.wait(30) == 0
-    process.stderr.close()
     assert [(record["process"], record["message"]) for record in read_log(tmp_path)] == [
         ("checking", "one"), ("checking", "two"),
     ]  # fmt: skip
+
+
+def test_an_unhandled_exception_of_a_child_is_logged_without_its_text(tmp_path: Path) -> None:
+    child = (
+        "import threading; from rewas_server.logs import LogPrivacy, log_to_server\n"
+        "log_to_server('checking', LogPrivacy())\n"
+        "def fail(): raise ValueError('a secret'.upper())\n"
+        "thread = threading.Thread(target=fail); thread.start(); thread.join(); fail()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", child], stderr=subprocess.PIPE, bufsize=0)
+    assert process.stderr is not None
+    with open_log(tmp_path):
+        forward_pipe(process.stderr, "checking", process.pid)
+    assert process.wait(30) == 1
+    records = read_log(tmp_path)
+    assert [record["level"] for record in records] == ["CRITICAL", "CRITICAL"]
+    assert all("ValueError" in record["exception"] for record in records)
+    assert "A SECRET" not in str(records)
+
+
+def test_the_process_that_checks_requests_writes_to_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Something that any Python process can be made to print.
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    settings = CheckingSettings((), tmp_path, "starter", time_limit_s=30, memory_limit_bytes=2**40)
+    with open_log(tmp_path):
+        process = CheckingProcess(settings)
+        process.end()
+        for thread in threading.enumerate():
+            if thread.name == "rewas-log":
+                thread.join()
+    records = read_log(tmp_path)
+    assert any("rewas_server.checking" in record["message"] for record in records)
+    assert {record["process"] for record in records} == {"checking"}
+    assert {record["pid"] for record in records} == {process.pid}
 
 
 def test_a_terminal_shows_colours(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 
 from rewas_server.checking.messages import READY, CheckingSettings, Frame, FrameError, read_frame, write_frame
+from rewas_server.logs import forward_pipe
 
 START_TIMEOUT_S = 120.0
 
@@ -48,12 +49,20 @@ class CheckingProcess:
                 [sys.executable, "-m", "rewas_server.checking.run"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 bufsize=0,
                 # Protects the process from Ctrl-C in the terminal.
                 start_new_session=True,
             )
         except OSError as error:
             raise CheckingNotStarted(str(error)) from error
+        # It ends with the process, whose pipe is closed then.
+        threading.Thread(
+            target=forward_pipe,
+            args=(self._process.stderr, "checking", self._process.pid),
+            name="rewas-log",
+            daemon=True,
+        ).start()
         try:
             first = self._exchange(settings.to_frame(), START_TIMEOUT_S)
         except CheckingEnded as end:

@@ -36,6 +36,7 @@ from rewas_server.checking.messages import (
     write_frame,
 )
 from rewas_server.files.media import MediaLibrary, check_project_folders
+from rewas_server.logs import LogPrivacy, log_to_server
 from rewas_server.work.requests import TimelineRequest, parse_request, parse_timeline_request
 from rewas_server.work.timeline import assemble_timeline, plan_timeline
 from rewas_server.work.translation import problem_from_error
@@ -163,6 +164,7 @@ def main() -> None:
     # Ctrl-C reaches the whole process group; the server decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, output = _open_pipes()
+    log_to_server("checking", LogPrivacy())
     try:
         settings = CheckingSettings.from_frame(read_frame(source))
         reader = RequestReader(settings)

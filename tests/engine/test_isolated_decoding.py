@@ -335,6 +335,15 @@ def test_a_decoder_that_was_killed_between_calls_is_replaced(pool: DecoderPool, 
     assert probe_video(clip).width == 96
 
 
+@linux_only
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_file(clip: Path) -> None:
+    with (
+        isolated_decoding(DecodingLimits(memory_bytes=2**20)),
+        pytest.raises(MediaError, match="The decoder did not start"),
+    ):
+        probe_video(clip)
+
+
 @posix_only
 def test_all_decoders_end_with_the_pool(clip: Path) -> None:
     with isolated_decoding() as pool:
@@ -402,9 +411,10 @@ def test_a_limited_process_writes_nothing_and_opens_few_files(tmp_path: Path) ->
             except (OSError, MemoryError) as error:
                 print(type(error).__name__)
         print("NoNewPrivs:\\t1" in Path("/proc/self/status").read_text())
+        print(Path("/proc/self/oom_score_adj").read_text())
     """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout.split() == ["OSError", "OSError", "MemoryError", "True"]
+    assert done.stdout.split() == ["OSError", "OSError", "MemoryError", "True", "1000"]
     assert (tmp_path / "opened before").read_bytes() == b""
 
 

@@ -115,7 +115,9 @@ def _private_output() -> BinaryIO:
     """Return the pipe to the parent, and drop what libraries print."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
     return output
 
 

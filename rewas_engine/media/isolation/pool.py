@@ -258,7 +258,6 @@ class _DecoderProcess:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             env={**os.environ, **single},
             # Protects it from Ctrl-C in a terminal; it ends with this process.
             start_new_session=sys.platform != "win32",
@@ -294,9 +293,14 @@ class _DecoderProcess:
         """Return the next answer. Raises MediaError, Cancelled, and the private errors of this module."""
         while True:
             incoming = waiting.wait(self)
-            self.is_ready = True
             if isinstance(incoming, BaseException):
                 raise incoming
+            if incoming is None and not self.is_ready:
+                raise MediaError(
+                    f"The decoder did not start.{self._end()}",
+                    "Check that the machine has enough memory, and try again.",
+                )
+            self.is_ready = True
             if incoming is None:
                 raise _limits_error(waiting.file_name, self._end())
             kind, content = incoming

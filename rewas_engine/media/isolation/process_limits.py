@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 from rewas_engine.media.limits import DecodingLimits
 
@@ -39,6 +41,10 @@ def limit_this_process(limits: DecodingLimits, parent_pid: int) -> None:
         return
     import resource
 
+    if sys.platform == "linux":
+        # If the machine runs out of memory, the decoder is ended rather than the process with the models.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_FSIZE, 0)
     _lower(resource.RLIMIT_CORE, 0)

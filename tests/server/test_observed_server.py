@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sliding_square import FRAME_RATE, FRAMES, write_video
 
 from rewas_api.client import RewasClient
-from rewas_api.errors import JobFailed
+from rewas_api.errors import JobFailed, ProblemError
 from rewas_api.v1 import rewas_pb2
 
 pytestmark = pytest.mark.slow
@@ -187,6 +187,26 @@ def test_the_service_is_not_healthy_without_a_worker(server: ObservedServer, fol
 def worker_pids(server_pid: int) -> list[int]:
     children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
     return [int(pid) for pid in children if b"rewas_server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_prompts_of_timelines_and_of_refused_requests_are_not_logged(server: ObservedServer, folder: Path) -> None:
+    clip = otio.adapters.read_from_string(sound(folder / "media" / "shot.mp4").clip_otio_json, "otio_json")
+    clip.metadata["rewas"] = {"prompt": f"{PROMPT}, twice", "num_inference_steps": 2}
+    timeline = otio.schema.Timeline("reel", tracks=[otio.schema.Track("V1", children=[clip])])
+    with server.client() as client:
+        done = client.wait(client.submit(rewas_pb2.TimelineWork(timeline_otio_json=timeline.to_json_string())).id)
+        assert done.timeline.clips[0].HasField("sound")
+        for settings in ({"num_inference_steps": 10**6}, {"prompt": PROMPT * 1000}):
+            with pytest.raises(ProblemError):
+                client.submit(sound(folder / "media" / "shot.mp4", **settings))
+    messages = [
+        record["message"] for record in server.records() if record.get("job_id") == done.timeline.clips[0].job_id
+    ]
+    assert any(message.startswith("The job finished") for message in messages)
+    refusals = [
+        record for record in server.records() if record["message"] == "SubmitJob was refused (INVALID_ARGUMENT)."
+    ]
+    assert len(refusals) == 2
 
 
 def test_no_output_contains_a_prompt_or_the_token(server: ObservedServer, folder: Path) -> None:

@@ -35,7 +35,12 @@ from rewas_api.transport_errors import closed_problem, contract_problem, problem
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 66 * 1024**2
+"""Longest message to a server: a timeline of 64 MB with its settings."""
+MAX_RESPONSE_BYTES = 128 * 1024**2
+"""Longest message from a server: a timeline with the results of all its clips."""
+TIMELINE_TIMEOUT_S = 90.0
+"""Time limit for submitting a timeline. A server reads a long one for up to a minute."""
 FINAL_STATES = frozenset({rewas_pb2.JOB_STATE_SUCCEEDED, rewas_pb2.JOB_STATE_FAILED, rewas_pb2.JOB_STATE_CANCELLED})
 PAGE_SIZE = 100
 RECONNECT_PAUSE_S = 0.25
@@ -44,7 +49,7 @@ CANCEL_POLL_S = 0.05
 Work = rewas_pb2.EnergyWork | rewas_pb2.ConflictWork | rewas_pb2.SoundWork | rewas_pb2.TimelineWork
 
 _CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Reconnect to a restarted server within a second, not after a backoff of minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -165,7 +170,8 @@ class RewasClient:
             idempotency_key=idempotency_key or uuid.uuid4().hex, project_folders=project_folders, priority=priority
         )
         getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
-        job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request).job
+        timeout_s = max(self._timeout_s, TIMELINE_TIMEOUT_S) if request.HasField("timeline") else self._timeout_s
+        job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request, timeout_s).job
         return job
 
     def get_job(self, job_id: str) -> rewas_pb2.Job:

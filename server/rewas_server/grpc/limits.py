@@ -14,6 +14,8 @@ from rewas_server.config import ClientLimits
 SUBMIT = "SubmitJob"
 SUBMIT_MESSAGE_BYTES = 66 * 1024**2
 """A timeline has up to 64 MiB; the rest is for its settings and the list of its media."""
+RESPONSE_MESSAGE_BYTES = 128 * 1024**2
+"""The longest response is a timeline with the results of all its clips."""
 UPLOAD_MESSAGE_BYTES = 4 * 1024**2
 OTHER_MESSAGE_BYTES = 64 * 1024
 RESERVED_DESCRIPTORS = 256
@@ -49,7 +51,7 @@ def channel_options(limits: ClientLimits) -> list[tuple[str, int]]:
     }
     return [
         ("grpc.max_receive_message_length", SUBMIT_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", SUBMIT_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", RESPONSE_MESSAGE_BYTES),
         ("grpc.max_allowed_incoming_connections", connection_limit(limits.max_connections)),
         ("grpc.max_concurrent_streams", limits.max_calls_per_connection),
         ("grpc.keepalive_permit_without_calls", 1),

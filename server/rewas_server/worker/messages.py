@@ -21,7 +21,7 @@ from rewas_engine import Execution, Progress
 from rewas_server.work.context import Result
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
-"""The longest message is a timeline with all its results."""
+"""The longest messages are a request and a result with long curves."""
 
 _RESULTS: dict[str, type[Any]] = {
     "EnergyResult": rewas_pb2.EnergyResult,

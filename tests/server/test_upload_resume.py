@@ -130,6 +130,26 @@ def test_many_clients_send_the_same_content(server: ServerProcess, folder: Path,
     assert sorted(stored) == [sha256, f"{sha256}.client"]
 
 
+def test_a_client_that_was_overtaken_gets_the_result_of_the_other(server: ServerProcess, tmp_path: Path) -> None:
+    """The first one pauses for longer than the server waits while another one sends the same file."""
+    sha256 = write_file(tmp_path / "shot.mov", 16 * MIB)
+    paused, go_on = threading.Event(), threading.Event()
+
+    def pause(sent_bytes: int, _: int) -> None:
+        if sent_bytes >= 8 * MIB:
+            paused.set()
+            go_on.wait()
+
+    with ThreadPoolExecutor(1) as thread, server.client() as client, server.client() as other:
+        first = thread.submit(client.upload_media, tmp_path / "shot.mov", on_progress=pause)
+        try:
+            paused.wait()
+            assert other.upload_media(tmp_path / "shot.mov") == sha256
+        finally:
+            go_on.set()
+        assert first.result() == sha256
+
+
 def test_wrong_offsets_large_messages_and_too_many_uploads_are_refused(server: ServerProcess, tmp_path: Path) -> None:
     sha256 = write_file(tmp_path / "shot.mov", 6 * MIB)
     with server.channel() as channel:
@@ -183,6 +203,8 @@ def refusal_of(client: RewasClient, path: Path) -> ProblemError | None:
 
 def test_an_upload_survives_the_death_of_the_server(folder: Path, server: ServerProcess, tmp_path: Path) -> None:
     """The last test: it kills the server of the module."""
+    # Nothing that clients did above was a surprise to the server.
+    assert "Traceback" not in server.log()
     sha256 = write_file(tmp_path / "shot.mov", 24 * MIB)
     steps: list[int] = []
     died = threading.Event()

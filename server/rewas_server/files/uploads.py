@@ -136,8 +136,8 @@ class UploadStore:
         An interrupted upload leaves its beginning on disk, from which the next one continues.
 
         Raises:
-            ProblemError: SETTINGS for an invalid header, a wrong offset or content that does not match, MEDIA for an
-                empty file, RESOURCES for a limit, a full disk, or if another sender of this content takes over.
+            ProblemError: SETTINGS for an invalid header, a wrong offset, content that does not match, or if another
+                sender of this content has taken over; MEDIA for an empty file; RESOURCES for a limit or a full disk.
         """
         first = await anext(messages, None)
         if first is None or not first.HasField("header"):
@@ -185,13 +185,16 @@ class UploadStore:
             while not (await asyncio.wait([arrival], timeout=self._takeover_s))[0]:
                 if self.is_awaited(sha256):
                     raise ProblemError(
-                        "The upload stopped, and another client sends the same file.",
-                        "Upload the file again; it continues where it stopped.",
-                        ProblemKind.RESOURCES,
+                        "The upload stopped, and another client goes on with the same file.",
+                        "Upload the file again; it continues where the other one is.",
+                        ProblemKind.SETTINGS,
                     )
             return arrival.result()
         finally:
-            arrival.cancel()
+            if not arrival.done():
+                # The messages cannot be closed while one of them is being received.
+                arrival.cancel()
+                await asyncio.wait([arrival])
 
     def _check_header(self, header: rewas_pb2.UploadHeader) -> None:
         if not SHA256_PATTERN.fullmatch(header.sha256) or not EXTENSION_PATTERN.fullmatch(header.extension):

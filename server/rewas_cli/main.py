@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rewas_cli.startup import exit_on_ctrl_c, limit_thread_spinning
+from rewas_cli.startup import exit_on_ctrl_c, limit_thread_spinning, silence_grpc
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     exit_on_ctrl_c(as_json="--json" in arguments)
     limit_thread_spinning()
+    silence_grpc()
     sys.exit(run(arguments))
 
 

@@ -51,6 +51,11 @@ def limit_thread_spinning() -> None:
         os.environ["GOMP_SPINCOUNT"] = str(OMP_SPIN_COUNT)
 
 
+def silence_grpc() -> None:
+    """Keep gRPC's notes about connections off standard error, unless the user wants them. Call it before its import."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def _write(descriptor: int, text: str) -> None:
     with contextlib.suppress(OSError):  # The reader has closed it.
         os.write(descriptor, text.encode())

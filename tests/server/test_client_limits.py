@@ -62,6 +62,9 @@ def server(
         job.state = rewas_pb2.JOB_STATE_SUCCEEDED
         job.sound.takes.add().stems.add().artifact.CopyFrom(artifact)
         store.add(job, rewas_pb2.SubmitJobRequest(idempotency_key="job"))
+        paused = lifecycle.create_job("paused", "another shot")
+        paused.state = rewas_pb2.JOB_STATE_PAUSED
+        store.add(paused, rewas_pb2.SubmitJobRequest(idempotency_key="paused"))
     (state_dir / "artifacts" / "job").mkdir(parents=True)
     (state_dir / "artifacts" / "job" / "stem.wav").write_bytes(stem)
     with ServerProcess(state_dir, settings={"limits": LIMITS}) as server:
@@ -202,6 +205,16 @@ def test_a_slow_reader_is_dropped_and_resumes(
     assert path.read_bytes() == stem
     assert received == sorted(received)
     assert "does not read the responses of FetchArtifact" in server.log()
+
+
+def test_a_watch_survives_the_age_of_its_connection(server: ServerProcess) -> None:
+    with server.client() as watching, server.client() as other:
+        # Twice as long as a connection and its calls may live.
+        ending = threading.Timer(4 * LIMITS["connection_age_s"], other.cancel, ["paused"])
+        ending.start()
+        *_, last = watching.watch("paused")
+        ending.join()
+    assert last.state == rewas_pb2.JOB_STATE_CANCELLED
 
 
 def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> None:

@@ -85,6 +85,18 @@ def test_a_playlist_in_a_readable_folder_reads_no_other_file(name: str, client: 
     assert "is a playlist" in failure(client, energy_of(path))
 
 
+def test_a_failed_job_does_not_name_the_target_of_a_link(client: RewasClient, folder: Path) -> None:
+    target = folder / "media" / "inner" / "target-of-the-link.mp4"
+    target.parent.mkdir()
+    target.write_text("not a video")
+    link = folder / "media" / "link.mp4"
+    link.symlink_to(target)
+    what = failure(client, energy_of(link))
+    assert "link.mp4" in what
+    assert "target" not in what
+    assert "inner" not in what
+
+
 def test_an_uploaded_playlist_reads_no_other_file(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "list.mp4"
     path.write_text(playlists(folder)["list.ffconcat"], encoding="utf-8")

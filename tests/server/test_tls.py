@@ -1,11 +1,14 @@
 """A server that other machines may reach: TLS and a token, or it does not start."""
 
 import dataclasses
+import os
 import re
 import shutil
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,3 +170,40 @@ def test_grpc_checks_the_name_of_the_server(server: ServerProcess, made: Certifi
             else:
                 with pytest.raises(grpc.FutureTimeoutError):
                     ready.result(2)
+
+
+@pytest.mark.slow
+def test_the_command_reaches_a_server_with_its_certificate_and_token(
+    server: ServerProcess, made: Certificate, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(server.token)
+
+    def status(*access: object) -> subprocess.CompletedProcess[str]:
+        # Another user, who finds no token on this machine.
+        environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "rewas_cli.main", *map(str, access), "status", "--once"]
+        command += ["--server", f"localhost:{server.port}", "--json"]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    reached = status("--certificate", made.path, "--token-file", token_file)
+    assert reached.returncode == 0, reached.stderr
+    without_token = status("--certificate", made.path)
+    assert "demands a token" in without_token.stdout
+    token_file.chmod(0o644)
+    open_to_others = status("--certificate", made.path, "--token-file", token_file)
+    assert "open to others" in open_to_others.stdout
+    assert server.token not in open_to_others.stdout + without_token.stdout + reached.stdout
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_certificate_that_the_server_then_uses(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rewas_cli.main", "serve", "--make-cert", "--state-dir", str(tmp_path / "state")]
+    made = subprocess.run([*command, "--cert-name", "studio.local"], capture_output=True, text=True, check=True)
+    assert "SHA-256 fingerprint: " in made.stdout
+    assert "studio.local" in made.stdout
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "There is a certificate already" in again.stderr
+    assert server_credentials(ServerConfig(host="studio.local", state_dir=tmp_path / "state")) is not None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError
 from rewas_engine.media.isolation.seam import cancels_decoding
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.files.delivery import StemFolder
+from rewas_server.files.media import local_path
 from rewas_server.work.context import MonotonicProgress, Result, WorkContext
 from rewas_server.work.requests import CheckedRequest, ConflictRequest, EnergyRequest, SoundRequest
 from rewas_server.work.translation import problem_from_error
@@ -26,15 +32,39 @@ def run_work(
         rewas_engine.Cancelled: The caller cancelled it. In both cases no stem is left behind.
     """
     progress = MonotonicProgress(on_progress)
+    links = _LinkNames(context.locate_media)
     try:
         with cancels_decoding(cancel):
-            return _run(request, context, progress, cancel)
+            return _run(request, replace(context, locate_media=links.locate), progress, cancel)
     except Cancelled:
         raise
     except Exception as error:
         if isinstance(error, EngineError | OSError) or is_out_of_memory(error):
-            raise problem_from_error(error) from error
+            raise links.hide_targets(problem_from_error(error)) from error
         raise
+
+
+class _LinkNames:
+    """Keeps the names of the targets of links out of errors: the request has not named them."""
+
+    def __init__(self, locate_media: Callable[[str, Mapping[str, str]], Path]) -> None:
+        self._locate_media = locate_media
+        self._sent_names: dict[str, str] = {}
+
+    def locate(self, target_url: str, uploaded_media: Mapping[str, str]) -> Path:
+        """See WorkContext.locate_media."""
+        path = self._locate_media(target_url, uploaded_media)
+        if target_url not in uploaded_media:
+            self._sent_names[path.name] = local_path(target_url).name
+        return path
+
+    def hide_targets(self, problem: ProblemError) -> ProblemError:
+        """Return the problem with the names of the request."""
+        what, remedy = problem.what, problem.remedy
+        for name, sent_name in self._sent_names.items():
+            if name != sent_name:
+                what, remedy = what.replace(name, sent_name), remedy.replace(name, sent_name)
+        return ProblemError(what, remedy, problem.kind)
 
 
 def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal) -> Result:

@@ -96,6 +96,7 @@ class ServerConfig:
         log_file_bytes: Size at which the log file is rotated.
         log_files: Number of log files that are kept, at least 2.
         metrics_port: Port on 127.0.0.1 for Prometheus metrics; 0 picks a free one, None serves none.
+        web_port: Port on 127.0.0.1 for the web page; 0 picks a free one, None serves none.
         limits: What one client may use.
     """
 
@@ -125,6 +126,7 @@ class ServerConfig:
     log_file_bytes: int = 10 * 1024**2
     log_files: int = 5
     metrics_port: int | None = None
+    web_port: int | None = None
     limits: ClientLimits = field(default_factory=ClientLimits)
 
     def __post_init__(self) -> None:
@@ -132,6 +134,7 @@ class ServerConfig:
         checks = {
             "port": (0 <= self.port <= MAX_PORT, f"Use 0 to {MAX_PORT}."),
             "metrics_port": (0 <= (self.metrics_port or 0) <= MAX_PORT, f"Use 0 to {MAX_PORT}."),
+            "web_port": (0 <= (self.web_port or 0) <= MAX_PORT, f"Use 0 to {MAX_PORT}."),
             "log_level": (self.log_level in LOG_LEVELS, f"Use one of {', '.join(LOG_LEVELS)}."),
             "log_files": (self.log_files >= 2, "Use 2 or more."),
             "log_file_bytes": (self.log_file_bytes >= MIN_LOG_FILE_BYTES, f"Use {MIN_LOG_FILE_BYTES} or more."),

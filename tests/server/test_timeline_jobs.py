@@ -18,9 +18,9 @@ from rewas_engine import Progress
 from rewas_server.checking.checker import RequestChecker
 from rewas_server.checking.messages import CheckingSettings
 from rewas_server.config import ServerConfig
-from rewas_server.grpc.security import artifact_path
 from rewas_server.grpc.service import check_queue, create_jobs
 from rewas_server.jobs import lifecycle
+from rewas_server.jobs.artifacts import artifact_path
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore

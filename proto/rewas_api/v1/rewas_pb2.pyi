@@ -229,7 +229,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self, contract_version: _Optional[int] = ..., contract_minor_version: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders")
+    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders", "web_port")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +241,7 @@ class GetServerInfoResponse(_message.Message):
     CONTRACT_MINOR_VERSION_FIELD_NUMBER: _ClassVar[int]
     WORKER_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     READS_PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
+    WEB_PORT_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract_version: int
     device: str
@@ -252,7 +253,8 @@ class GetServerInfoResponse(_message.Message):
     contract_minor_version: int
     worker_problem: str
     reads_project_folders: bool
-    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ...) -> None: ...
+    web_port: int
+    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ..., web_port: _Optional[int] = ...) -> None: ...
 
 class ListPacksRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 _SERVER_PANEL = "Server"
 _STORAGE_PANEL = "What the server keeps"
-_OBSERVATION_PANEL = "Log and metrics"
+_OBSERVATION_PANEL = "Log, metrics and web page"
 EXAMPLES = """\
 rewas serve
 rewas serve --port 0 --allow-root /media/films --pack starter --device cuda:0
 rewas serve --stems-limit-gb 200 --keep-days 90
 rewas serve --metrics-port 9464 --log-level debug
+rewas serve --web-port 50052
 rewas serve --host 192.0.2.7 --make-cert
 """
 
@@ -165,6 +166,18 @@ def serve(
             rich_help_panel=_OBSERVATION_PANEL,
         ),
     ] = None,
+    web_port: Annotated[
+        int | None,
+        typer.Option(
+            "--web-port",
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Serve a web page with the queue and the latest sounds at http://127.0.0.1:N/; 0 picks a free port. "
+            "Off by default.",
+            rich_help_panel=_OBSERVATION_PANEL,
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
@@ -222,6 +235,7 @@ def serve(
         "uploads_limit_bytes": _bytes(uploads_limit_gb),
         "max_age_days": keep_days,
         "metrics_port": metrics_port,
+        "web_port": web_port,
         "log_level": log_level.value if log_level else None,
         "log_prompts": log_prompts or None,
         "default_pack": pack,
@@ -238,6 +252,9 @@ def serve(
     run_server(
         config,
         lambda bound_port: note(f"ReWaS listens on {config.host}:{bound_port}. Ctrl-C ends it."),
+        on_web_page=lambda link: note(
+            f"Open {link} once, within 10 minutes; `rewas status --web` prints another link."
+        ),
         log_on_terminal=True,
     )
 

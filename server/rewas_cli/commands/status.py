@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 rewas status
 rewas status --once
+rewas status --web
 rewas status --server 127.0.0.1:50080 --json
 """
 REFRESH_INTERVAL_S = 0.5
@@ -26,6 +27,9 @@ REFRESH_INTERVAL_S = 0.5
 
 def status(
     once: Annotated[bool, typer.Option("--once", help="Show the state once, and exit.")] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Print a link that opens the server's web page once, and exit.")
+    ] = False,
     server: LocalServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +39,10 @@ def status(
     from rewas_cli.runner import connect
 
     with connect(server) as client:
-        if as_json:
+        if web:
+            link = _web_link(client, is_configured=server is None)
+            Printer(as_json).result({"link": link}, [link])
+        elif as_json:
             Printer(True).result(_read(client), [])
         elif once or not sys.stdout.isatty():
             Console(highlight=False).print(_view(_read(client)))
@@ -43,6 +50,35 @@ def status(
             # Ctrl-C is how this view ends, so it is not an error.
             with contextlib.suppress(Interrupted), abort_on_ctrl_c():
                 _show_live(client)
+
+
+def _web_link(client: RewasClient, *, is_configured: bool) -> str:
+    """Return a link to the web page. is_configured: the server is the one that is configured on this machine.
+
+    Raises ProblemError: SETTINGS if there is no page, or not on this machine.
+    """
+    from rewas_api.addresses import is_loopback, split_address
+    from rewas_api.errors import ProblemError, ProblemKind
+    from rewas_cli.connection import find_token
+    from rewas_server.config_file import resolve_config
+    from rewas_server.web.links import make_link
+
+    port = client.get_server_info().web_port
+    if not port:
+        raise ProblemError(
+            f"The server at {client.address} serves no web page.",
+            "Start it with `rewas serve --web-port 0`.",
+            ProblemKind.SETTINGS,
+        )
+    if not is_configured and not is_loopback(split_address(client.address)[0]):
+        raise ProblemError(
+            f"The web page of {client.address} opens only on that machine.",
+            "Run `rewas status --web` there.",
+            ProblemKind.SETTINGS,
+        )
+    config = resolve_config({}).config
+    token_file = config.token_path if is_configured and config.certificate else None
+    return make_link(port, find_token(client.address, token_file))
 
 
 def _read(client: RewasClient) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -38,6 +38,7 @@ from rewas_server.jobs.timelines import TimelineJobs
 from rewas_server.jobs.tracking import JobTracker
 from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
 from rewas_server.metrics import METRICS_HOST, ServerMetrics, serve_metrics
+from rewas_server.web.links import WEB_HOST, make_link
 
 STOP_GRACE_S = 1.0
 SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
@@ -46,11 +47,16 @@ _log = logging.getLogger("rewas.server")
 
 
 def serve(
-    config: ServerConfig, on_ready: Callable[[int], None] | None = None, *, log_on_terminal: bool = False
+    config: ServerConfig,
+    on_ready: Callable[[int], None] | None = None,
+    *,
+    on_web_page: Callable[[str], None] | None = None,
+    log_on_terminal: bool = False,
 ) -> None:
     """Serve on 127.0.0.1 until Ctrl-C or SIGTERM, then stop the worker and return.
 
     Call it in the main thread, which receives signals. `on_ready` is called with the port when calls are accepted.
+    `on_web_page` is called with a link that opens the web page once, if there is one.
     `log_on_terminal` prints the log to standard error, in addition to the file.
     Raises ProblemError (RESOURCES) if the port is taken, if the state folder is unusable or used by another server, or
     if the job store fails permanently.
@@ -59,7 +65,7 @@ def serve(
     privacy = LogPrivacy(config.log_prompts)
     if log_on_terminal:
         log_to_terminal(privacy)
-    asyncio.run(_serve_until_signal(config, on_ready, privacy))
+    asyncio.run(_serve_until_signal(config, on_ready, on_web_page, privacy))
 
 
 async def run_server(
@@ -67,8 +73,9 @@ async def run_server(
     stop: asyncio.Event,
     on_ready: Callable[[int], None] | None = None,
     privacy: LogPrivacy | None = None,
+    on_web_page: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until `stop` is set. privacy: what stays out of the log. Raises like `serve`."""
+    """Serve until `stop` is set. privacy: what stays out of the log. See `serve` for the rest."""
     privacy, metrics = privacy or LogPrivacy(config.log_prompts), ServerMetrics()
     with (
         lock_state_folder(config.state_dir),
@@ -95,9 +102,8 @@ async def run_server(
         privacy.hide("token", [token])
         frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
-        rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ContractService(board, scheduler, checker, media, uploads, retention, config), server
-        )
+        service = ContractService(board, scheduler, checker, media, uploads, retention, config)
+        rewas_pb2_grpc.add_RewasServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         port = _bind(server, config)
@@ -110,10 +116,13 @@ async def run_server(
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", config.host, port, config.state_dir)
-            with announce_token(port, token):
-                if on_ready is not None:
-                    on_ready(port)
-                await _wait_until_stopped(stop, scheduling)
+            async with _open_web_page(config, token, board, scheduler, retention) as service.web_port:
+                with announce_token(port, token):
+                    if on_web_page is not None and service.web_port:
+                        on_web_page(make_link(service.web_port, token))
+                    if on_ready is not None:
+                        on_ready(port)
+                    await _wait_until_stopped(stop, scheduling)
         finally:
             reporting.cancel()
             deleting.cancel()
@@ -180,6 +189,22 @@ def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None
         yield
 
 
+@contextlib.asynccontextmanager
+async def _open_web_page(
+    config: ServerConfig, token: str, board: JobBoard, scheduler: Scheduler, retention: Retention
+) -> AsyncIterator[int]:
+    """Within, serve the web page, if a port is configured. Yields its port, or 0."""
+    if config.web_port is None:
+        yield 0
+        return
+    # Here, because a server without a page starts faster without the HTTP library.
+    from rewas_server.web.site import serve_web_page
+
+    async with serve_web_page(config.web_port, token, board, scheduler, retention.fetches, config) as port:
+        _log.info("Web page at http://%s:%d/.", WEB_HOST, port)
+        yield port
+
+
 def _process_ids(scheduler: Scheduler, checker: RequestChecker) -> dict[str, int]:
     own = {"server": os.getpid()} | dict(zip(["worker"], scheduler.worker_pids, strict=False))
     return own | dict(zip(["checking"], checker.process_ids, strict=False))
@@ -219,7 +244,10 @@ def retention_limits(config: ServerConfig) -> RetentionLimits:
 
 
 async def _serve_until_signal(
-    config: ServerConfig, on_ready: Callable[[int], None] | None, privacy: LogPrivacy
+    config: ServerConfig,
+    on_ready: Callable[[int], None] | None,
+    on_web_page: Callable[[str], None] | None,
+    privacy: LogPrivacy,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -230,7 +258,7 @@ async def _serve_until_signal(
         except NotImplementedError:
             # Windows: the handler runs in the main thread between steps of the loop.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await run_server(config, stop, on_ready, privacy)
+    await run_server(config, stop, on_ready, privacy, on_web_page)
 
 
 async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:

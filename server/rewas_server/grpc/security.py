@@ -1,11 +1,9 @@
-"""Access to artifacts, and the mapping of errors to gRPC status codes."""
+"""What the client of a call may do, and the mapping of errors to gRPC status codes."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -64,36 +62,6 @@ def refuse_remote_project_folders(request: rewas_pb2.SubmitJobRequest, context: 
             "Upload the media instead.",
             ProblemKind.PERMISSION,
         )
-
-
-def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:
-    """Return the path of an artifact of a job by its name.
-
-    Only names in the job's result are accepted, so that a request cannot name an arbitrary path. Raises ProblemError
-    (NOT_FOUND).
-    """
-    if job.files_deleted:
-        raise ProblemError(
-            f'The files of the job "{job.name}" were deleted to make room.',
-            "Generate the sound again. Pin jobs whose files the server must keep.",
-            ProblemKind.NOT_FOUND,
-        )
-    for artifact in list_artifacts(job):
-        path = (artifacts_dir / job.id / artifact.name).resolve()
-        if artifact.name == name and path.parent == (artifacts_dir / job.id).resolve() and path.is_file():
-            return path, artifact
-    raise ProblemError(
-        f'The job "{job.name}" has no artifact "{name[:100]}".',
-        "Use a name from the job's result, or generate the sound again if its files were removed.",
-        ProblemKind.NOT_FOUND,
-    )
-
-
-def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
-    """Yield all artifacts of a job. Those of a timeline belong to the jobs of its clips."""
-    for take in job.sound.takes:
-        for stem in take.stems:
-            yield stem.artifact
 
 
 async def abort(context: Any, error: Exception, method: str) -> NoReturn:

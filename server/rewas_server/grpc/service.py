@@ -22,8 +22,9 @@ from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.uploads import UploadStore
 from rewas_server.grpc.decoding import Submission
-from rewas_server.grpc.security import artifact_path, client_name, is_on_this_machine, refuse_remote_project_folders
+from rewas_server.grpc.security import client_name, is_on_this_machine, refuse_remote_project_folders
 from rewas_server.jobs import lifecycle
+from rewas_server.jobs.artifacts import artifact_path
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.retention import Retention
 from rewas_server.jobs.scheduler import Scheduler
@@ -54,6 +55,8 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         self._uploads = uploads
         self._retention = retention
         self._config = config
+        self.web_port = 0
+        """Port of the web page; 0 if there is none."""
 
     async def GetServerInfo(
         self, request: rewas_pb2.GetServerInfoRequest, context: Any
@@ -71,6 +74,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             allowed_roots=[str(root) for root in self._media.allowed_roots] if is_local else [],
             upload_limit_bytes=self._uploads.limits.upload_bytes,
             reads_project_folders=is_local,
+            web_port=self.web_port,
         )
 
     async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:

@@ -285,7 +285,7 @@ def _check_backups(config: ServerConfig) -> Iterator[Finding]:
         yield Finding("backups", WARNING, found, "The server makes one every night while it runs.")
         return
     age_days = (time.time() - backups[0].stat().st_mtime) / 86_400
-    found = f"The latest of {len(backups)} copies of the database is {backups[0]}, {age_days:.1f} days old."
+    found = f"The latest copy of the database is {backups[0]}, {age_days:.1f} days old. Copies: {len(backups)}."
     if age_days > OLD_BACKUP_DAYS:
         remedy = "Look for warnings in the log of the server, and keep it running at night."
         yield Finding("backups", WARNING, found, remedy)

@@ -18,10 +18,11 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 
 METRICS_HOST = "127.0.0.1"
@@ -36,6 +37,8 @@ class ServerMetrics:
     """The metrics of one server. `registry` holds them all."""
 
     def __init__(self) -> None:
+        # Their times of creation would double the number of series.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         options: dict[str, Any] = {"registry": self.registry}
         self.jobs = Gauge("rewas_jobs", "Unfinished jobs.", ["state", "kind"], **options)
@@ -66,6 +69,11 @@ class ServerMetrics:
         self.uploaded = Counter("rewas_uploaded_bytes", "Bytes of media received.", **options)
         self.fetched = Counter("rewas_fetched_bytes", "Bytes of artifacts sent.", **options)
         self.store_errors = Counter("rewas_store_errors", "Failures of the job store.", **options)
+
+        # A rate can only be computed of a series that exists before the first event.
+        for cause in enum_names.INTERRUPTION_CAUSE.all:
+            self.interruptions.labels(cause)
+            self.worker_ends.labels(cause)
 
     def report_processes(self, pids: Callable[[], Mapping[str, int]]) -> None:
         """Report the memory of processes. pids: returns the process id for each name, at the time of a request."""

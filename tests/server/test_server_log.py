@@ -298,6 +298,13 @@ def test_a_flood_of_refused_calls_does_not_flood_the_log(tmp_path: Path) -> None
     assert metrics.registry.get_sample_value("rewas_calls_total", labels) == 1000
 
 
+def test_every_cause_has_a_series_from_the_start() -> None:
+    value = ServerMetrics().registry.get_sample_value
+    for cause in ("worker-ended", "out-of-memory", "deadline", "server-ended"):
+        assert value("rewas_job_interruptions_total", {"cause": cause}) == 0
+        assert value("rewas_worker_ends_total", {"cause": cause}) == 0
+
+
 def test_failures_of_the_store_are_counted(tmp_path: Path) -> None:
     metrics = ServerMetrics()
     store = SqliteJobStore(tmp_path / "jobs.sqlite3", busy_timeout_s=0.1)

@@ -121,7 +121,7 @@ def _view(report: Mapping[str, Any]) -> Any:
 
     from rewas_cli.job_reports import format_size, job_table, printable
 
-    worker = "ready" if report["worker_ready"] else "not running"
+    worker = "ready" if report["worker_ready"] else "starting"
     if report["worker_problem"]:
         worker = printable(report["worker_problem"])
     parts: list[Any] = [

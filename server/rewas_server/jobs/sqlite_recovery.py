@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ from rewas_server.jobs.sqlite_file import (
     is_damage,
     unavailable,
 )
-from rewas_server.jobs.store import work_kind, work_pack
+from rewas_server.jobs.sqlite_pages import scan_rows
+from rewas_server.jobs.store import join_result, work_kind, work_pack
 
 MAX_NUMBER = 10_000_000
 """Highest number of a job that is looked for, should the damage have made up a higher one."""
 
 _PAGE_BYTES = 4096
+_REQUEST_COLUMNS = ("job_number", "job_id", "message")
 _SCRATCH_PREFIX = ".jobs-recovery-"
 
 
@@ -92,8 +94,13 @@ def recover(path: Path, backups_dir: Path | None, reason: str, busy_timeout_s: f
                 target.execute("BEGIN")
                 last = _last_number(source, backup)
                 recovered = _copy_jobs(source, target, last)
-                restored = 0 if backup is None else _copy_jobs(backup, target, last)
-                failed = _add_failed_jobs(source, target, last)
+                with _scannable(path, source) as pages:
+                    if pages is not None:
+                        recovered += _add_scanned_jobs(pages, target)
+                    restored = 0 if backup is None else _copy_jobs(backup, target, last)
+                    failed = _add_requests(_readable_rows(source, "job_request", _REQUEST_COLUMNS, last), target)
+                    if pages is not None:
+                        failed += _add_requests(scan_rows(pages, len(_REQUEST_COLUMNS), _PAGE_BYTES), target)
                 for table in ("work_duration", "set_aside"):
                     _copy_table(source, target, table)
                 target.execute("COMMIT")
@@ -154,6 +161,16 @@ def _salvageable(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connecti
         if _has_tables(connection):
             yield connection
             return
+    with _scratch_copy(path) as copy:
+        _replace_first_page(copy)
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            yield connection
+
+
+@contextlib.contextmanager
+def _scratch_copy(path: Path) -> Iterator[Path]:
+    """Copy a damaged file and its log, for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=path.parent) as folder:
         copy = Path(folder) / path.name
         for suffix in ("", "-wal"):
@@ -162,10 +179,7 @@ def _salvageable(path: Path, busy_timeout_s: float) -> Iterator[sqlite3.Connecti
                 part = copy.with_name(copy.name + suffix)
                 create_private(part)
                 shutil.copyfile(original, part)
-        _replace_first_page(copy)
-        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-            connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            yield connection
+        yield copy
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
@@ -252,31 +266,105 @@ def _copy_jobs(source: sqlite3.Connection, target: sqlite3.Connection, last: int
     return copied
 
 
-def _add_failed_jobs(source: sqlite3.Connection, target: sqlite3.Connection, last: int) -> int:
-    """Add a FAILED job for each request whose job is lost. Returns their number."""
-    added = 0
-    for number, job_id, message in _readable_rows(source, "job_request", ("job_number", "job_id", "message"), last):
-        try:
-            request = rewas_pb2.SubmitJobRequest.FromString(message)
-        except (DecodeError, TypeError):
+@contextlib.contextmanager
+def _scannable(path: Path, source: sqlite3.Connection) -> Iterator[Path | None]:
+    """Give a file whose pages hold what SQLite cannot find in a damaged one; None if it finds everything."""
+    if all(_is_complete(source, table) for table in ("job", "job_request")):
+        yield None
+        return
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        yield path
+        return
+    with _scratch_copy(path) as copy:
+        for _ in range(2):
+            try:
+                with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                break
+            except sqlite3.DatabaseError:
+                _replace_first_page(copy)
+        yield copy
+
+
+def _is_complete(source: sqlite3.Connection, table: str) -> bool:
+    try:
+        source.execute(f"SELECT count(*) FROM {table} NOT INDEXED").fetchone()
+    except sqlite3.Error as error:
+        _check_is_damage(error)
+        return False
+    return True
+
+
+def _add_scanned_jobs(pages: Path, target: sqlite3.Connection) -> int:
+    """Add the jobs on the pages of a file that the target lacks, each in its last version. Returns their number."""
+    revisions: dict[str, int] = {}
+    marks = ", ".join("?" * len(JOB_COLUMNS))
+    for row in scan_rows(pages, len(JOB_COLUMNS), _PAGE_BYTES):
+        columns = dict(zip(JOB_COLUMNS, row, strict=True))
+        job_id, snapshot, result = columns["id"], columns["snapshot"], columns["result"]
+        if not (isinstance(job_id, str) and isinstance(snapshot, bytes) and isinstance(result, bytes)):
             continue
-        # The key of a child begins with the identifier of its parent.
-        key = request.idempotency_key
-        parents = target.execute("SELECT id FROM job WHERE id = ?", (key.rpartition("/")[0],)).fetchall()
-        row = JobRow(number, str(job_id), key, parents[0][0] if parents else "", 0, 0, rewas_pb2.PRIORITY_NORMAL, b"")
         try:
-            target.execute(
-                "INSERT INTO job (number, id, idempotency_key, parent_id, child_count, state, priority, kind, pack,"
-                " client, pinned, files_deleted, snapshot, result)"
-                " VALUES (?, ?, ?, ?, 0, 0, 0, ?, ?, '', 0, 0, x'', x'')",
-                (number, row.id, key, row.parent_id, work_kind(request), work_pack(request)),
-            )
+            job = join_result(snapshot, result)
+        except DecodeError:
+            continue
+        if job.id != job_id or job.revision <= revisions.get(job_id, 0):
+            continue
+        if job_id in revisions:
+            target.execute("DELETE FROM job WHERE id = ?", (job_id,))
+        try:
+            target.execute(f"INSERT INTO job ({', '.join(JOB_COLUMNS)}) VALUES ({marks})", row)
         except sqlite3.IntegrityError:
+            # The target has it from the tables, or a column is damaged.
             continue
-        store_job(target, number, failed_job(row))
-        insert_request(target, number, str(job_id), message)
-        added += 1
-    return added
+        revisions[job_id] = job.revision
+    return len(revisions)
+
+
+def _add_requests(requests: Iterable[tuple[Any, ...]], target: sqlite3.Connection) -> int:
+    """Add requests to the jobs that have none, and a FAILED job for each request whose job is lost.
+
+    Returns the number of those that failed.
+    """
+    failed = 0
+    for number, job_id, message in requests:
+        if not (isinstance(number, int) and isinstance(job_id, str) and isinstance(message, bytes) and message):
+            continue
+        found = target.execute(
+            "SELECT number, coalesce(length(message), 0) FROM job LEFT JOIN job_request ON job_number = number"
+            " WHERE id = ?",
+            (job_id,),
+        ).fetchone()
+        if found is None:
+            failed += _add_failed_job(number, job_id, message, target)
+        elif not found[1]:
+            target.execute("DELETE FROM job_request WHERE job_number = ?", found[:1])
+            insert_request(target, found[0], job_id, message)
+    return failed
+
+
+def _add_failed_job(number: int, job_id: str, message: bytes, target: sqlite3.Connection) -> bool:
+    try:
+        request = rewas_pb2.SubmitJobRequest.FromString(message)
+    except DecodeError:
+        return False
+    # The key of a child begins with the identifier of its parent.
+    key = request.idempotency_key
+    parents = target.execute("SELECT id FROM job WHERE id = ?", (key.rpartition("/")[0],)).fetchall()
+    row = JobRow(number, job_id, key, parents[0][0] if parents else "", 0, 0, rewas_pb2.PRIORITY_NORMAL, b"")
+    try:
+        target.execute(
+            "INSERT INTO job (number, id, idempotency_key, parent_id, child_count, state, priority, kind, pack,"
+            " client, pinned, files_deleted, snapshot, result)"
+            " VALUES (?, ?, ?, ?, 0, 0, 0, ?, ?, '', 0, 0, x'', x'')",
+            (number, row.id, key, row.parent_id, work_kind(request), work_pack(request)),
+        )
+    except sqlite3.IntegrityError:
+        return False
+    store_job(target, number, failed_job(row))
+    insert_request(target, number, job_id, message)
+    return True
 
 
 def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:

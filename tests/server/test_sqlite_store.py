@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stored_jobs import add, add_timeline, all_ids, end, ids, job, request
 
@@ -466,7 +466,12 @@ def test_a_file_that_is_not_a_database_is_kept_and_the_store_starts_empty(path: 
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.data())
 def test_a_store_starts_whatever_happened_to_its_file(tmp_path: Path, sound_file: Path, data: st.DataObject) -> None:
     content = bytearray(sound_file.read_bytes())
@@ -558,6 +563,27 @@ def test_damage_that_shows_later_is_repaired_by_the_next_call(path: Path, sound_
     assert len(all_ids(store)) == 61
     assert len(store.recoveries) == 1
     check_usable(store)
+
+
+def test_an_index_that_misses_a_job_is_repaired(path: Path) -> None:
+    store = SqliteJobStore(path)
+    add(store, "1", "2")
+    store.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        # Without its index, the job moves to another state unnoticed.
+        (entry,) = connection.execute("SELECT rowid FROM sqlite_schema WHERE name = 'job_by_state'").fetchone()
+        (index,) = connection.execute("SELECT sql FROM sqlite_schema WHERE rowid = ?", (entry,)).fetchone()
+        other = index.replace("(state, priority, number)", "(state, priority, number) WHERE id = '2'")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE rowid = ?", (other, entry))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("REINDEX job_by_state")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE rowid = ?", (index, entry))
+    store = SqliteJobStore(path)
+    assert len(store.recoveries) == 1
+    assert [queued.id for queued in store.queue()] == ["1", "2"]
+    assert store.unfinished() == ["1", "2"]
 
 
 # Rows that cannot be read

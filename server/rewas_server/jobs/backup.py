@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rewas_api.errors import ProblemError
 from rewas_server.jobs.sqlite_file import (
+    DATABASE_ERRORS,
     SIDE_FILES,
     DamagedFile,
     check_content,
@@ -152,7 +153,7 @@ class NightlyBackup:
                 path.unlink()
         except CopyStopped:
             return False
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *DATABASE_ERRORS) as error:
             if is_full(error):
                 _log.warning("The nightly copy of the jobs was skipped: the disk with %s is full.", self._backups_dir)
             else:

@@ -76,6 +76,9 @@ TABLES = frozenset({"job", "job_request", "job_upload", "work_duration", "set_as
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite keeps beside a database."""
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What calls of sqlite3 raise. The second one is raised for an error whose message quotes damaged text."""
+
 _DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ERRORS = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 _NO_ROOM_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -124,7 +127,7 @@ def open_database(path: Path, busy_timeout_s: float) -> OpenDatabase:
             ):
                 raise
             return _open(path, busy_timeout_s, exclusive=True)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *DATABASE_ERRORS) as error:
         if is_damage(error):
             raise DamagedFile(str(error)) from error
         raise _opening_problem(path, error) from error
@@ -140,7 +143,7 @@ def connect(path: Path, busy_timeout_s: float, *, exclusive: bool = False) -> sq
     try:
         for pragma in ("locking_mode = EXCLUSIVE", *pragmas) if exclusive else pragmas:
             connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
+    except DATABASE_ERRORS:
         # It would keep its locks.
         connection.close()
         raise
@@ -197,7 +200,8 @@ def check_content(connection: sqlite3.Connection, path: Path) -> bool:
         )
     if version == 0 or not tables >= TABLES:
         raise DamagedFile(f"tables are missing: {', '.join(sorted(TABLES - tables)) or 'its version'}")
-    (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    # The quick check does not compare the indexes with the tables, and a job that an index does not find never runs.
+    (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if finding != "ok":
         raise DamagedFile(" ".join(finding.split()))
     return False
@@ -212,7 +216,7 @@ def code_of(error: BaseException) -> int:
 def is_damage(error: BaseException) -> bool:
     """Return whether an error of SQLite shows that the file is damaged, and not that there is no room or a lock."""
     code = code_of(error)
-    return code & 0xFF in _DAMAGE_CODES or code in _READ_ERRORS
+    return code & 0xFF in _DAMAGE_CODES or code in _READ_ERRORS or isinstance(error, UnicodeDecodeError)
 
 
 def is_full(error: BaseException) -> bool:
@@ -291,7 +295,7 @@ def _open(path: Path, busy_timeout_s: float, *, exclusive: bool) -> OpenDatabase
         raise
 
 
-def _opening_problem(path: Path, error: OSError | sqlite3.Error) -> ProblemError:
+def _opening_problem(path: Path, error: Exception) -> ProblemError:
     """Return StoreUnavailable if it may be possible to open the file later."""
     code = code_of(error) & 0xFF
     refused_codes = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)

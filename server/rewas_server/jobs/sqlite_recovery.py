@@ -19,6 +19,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.job_rows import JOB_COLUMNS, JobRow, failed_job, insert_request, store_job
 from rewas_server.jobs.sqlite_file import (
+    DATABASE_ERRORS,
     SIDE_FILES,
     TABLES,
     DamagedFile,
@@ -110,7 +111,7 @@ def recover(path: Path, backups_dir: Path | None, reason: str, busy_timeout_s: f
         damaged_path = _free_name(path)
         path.replace(damaged_path)
         finish_recovery(path)
-    except (sqlite3.Error, OSError) as error:
+    except (OSError, *DATABASE_ERRORS) as error:
         raise unavailable(path, error) from error
     return Recovery(reason, damaged_path, recovered, restored, failed, backup_path)
 
@@ -185,7 +186,7 @@ def _scratch_copy(path: Path) -> Iterator[Path]:
 def _has_tables(connection: sqlite3.Connection) -> bool:
     try:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         if not is_damage(error):
             raise
         return False
@@ -222,7 +223,7 @@ def _newest_backup(backups_dir: Path | None) -> Iterator[tuple[sqlite3.Connectio
         with contextlib.closing(connection):
             try:
                 is_empty = check_content(connection, path)
-            except (DamagedFile, ProblemError, sqlite3.Error):
+            except (DamagedFile, ProblemError, *DATABASE_ERRORS):
                 continue
             if not is_empty:
                 yield connection, path
@@ -282,7 +283,7 @@ def _scannable(path: Path, source: sqlite3.Connection) -> Iterator[Path | None]:
                 with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 break
-            except sqlite3.DatabaseError:
+            except DATABASE_ERRORS:
                 _replace_first_page(copy)
         yield copy
 
@@ -290,7 +291,7 @@ def _scannable(path: Path, source: sqlite3.Connection) -> Iterator[Path | None]:
 def _is_complete(source: sqlite3.Connection, table: str) -> bool:
     try:
         source.execute(f"SELECT count(*) FROM {table} NOT INDEXED").fetchone()
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         _check_is_damage(error)
         return False
     return True
@@ -395,7 +396,7 @@ def _readable_rows(
                 yield row
             else:
                 return
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             _check_is_damage(error)
         # The next rows are damaged: look for one behind them.
         while number < last:
@@ -410,11 +411,11 @@ def _try(connection: sqlite3.Connection, query: str, *values: object) -> Iterato
     """Yield the rows of a query up to the first one that is damaged. Raises sqlite3.Error if anything else fails."""
     try:
         yield from connection.execute(query, values)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         _check_is_damage(error)
 
 
-def _check_is_damage(error: sqlite3.Error) -> None:
+def _check_is_damage(error: Exception) -> None:
     """Raise the error again unless the file is damaged, or lacks a table or an index."""
     if not is_damage(error) and code_of(error) != sqlite3.SQLITE_ERROR:
         raise error

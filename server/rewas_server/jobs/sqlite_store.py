@@ -12,7 +12,14 @@ from pathlib import Path
 
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.sql_store import SqlJobStore
-from rewas_server.jobs.sqlite_file import DamagedFile, OpenDatabase, is_damage, open_database, unavailable
+from rewas_server.jobs.sqlite_file import (
+    DATABASE_ERRORS,
+    DamagedFile,
+    OpenDatabase,
+    is_damage,
+    open_database,
+    unavailable,
+)
 from rewas_server.jobs.sqlite_recovery import Recovery, damaged_files, finish_recovery, recover, remove_leftovers
 from rewas_server.jobs.store import StoreUnavailable
 
@@ -132,7 +139,7 @@ class SqliteJobStore(SqlJobStore):
                 yield database
             finally:
                 lock.release()
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if isinstance(error, self.duplicate_error):
                 raise
             if is_damage(error):

@@ -96,7 +96,12 @@ def _limit_streams(container: Any, path: Path, limits: DecodingLimits) -> None:
 
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:
     """Read the packets of a stream in order, without decoding them. Raises av.FFmpegError."""
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):  # PyAV raises the latter at the end if streams have appeared late.
+            return
         _on_activity()
         yield packet
 

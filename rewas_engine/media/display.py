@@ -82,7 +82,10 @@ def _inside_bars(lumas: Sequence[NDArray[np.uint8]]) -> tuple[int, int]:
     before, after = first, lines - 1 - last
     is_pair = abs(before - after) <= max(2, _MAX_UNEVENNESS * lines) and min(before, after) >= _MIN_BAR * lines
     # A line may be half bar and half picture, so the edge lies within three lines.
-    is_sharp = levels[first : first + 3].max() >= _CONTENT_LEVEL and levels[last - 2 : last + 1].max() >= _CONTENT_LEVEL
+    is_sharp = (
+        levels[first : first + 3].max() >= _CONTENT_LEVEL
+        and levels[max(0, last - 2) : last + 1].max() >= _CONTENT_LEVEL
+    )
     if not is_pair or not is_sharp or max(before, after) > _MAX_BAR * lines:
         return 0, lines
     # Chroma planes have half the size, so bars are cropped by an even number of lines.

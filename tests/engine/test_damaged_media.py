@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from numbered_clips import noise, write_numbered_clip, write_sound
+from numbered_clips import noise, read_numbers, write_numbered_clip, write_sound
 
 from rewas_engine import MediaError, VideoClip
-from rewas_engine.media.audio import read_audio, read_audio_file
+from rewas_engine.media.audio import count_audio_tracks, read_audio, read_audio_file
+from rewas_engine.media.display import ActiveArea, find_active_area
 from rewas_engine.media.isolation.pool import isolated_decoding
+from rewas_engine.media.limits import DecodingLimits, decoding_limits
 from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.media.video import read_frames
 
@@ -23,7 +26,7 @@ SOUNDS = {"wav": "pcm_s16le", "flac": "flac", "mp3": "libmp3lame", "m4a": "aac"}
 FILES_PER_FORMAT = 20
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def decoder() -> Iterator[None]:
     """Keeps the tests alive if a file crashes FFmpeg."""
     with isolated_decoding():
@@ -60,8 +63,42 @@ def readings(path: Path) -> list[Callable[[], object]]:
     ]
 
 
+def flv_tags(data: bytes, kind: int) -> bytes:
+    """The tags of one kind in an FLV file, with their sizes: 8 is sound."""
+    place, tags = 13, b""
+    while place + 11 < len(data):
+        end = place + 11 + int.from_bytes(data[place + 1 : place + 4], "big") + 4
+        tags += data[place:end] if data[place] == kind else b""
+        place = end
+    return tags
+
+
+def test_a_stream_that_appears_late_does_not_stop_reading(tmp_path: Path) -> None:
+    video = write_numbered_clip(tmp_path / "video.flv", frames=500, codec="flv")
+    both = write_numbered_clip(tmp_path / "both.flv", frames=25, codec="flv", sound=noise(22_050), sound_rate_hz=22_050)
+    path = tmp_path / "late.flv"
+    path.write_bytes(video.read_bytes() + flv_tags(both.read_bytes(), 8))
+    with decoding_limits(DecodingLimits(probe_bytes=5000)):
+        assert count_audio_tracks(path) == 0, "the test needs a sound that is not found at first"
+        shown = read_frames(
+            path, start_s=Fraction(19), duration_s=Fraction(6, 5), frame_rate=Fraction(25), width=96, height=64
+        )
+    assert read_numbers(shown) == [*range(475, 500), *[499] * 5]
+
+
+@pytest.mark.parametrize("line", [0, 1, 2, 45, 46, 47])
+def test_a_picture_with_one_bright_line_has_no_bars(line: int) -> None:
+    picture = np.zeros((48, 64), np.uint8)
+    picture[line] = 255
+    frames = [av.VideoFrame.from_ndarray(pixels, format="gray") for pixels in (picture, picture)]
+    assert find_active_area(frames) == ActiveArea(0, 0, 64, 48)
+    turned = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.T), format="gray")
+    assert find_active_area([turned]) == ActiveArea(0, 0, 48, 64)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("extension", [*VIDEOS, *SOUNDS])
+@pytest.mark.usefixtures("decoder")
 def test_damaged_media_is_read_or_refused(extension: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = tmp_path / f"whole.{extension}"
     if extension in VIDEOS:

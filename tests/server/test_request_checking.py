@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.checking.checker import SHORT_REQUEST_BYTES, CheckingLimits, RequestChecker
-from rewas_server.checking.messages import CheckingSettings
+from rewas_server.checking.messages import CheckingSettings, Frame
 from rewas_server.checking.process import CheckingProcess
 from rewas_server.otio.names import MAX_NAME_CHARACTERS
 from rewas_server.work import limits
@@ -306,7 +307,7 @@ def test_a_request_that_ends_each_process_is_refused(
     request = energy_request(json.dumps(clip("shot", str(folder / "a.mov"))))
     ask = CheckingProcess.ask
 
-    def die(self: CheckingProcess, question: Any) -> Any:
+    def die(self: CheckingProcess, question: Frame) -> Frame:
         os.kill(self.pid, signal.SIGSEGV)
         return ask(self, question)
 
@@ -334,7 +335,7 @@ def test_a_request_that_takes_too_long_is_refused(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space reliably")
 def test_a_request_that_takes_too_much_memory_is_refused(folder: Path) -> None:
-    checking = Checking(folder, short=CheckingLimits(60.0, 400 * 1024**2))
+    checking = Checking(folder, short=CheckingLimits(60.0, 48 * 1024**2))
     try:
         metadata = "[" + "[[],[]]," * (limits.MAX_CLIP_OTIO_BYTES // 8 - 100) + "0]"
         problem = checking.refusal(energy_request(json.dumps(clip(a=0)).replace('"a": 0', f'"a": {metadata}')))
@@ -345,19 +346,24 @@ def test_a_request_that_takes_too_much_memory_is_refused(folder: Path) -> None:
         checking.close()
 
 
-def test_a_long_request_does_not_delay_short_ones(checking: Checking, folder: Path) -> None:
+def test_a_long_request_does_not_delay_short_ones(
+    checking: Checking, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = str(folder / "a.mov")
     long = timeline_request(timeline(clip("a", url, rewas={"prompt": "rain"}), padding="x" * SHORT_REQUEST_BYTES))
     short = energy_request(json.dumps(clip("short", url)))
+    stopped: queue.SimpleQueue[int] = queue.SimpleQueue()
+    ask = CheckingProcess.ask
+
+    def ask_slowly(self: CheckingProcess, question: Frame) -> Frame:
+        if len(question.parts[0]) > SHORT_REQUEST_BYTES:
+            os.kill(self.pid, signal.SIGSTOP)
+            stopped.put(self.pid)
+        return ask(self, question)
 
     async def check_both(checker: RequestChecker) -> tuple[str, str]:
-        await checker.check(short.SerializeToString())
-        known = set(checker.process_ids)
         waiting = asyncio.create_task(checker.check(long.SerializeToString()))
-        while not (started := set(checker.process_ids) - known):
-            await asyncio.sleep(0)
-        (process_id,) = started
-        os.kill(process_id, signal.SIGSTOP)
+        process_id = await asyncio.to_thread(stopped.get)
         try:
             name = (await checker.check(short.SerializeToString())).name
             assert not waiting.done()
@@ -365,7 +371,9 @@ def test_a_long_request_does_not_delay_short_ones(checking: Checking, folder: Pa
             os.kill(process_id, signal.SIGCONT)
         return name, (await waiting).name
 
-    assert checking.run(check_both) == ("short", "reel")
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckingProcess, "ask", ask_slowly)
+        assert checking.run(check_both) == ("short", "reel")
     # The memory of a long request is returned with its process.
     assert len(checking.checker.process_ids) == 1
 

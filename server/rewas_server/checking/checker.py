@@ -41,14 +41,14 @@ class CheckingLimits:
 
     Attributes:
         time_s: Longest time.
-        memory_bytes: Largest address space, 0.3 GB of which the process takes before the first request.
+        memory_bytes: Most memory, beyond what the process has at its start.
     """
 
     time_s: float
     memory_bytes: int
 
 
-SHORT_REQUEST_LIMITS = CheckingLimits(time_s=10.0, memory_bytes=1024**3)
+SHORT_REQUEST_LIMITS = CheckingLimits(time_s=10.0, memory_bytes=512 * 1024**2)
 LONG_REQUEST_LIMITS = CheckingLimits(time_s=60.0, memory_bytes=2 * 1024**3)
 
 

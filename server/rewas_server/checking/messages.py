@@ -47,7 +47,7 @@ class CheckingSettings:
         uploads_dir: Folder of uploaded media.
         default_pack: Pack for requests that name none.
         time_limit_s: Longest time for one request.
-        memory_limit_bytes: Largest address space of the process.
+        memory_limit_bytes: Most memory for one request, beyond what the process has at its start.
     """
 
     allowed_roots: tuple[Path, ...]

@@ -3,7 +3,7 @@
     python -m rewas_server.checking.run
 
 It speaks the protocol of `rewas_server.checking.messages` over standard input and output, and ends when its input
-closes. It has no network and never imports torch.
+closes. It never imports torch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from rewas_api.errors import ProblemError, ProblemKind
@@ -126,15 +127,17 @@ def _too_large(name: str, what: str, limit_bytes: int) -> ProblemError:
     )
 
 
-def limit_resources(memory_limit_bytes: int) -> None:
-    """Limit the address space of this process where the system can, and write no core dump."""
+def limit_resources(request_memory_bytes: int) -> None:
+    """Limit the memory that requests may take in this process where the system can, and write no core dump."""
     with contextlib.suppress(ImportError):  # Windows
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # macOS refuses to limit the address space.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+        # What the libraries have reserved depends on the number of processors. macOS has no /proc, and no such limit.
+        with contextlib.suppress(OSError, ValueError):
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit_bytes = pages * resource.getpagesize() + request_memory_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from rewas_api.access import default_state_folder
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.project_folders import is_too_wide
 from rewas_engine import Execution
+from rewas_server.database_url import is_database_url
 from rewas_server.logs import LOG_FILE_NAME
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -73,6 +74,7 @@ class ServerConfig:
         certificate: File of the certificate for TLS, in PEM form, with those of its authorities.
         private_key: File of the certificate's key.
         state_dir: Folder for jobs, uploads and artifacts.
+        database: PostgreSQL database of the jobs, as in postgresql://USER@HOST/DATABASE. Empty for a file in state_dir.
         allowed_roots: Folders from which media may be read by path.
         default_pack: Pack for requests that name none.
         upload_limit_bytes: Largest media file that may be uploaded.
@@ -105,6 +107,7 @@ class ServerConfig:
     certificate: Path | None = None
     private_key: Path | None = None
     state_dir: Path = field(default_factory=default_state_dir)
+    database: str = field(default="", repr=False)
     allowed_roots: tuple[Path, ...] = field(default_factory=default_allowed_roots)
     default_pack: str = "starter"
     upload_limit_bytes: int = 32 * 10**9
@@ -152,6 +155,13 @@ class ServerConfig:
                 )
             },
         }
+        if self.database and not is_database_url(self.database):
+            # It may contain a password, and is not repeated.
+            raise ProblemError(
+                "`database` is not the URL of a PostgreSQL database.",
+                "Use the form postgresql://USER@HOST/DATABASE.",
+                ProblemKind.SETTINGS,
+            )
         for name, (is_valid, remedy) in checks.items():
             if not is_valid:
                 raise ProblemError(f"`{name}` is {getattr(self, name)}.", remedy, ProblemKind.SETTINGS)
@@ -168,7 +178,7 @@ class ServerConfig:
 
     @property
     def database_path(self) -> Path:
-        """File of the job store."""
+        """File of the job store, if it is not in a PostgreSQL database."""
         return self.state_dir / "jobs.sqlite3"
 
     @property

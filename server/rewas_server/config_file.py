@@ -24,6 +24,7 @@ import platformdirs
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine import EngineError
 from rewas_server.config import ServerConfig
+from rewas_server.database_url import passwords_of, without_password
 
 ENVIRONMENT_PREFIX = "REWAS_"
 FILE_VARIABLE = "REWAS_CONFIG"
@@ -38,7 +39,7 @@ class Setting:
 
     Attributes:
         name: Field of ServerConfig, with a dot for the fields of `execution`.
-        value: Its value.
+        value: Its value, without passwords.
         source: "option", "environment", "file" or "default".
         place: The name of the variable, or the path of the file with the line; "" for the other sources.
         description: What it does.
@@ -104,14 +105,25 @@ def resolve_config(
             value = _parse_text(environment[variable], field, variable)
             given[field.name] = _Given(value, "environment", variable)
     for name, value in options.items():
+        if name == "database" and value is not None and passwords_of(value):
+            raise _problem(
+                "The URL of --database contains a password, which every program on this computer can read there.",
+                f"Put the password into a password file or PGPASSWORD, or the URL into {variable_name(name)} or the "
+                "configuration file.",
+            )
         if value is not None:
             given[name] = _Given(value, "option", "")
     defaults = {name: _Given(field.default, "default", "") for name, field in fields.items()}
     all_given = defaults | given
     settings = tuple(
-        Setting(name, each.value, each.source, each.place, fields[name].description) for name, each in all_given.items()
+        Setting(name, _shown(name, each.value), each.source, each.place, fields[name].description)
+        for name, each in all_given.items()
     )
     return ResolvedConfig(_build({name: each.value for name, each in all_given.items()}, settings), settings)
+
+
+def _shown(name: str, value: Any) -> Any:
+    return without_password(value) if name == "database" and value else value
 
 
 def variable_name(name: str) -> str:
@@ -317,7 +329,8 @@ def _to_toml(value: Any) -> str | None:
 def _type_problem(value: Any, field: _Field, place: str) -> ProblemError:
     kind, is_list = _kind_of(field)
     wanted = f"a list, of which each is {_TYPE_NAMES[kind]}" if is_list else _TYPE_NAMES[kind]
-    return _problem(f"In {place}: `{field.name}` is {str(value)[:80]!r}.", f"Its value must be {wanted}.")
+    found = "of another type" if field.name == "database" else repr(str(value)[:80])
+    return _problem(f"In {place}: `{field.name}` is {found}.", f"Its value must be {wanted}.")
 
 
 def _problem(what: str, remedy: str) -> ProblemError:

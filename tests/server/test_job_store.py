@@ -8,26 +8,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import postgres_server
 from stored_jobs import add, add_timeline, end, ids, job, request
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
+from rewas_server.jobs.postgres_store import PostgresJobStore
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import MAX_DURATIONS, JobStore, WorkDuration
 
 OpenStore = Callable[[], JobStore]
 
 
-@pytest.fixture(params=[SqliteJobStore])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
     """Opens the same store again and again."""
     opened: list[JobStore] = []
+    url = postgres_server().new_store() if request.param == "postgres" else ""
 
     def open_again() -> JobStore:
         for store in opened:
             store.close()
-        opened[:] = [request.param(tmp_path / "jobs.sqlite3")]
+        opened[:] = [PostgresJobStore(url) if url else SqliteJobStore(tmp_path / "jobs.sqlite3")]
         return opened[0]
 
     yield open_again
@@ -399,3 +402,19 @@ def test_what_retention_needs_is_listed(store: JobStore) -> None:
 def test_a_sound_store_has_set_no_job_aside(store: JobStore) -> None:
     add(store, "1")
     assert store.set_aside_jobs() == []
+
+
+def test_any_text_is_kept(store: JobStore) -> None:
+    key = "\x00 \x01 \x01\x02 é 声 \U0001f50a ? %s \\ ' \""
+    store.add(job("1"), request(key, pack="\x00"), client="\x01\x00")
+    assert store.get("1").id == "1"
+    assert store.request("1") == request(key, pack="\x00")
+    assert store.find_by_key(request(key, pack="\x00")) == store.get("1")
+    assert store.find_by_key(request(key.replace("\x00", "\x01"))) is None
+    assert [queued.pack for queued in store.queue()] == ["\x00"]
+    assert store.count_unfinished("\x01\x00") == 1
+    assert store.set_aside_jobs() == []
+    with pytest.raises(ProblemError) as raised:
+        store.get("\x00")
+    assert raised.value.kind is ProblemKind.NOT_FOUND
+    assert store.next_queued({"\x01", "é"}) is not None

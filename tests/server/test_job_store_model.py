@@ -20,11 +20,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from postgres_server import postgres_server
 from stored_jobs import PROBLEM
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle, sql_store
+from rewas_server.jobs.postgres_store import PostgresJobStore
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.store import MAX_DURATIONS, JobStore, QueuedJob, WorkDuration
 
@@ -339,7 +341,16 @@ class SqliteMachine(JobStoreMachine):
         return SqliteJobStore(folder / "jobs.sqlite3")
 
 
-@pytest.mark.parametrize("machine", [SqliteMachine])
+class PostgresMachine(JobStoreMachine):
+    @staticmethod
+    def open_store(folder: Path) -> JobStore:  # type: ignore[override]
+        place = folder / "url"
+        if not place.exists():
+            place.write_text(postgres_server().new_store())
+        return PostgresJobStore(place.read_text())
+
+
+@pytest.mark.parametrize("machine", [SqliteMachine, pytest.param(PostgresMachine, marks=pytest.mark.slow)])
 def test_a_store_does_what_a_list_of_jobs_does(machine: type[JobStoreMachine]) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,

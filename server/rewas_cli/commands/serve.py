@@ -85,6 +85,15 @@ def serve(
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Keep the jobs in a PostgreSQL database, as in postgresql://USER@HOST/DATABASE, and not in the "
+            "folder. Passwords come from a password file or PGPASSWORD.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None,
         typer.Option(
@@ -234,6 +243,7 @@ def serve(
         "stems_limit_bytes": _bytes(stems_limit_gb),
         "uploads_limit_bytes": _bytes(uploads_limit_gb),
         "max_age_days": keep_days,
+        "database": database,
         "metrics_port": metrics_port,
         "web_port": web_port,
         "log_level": log_level.value if log_level else None,

@@ -19,6 +19,7 @@ from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.checking.checker import CheckingLimits, RequestChecker
 from rewas_server.checking.messages import CheckingSettings
 from rewas_server.config import ServerConfig
+from rewas_server.database_url import passwords_of
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.files.uploads import UploadLimits, UploadStore
@@ -34,6 +35,7 @@ from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
+from rewas_server.jobs.store import JobStore
 from rewas_server.jobs.timelines import TimelineJobs
 from rewas_server.jobs.tracking import JobTracker
 from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
@@ -81,7 +83,7 @@ async def run_server(
         lock_state_folder(config.state_dir),
         _open_log(config, privacy),
         _open_metrics(config, metrics),
-        contextlib.closing(SqliteJobStore(config.database_path, config.backups_dir)) as store,
+        contextlib.closing(_open_store(config, privacy)) as store,
     ):
         media = MediaLibrary(config.allowed_roots, config.uploads_dir)
         uploads = UploadStore(config.uploads_dir, upload_limits(config))
@@ -112,7 +114,7 @@ async def run_server(
         starting = asyncio.create_task(checker.start())
         scheduling = asyncio.create_task(scheduler.run())
         deleting = asyncio.create_task(retention.run())
-        backing_up = asyncio.create_task(NightlyBackup(config.database_path, config.backups_dir).run())
+        backing_up = asyncio.create_task(_back_up(config))
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", config.host, port, config.state_dir)
@@ -134,7 +136,9 @@ async def run_server(
             with contextlib.suppress(asyncio.CancelledError):
                 await scheduling
             await checker.stop()
-            await starting
+            # A stop that interrupts the start of the checking process is no failure of the server.
+            with contextlib.suppress(ProblemError):
+                await starting
 
 
 def _checking_settings(config: ServerConfig, limits: CheckingLimits) -> CheckingSettings:
@@ -157,6 +161,30 @@ def upload_limits(config: ServerConfig) -> UploadLimits:
         total_bytes=config.uploads_limit_bytes,
         client_bytes=client_bytes,
     )
+
+
+def _open_store(config: ServerConfig, privacy: LogPrivacy) -> JobStore:
+    """Open the job store. Raises ProblemError if it can never be used."""
+    if not config.database:
+        return SqliteJobStore(config.database_path, config.backups_dir)
+    privacy.hide("database", passwords_of(config.database))
+    try:
+        from rewas_server.jobs.postgres_store import PostgresJobStore
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise ProblemError(
+            "The setting `database` needs the package psycopg, which is not installed.",
+            'Install it with `pip install "rewas-nle[postgres]"`.',
+            ProblemKind.SETTINGS,
+        ) from error
+    return PostgresJobStore(config.database)
+
+
+async def _back_up(config: ServerConfig) -> None:
+    """Copy the jobs every night. A PostgreSQL database is backed up with PostgreSQL's own tools."""
+    if not config.database:
+        await NightlyBackup(config.database_path, config.backups_dir).run()
 
 
 @contextlib.contextmanager

@@ -135,10 +135,14 @@ async def run_server(
             scheduling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await scheduling
-            await checker.stop()
-            # A stop that interrupts the start of the checking process is no failure of the server.
-            with contextlib.suppress(ProblemError):
-                await starting
+            await _stop_checker(checker, starting)
+
+
+async def _stop_checker(checker: RequestChecker, starting: asyncio.Task[None]) -> None:
+    await checker.stop()
+    # A stop that interrupts the start of the process is no failure of the server.
+    with contextlib.suppress(ProblemError):
+        await starting
 
 
 def _checking_settings(config: ServerConfig, limits: CheckingLimits) -> CheckingSettings:

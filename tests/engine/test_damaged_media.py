@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,13 +14,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numbered_clips import noise, read_numbers, write_numbered_clip, write_sound
+from numbered_clips import noise, write_numbered_clip, write_sound
 
 from rewas_engine import MediaError, VideoClip
-from rewas_engine.media.audio import count_audio_tracks, read_audio, read_audio_file
+from rewas_engine.media.audio import read_audio, read_audio_file
 from rewas_engine.media.display import ActiveArea, find_active_area
 from rewas_engine.media.isolation.pool import isolated_decoding
-from rewas_engine.media.limits import DecodingLimits, decoding_limits
 from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.media.video import read_frames
 
@@ -78,12 +80,22 @@ def test_a_stream_that_appears_late_does_not_stop_reading(tmp_path: Path) -> Non
     both = write_numbered_clip(tmp_path / "both.flv", frames=25, codec="flv", sound=noise(22_050), sound_rate_hz=22_050)
     path = tmp_path / "late.flv"
     path.write_bytes(video.read_bytes() + flv_tags(both.read_bytes(), 8))
-    with decoding_limits(DecodingLimits(probe_bytes=5000)):
-        assert count_audio_tracks(path) == 0, "the test needs a sound that is not found at first"
-        shown = read_frames(
-            path, start_s=Fraction(19), duration_s=Fraction(6, 5), frame_rate=Fraction(25), width=96, height=64
-        )
-    assert read_numbers(shown) == [*range(475, 500), *[499] * 5]
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from rewas_engine.media.container import open_media, read_packets
+        from rewas_engine.media.limits import DecodingLimits, decoding_limits
+        with decoding_limits(DecodingLimits(probe_bytes=5000)), open_media(Path(sys.argv[1])) as container:
+            count = len(container.streams)
+            packets = sum(packet.size > 0 for packet in read_packets(container, container.streams[0]))
+            print(count, packets)
+    """
+    # PyAV reads memory that it has not set, which glibc then fills.
+    environment = os.environ | {"MALLOC_PERTURB_": "170"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "500"]
 
 
 @pytest.mark.parametrize("line", [0, 1, 2, 45, 46, 47])

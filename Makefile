@@ -11,9 +11,10 @@ protoc := .venv-protoc/.set-up
 blender_4_2 := .venv-blender-4.2/.set-up
 blender_4_5 := .venv-blender-4.5/.set-up
 blender_5_0 := .venv-blender-5.0/.set-up
+browser := .stamps/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test test-fast test-weights docs docs-images lint format extension serve parity clean FORCE
+.PHONY: help demo setup test test-fast test-browser test-weights docs docs-images lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo "make setup         set up the development environment in .venv"
 	@echo "make test          run every check: style, types, layers, tests, and the add-on in three Blenders; 17 minutes"
 	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 6 minutes"
+	@echo "make test-browser  the tests of the web page in Chromium"
 	@echo "make test-weights  measure the shipped weights on many clips, before a release"
 	@echo "make docs          build the documentation site in build/site, with the sounds and plots of its examples"
 	@echo "make docs-images   draw the plots that are in the repository again"
@@ -36,11 +38,14 @@ setup: $(main)
 demo: $(main) $(blender_4_5)
 	@.venv/bin/python scripts/demo/run_demo.py
 
-test: $(main) $(protoc) $(blender_4_2) $(blender_4_5) $(blender_5_0)
+test: $(main) $(protoc) $(browser) $(blender_4_2) $(blender_4_5) $(blender_5_0)
 	@.venv/bin/python scripts/dev/run_tests.py
 
 test-fast: $(main) $(protoc)
 	@.venv/bin/python scripts/dev/run_tests.py fast
+
+test-browser: $(main) $(browser)
+	@.venv/bin/python -m pytest -q tests/server/test_web_browser.py
 
 test-weights: $(main)
 	@.venv/bin/python scripts/dev/run_tests.py weights
@@ -91,6 +96,10 @@ $(main): .stamps/torch
 .stamps/torch: FORCE
 	@mkdir -p .stamps && { echo '$(TORCH)' | cmp --silent - $@ || echo '$(TORCH)' > $@; }
 endif
+
+$(browser):
+	@scripts/dev/set_up.sh browser
+	@mkdir -p .stamps && touch $@
 
 $(protoc): scripts/dev/constraints/protoc.txt
 	@scripts/dev/set_up.sh protoc

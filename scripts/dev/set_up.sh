@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up one of the project's environments: main, protoc, or blender-<version of Blender>.
+# Sets up one of the project's environments: main, protoc, blender-<version of Blender>, or the browser of the tests.
 # The Makefile calls it once for each. An existing environment is kept and completed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -91,9 +91,23 @@ set_up_blender() {
     "$folder/bin/python" -c 'import bpy' >/dev/null || fail "Blender $1 does not start in $folder; see the lines above"
 }
 
+# The tests of the web page are skipped without a browser, so a machine that has none is no failure.
+set_up_browser() {
+    local program
+    for program in chromium-headless-shell chromium chromium-browser google-chrome; do
+        if command -v "$program" >/dev/null; then return; fi
+    done
+    if ! is_root || ! command -v apt-get >/dev/null; then
+        say "no Chromium was found, so its tests are skipped. To run them: sudo apt-get install chromium-headless-shell"
+        return
+    fi
+    apt_install chromium-headless-shell || say "Chromium cannot be installed with apt, so its tests are skipped"
+}
+
 case "${1:-}" in
     main) set_up_main ;;
     protoc) set_up_protoc ;;
+    browser) set_up_browser ;;
     blender-*) set_up_blender "${1#blender-}" ;;
-    *) fail "usage: scripts/dev/set_up.sh main | protoc | blender-<version>" ;;
+    *) fail "usage: scripts/dev/set_up.sh main | protoc | browser | blender-<version>" ;;
 esac

@@ -45,7 +45,7 @@ def test_make_demo_sets_up_only_what_it_uses(repository_copy: Path) -> None:
 
 def test_make_test_sets_up_every_environment(repository_copy: Path) -> None:
     environments = [call.split()[0] for call in make(repository_copy, "test")]
-    assert environments == ["main", "protoc", "blender-4.2.23", "blender-4.5.15", "blender-5.0.1"]
+    assert environments == ["main", "protoc", "browser", "blender-4.2.23", "blender-4.5.15", "blender-5.0.1"]
 
 
 def test_a_second_run_sets_up_nothing(repository_copy: Path) -> None:

@@ -52,7 +52,7 @@ STATIC_FILES = {"/page.css": "text/css", "/page.js": "text/javascript", "/icon.s
 AUDIO_PATH = "/jobs/{job_id}/audio/{name}"
 USED_LINK = "The token is wrong, or the link is too old or was used before. `rewas status --web` prints a new link."
 _STATUS_BY_KIND = {ProblemKind.NOT_FOUND: 404, ProblemKind.RESOURCES: 503}
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger("rewas.server")
 
 
@@ -115,6 +115,26 @@ async def serve_web_page(
         await runner.cleanup()
 
 
+async def answer_in_time(
+    request: web.Request, connections: ConnectionGuard, respond: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Make a response and send it. A browser that reads too slowly is disconnected."""
+    transport = request.transport
+    limit_s = AUDIO_TIMEOUT_S if request.path.startswith("/jobs/") else REQUEST_TIMEOUT_S
+    with connections.serving(transport):
+        try:
+            async with asyncio.timeout(limit_s):
+                response = await respond()
+                # Here, because aiohttp sends a response after the middlewares, without limit of time.
+                await response.prepare(request)
+                await response.write_eof()
+                return response
+        except (TimeoutError, ConnectionError):
+            if transport is not None:
+                transport.abort()
+            raise asyncio.CancelledError from None
+
+
 class _Page:
     """The page as text. One snapshot at a time serves all browsers."""
 
@@ -163,25 +183,15 @@ class _Site:
         return application
 
     @web.middleware
-    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Check the request, and answer within the time limit."""
-        transport = request.transport
-        limit_s = AUDIO_TIMEOUT_S if request.path.startswith("/jobs/") else REQUEST_TIMEOUT_S
-        with self.connections.serving(transport):
-            try:
-                async with asyncio.timeout(limit_s):
-                    response = await self._respond(request, handler)
-                    response.headers.update(SECURITY_HEADERS)
-                    # Here, because aiohttp sends a response after the middlewares, without limit of time.
-                    await response.prepare(request)
-                    await response.write_eof()
-                    return response
-            except (TimeoutError, ConnectionError):
-                if transport is not None:
-                    transport.abort()
-                raise asyncio.CancelledError from None
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def respond() -> web.StreamResponse:
+            response = await self._respond(request, handler)
+            response.headers.update(SECURITY_HEADERS)
+            return response
 
-    async def _respond(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        return await answer_in_time(request, self.connections, respond)
+
+    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         names = {name.lower() for name in request.headers}
         refusal = self._check.refusal(
             request.method,

@@ -60,6 +60,7 @@ def server(
     with contextlib.closing(store):
         job = lifecycle.create_job("job", "shot")
         job.state = rewas_pb2.JOB_STATE_SUCCEEDED
+        job.finished_at.GetCurrentTime()  # Retention deletes old jobs.
         job.sound.takes.add().stems.add().artifact.CopyFrom(artifact)
         store.add(job, rewas_pb2.SubmitJobRequest(idempotency_key="job"))
         paused = lifecycle.create_job("paused", "another shot")

@@ -255,7 +255,7 @@ def test_a_truncated_upload_is_no_media(server: ServerProcess, folder: Path, tmp
 
 
 def test_a_too_large_message_is_refused(client: RewasClient) -> None:
-    work = rewas_pb2.TimelineWork(timeline_otio_json="x" * (65 * 1024 * 1024))
+    work = rewas_pb2.TimelineWork(timeline_otio_json="x" * (67 * 1024 * 1024))
     assert get_refusal(client, work).kind is ProblemKind.RESOURCES
 
 

@@ -217,7 +217,7 @@ def test_an_upload_survives_the_death_of_the_server(folder: Path, server: Server
 
     with ThreadPoolExecutor(1) as thread, server.client() as client:
         sending = thread.submit(
-            client.upload_media, tmp_path / "shot.mov", on_progress=kill_midway, reconnect_timeout_s=60
+            client.upload_media, tmp_path / "shot.mov", on_progress=kill_midway, reconnect_timeout_s=300
         )
         died.wait()
         partial = folder / "state" / "uploads" / f"{sha256}.part"

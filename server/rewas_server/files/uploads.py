@@ -29,7 +29,8 @@ TAKEOVER_S = 5.0
 """Silence after which a sender is ended if another one of the same content waits: often it is the same client, whose
 new connection has come before the end of its old one was noticed."""
 _Result = TypeVar("_Result")
-_HASHED_BLOCK_BYTES = 16 * 1024**2
+_BLOCK_BYTES = 1024**2
+_BLOCKS_PER_STEP = 16
 _PARTIAL_SUFFIX = ".part"
 _CLIENT_SUFFIX = ".client"
 
@@ -166,7 +167,7 @@ class UploadStore:
         async with self._reserve(header, client):
             upload = await _complete_in_thread(PartialUpload, self.folder, header, client)
             try:
-                while await _complete_in_thread(upload.hash_next_block):
+                while await _complete_in_thread(upload.hash_next_blocks):
                     pass
                 while (message := await self._next_message(messages, header.sha256)) is not None:
                     await _complete_in_thread(upload.append, message.data)
@@ -326,15 +327,15 @@ class PartialUpload:
         except OSError as error:
             raise _storage_problem(error) from error
 
-    def hash_next_block(self) -> bool:
-        """Hash a block of the part that was on disk already. Returns False when there is none left."""
-        if self._hashed_bytes >= self._header.offset_bytes:
-            self._file.seek(self._header.offset_bytes)
-            return False
+    def hash_next_blocks(self) -> bool:
+        """Hash some blocks of the part that was on disk already. Returns False when there are none left."""
         self._file.seek(self._hashed_bytes)
-        block = self._file.read(min(_HASHED_BLOCK_BYTES, self._header.offset_bytes - self._hashed_bytes))
-        self._hash.update(block)
-        self._hashed_bytes += len(block)
+        for _ in range(_BLOCKS_PER_STEP):
+            block = self._file.read(min(_BLOCK_BYTES, self._header.offset_bytes - self._hashed_bytes))
+            if not block:
+                return False
+            self._hash.update(block)
+            self._hashed_bytes += len(block)
         return True
 
     def append(self, data: bytes) -> None:

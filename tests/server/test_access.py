@@ -144,10 +144,9 @@ def test_a_client_goes_on_after_a_restart_with_another_token(tmp_path: Path) -> 
 
 
 def test_the_token_of_a_state_folder_stays(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "state") as server:
-        token = server.token
-    with ServerProcess(tmp_path / "state") as server:
-        assert server.token == token
+    token = load_token(tmp_path / "state" / "token")
+    assert load_token(tmp_path / "state" / "token") == token
+    assert load_token(tmp_path / "other" / "token") != token
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o777])

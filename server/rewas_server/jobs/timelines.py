@@ -18,7 +18,7 @@ from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.store import Change, StoreUnavailable
 from rewas_server.work.clip_outcomes import cancelled_problem, no_sound_problem
-from rewas_server.work.translation import problem_from_error
+from rewas_server.work.translation import internal_problem
 
 _BEGUN_STATES = lifecycle.FINAL_STATES | {rewas_pb2.JOB_STATE_RUNNING}
 _BUSY_STATES = frozenset({rewas_pb2.JOB_STATE_RUNNING, rewas_pb2.JOB_STATE_PAUSING, rewas_pb2.JOB_STATE_CANCELLING})
@@ -62,9 +62,9 @@ class TimelineJobs:
             raise
         except ProblemError as error:
             problem = error
-        except Exception as error:
+        except Exception:
             _log.exception("The timeline of the job %s could not be assembled.", parent.id, extra={"job_id": parent.id})
-            problem = problem_from_error(error)
+            problem = internal_problem(parent.id)
         failure = problem
         return lambda job: _end(job, lambda job: lifecycle.fail_job(job, failure))
 

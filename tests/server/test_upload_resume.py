@@ -88,11 +88,11 @@ def test_a_later_call_continues_an_upload(server: ServerProcess, folder: Path, t
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_upload_takes_little_memory(server: ServerProcess, tmp_path: Path) -> None:
-    """An interrupted upload of 200 MiB: the server hashes the first part again and receives the rest."""
-    sha256 = write_file(tmp_path / "shot.mov", 200 * MIB)
+    """An interrupted upload of 110 MiB: the server hashes the first part again and receives the rest."""
+    sha256 = write_file(tmp_path / "shot.mov", 110 * MIB)
 
     def stop(sent_bytes: int, _: int) -> None:
-        if sent_bytes >= 120 * MIB:
+        if sent_bytes >= 90 * MIB:
             raise RuntimeError("stop here")
 
     process = Path(f"/proc/{server.pid}")

@@ -41,7 +41,8 @@ def server(folder: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def client(server: ServerProcess) -> Iterator[RewasClient]:
-    with server.client() as client:
+    # Reading takes as long as the machine needs.
+    with RewasClient(server.address, timeout_s=300) as client:
         yield client
 
 

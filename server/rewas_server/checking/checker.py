@@ -48,7 +48,7 @@ class CheckingLimits:
     memory_bytes: int
 
 
-SHORT_REQUEST_LIMITS = CheckingLimits(time_s=10.0, memory_bytes=512 * 1024**2)
+SHORT_REQUEST_LIMITS = CheckingLimits(time_s=30.0, memory_bytes=512 * 1024**2)
 LONG_REQUEST_LIMITS = CheckingLimits(time_s=60.0, memory_bytes=2 * 1024**3)
 
 

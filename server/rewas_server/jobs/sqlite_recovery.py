@@ -38,6 +38,9 @@ from rewas_server.jobs.store import join_result, work_kind, work_pack
 MAX_NUMBER = 10_000_000
 """Highest number of a job that is looked for, should the damage have made up a higher one."""
 
+MAX_GAP = 20_000
+"""Numbers without a row after which no further one is tried."""
+
 _PAGE_BYTES = 4096
 _REQUEST_COLUMNS = ("job_number", "job_id", "message")
 _SCRATCH_PREFIX = ".jobs-recovery-"
@@ -399,12 +402,16 @@ def _readable_rows(
         except DATABASE_ERRORS as error:
             _check_is_damage(error)
         # The next rows are damaged: look for one behind them.
-        while number < last:
+        end = min(last, number + MAX_GAP)
+        while number < end:
             number += 1
             found = next(_try(connection, f"{select} = ?", number), None)
             if found is not None:
                 yield found
                 break
+        else:
+            # Whatever is further away is found on its page.
+            return
 
 
 def _try(connection: sqlite3.Connection, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

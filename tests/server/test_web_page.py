@@ -65,7 +65,7 @@ def succeeded(job: rewas_pb2.Job, at_s: int) -> rewas_pb2.Job:
     elif job.id == "timeline":
         after.timeline.clips.add(name="first clip", job_id="timeline.1").sound.CopyFrom(sound(HOSTILE_NAME))
         broken = after.timeline.clips.add(name="second clip", job_id="timeline.2").problem
-        broken.what, broken.remedy = "The clip is torn.", "Mend it."
+        broken.what, broken.remedy = "The clip is torn.", "Export it again."
     else:
         after.sound.CopyFrom(sound("a bear growls"))
         after.files_deleted = job.id == "deleted"
@@ -380,7 +380,7 @@ def test_the_page_shows_what_the_server_has(server: WebServer) -> None:
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     shown = [
         "a bear growls", "The frames show little motion.", "The sound is clipped.", "The picture is torn.",
-        "Take another.", "first clip", "The clip is torn. Mend it.", "were deleted to make room", "correlation 0.90",
+        "Take another.", "first clip", "Export it again.", "were deleted to make room", "correlation 0.90",
     ]  # fmt: skip
     assert [each for each in shown if each not in text] == []
     assert 'src="/jobs/sound/audio/growl%201.wav"' in text

@@ -128,7 +128,8 @@ def open_database(path: Path, busy_timeout_s: float) -> OpenDatabase:
                 raise
             return _open(path, busy_timeout_s, exclusive=True)
     except (OSError, *DATABASE_ERRORS) as error:
-        if is_damage(error):
+        # SQLITE_ERROR: the header or the schema makes no sense.
+        if is_damage(error) or code_of(error) == sqlite3.SQLITE_ERROR:
             raise DamagedFile(str(error)) from error
         raise _opening_problem(path, error) from error
 

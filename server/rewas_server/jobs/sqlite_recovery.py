@@ -190,8 +190,7 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     try:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     except DATABASE_ERRORS as error:
-        if not is_damage(error):
-            raise
+        _check_is_damage(error)
         return False
     return names >= TABLES
 

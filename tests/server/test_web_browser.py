@@ -86,7 +86,8 @@ def server(folder: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def client(server: ServerProcess) -> Iterator[RewasClient]:
-    with server.client() as client:
+    # The first request waits until the process that checks it has started.
+    with RewasClient(server.address, timeout_s=50.0) as client:
         yield client
 
 

@@ -83,6 +83,7 @@ class Entry:
 
 class JobStoreMachine(RuleBasedStateMachine):
     open_store: Callable[[Path], JobStore]
+    examples = 50
     jobs = Bundle("jobs")
 
     def __init__(self) -> None:
@@ -342,6 +343,9 @@ class SqliteMachine(JobStoreMachine):
 
 
 class PostgresMachine(JobStoreMachine):
+    examples = 5
+    """Each statement is an exchange with another process."""
+
     @staticmethod
     def open_store(folder: Path) -> JobStore:  # type: ignore[override]
         place = folder / "url"
@@ -355,6 +359,9 @@ def test_a_store_does_what_a_list_of_jobs_does(machine: type[JobStoreMachine]) -
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=50, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=machine.examples,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

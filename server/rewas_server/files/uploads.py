@@ -186,7 +186,7 @@ class UploadStore:
             while not (await asyncio.wait([arrival], timeout=self._takeover_s))[0]:
                 if self.is_awaited(sha256):
                     raise ProblemError(
-                        "The upload stopped, and another client goes on with the same file.",
+                        "The upload stopped, and another client continues with the same file.",
                         "Upload the file again; it continues where the other one is.",
                         ProblemKind.SETTINGS,
                     )

@@ -207,15 +207,13 @@ class ContentStore:
             yield
         except ProblemError:
             raise
-        except FileNotFoundError as error:
-            if not sha256:
-                raise
-            raise ProblemError(
-                f"The content store {self._name} does not have the file {sha256[:12]}….",
-                "Upload it again.",
-                ProblemKind.NOT_FOUND,
-            ) from error
         except Exception as error:
+            if sha256 and isinstance(error, FileNotFoundError):
+                raise ProblemError(
+                    f"The content store {self._name} does not have the file {sha256[:12]}….",
+                    "Upload it again.",
+                    ProblemKind.NOT_FOUND,
+                ) from error
             raise ProblemError(
                 f"The content store {self._name} cannot be used ({type(error).__name__}).",
                 "Check the network, the credentials and the free space of the store.",

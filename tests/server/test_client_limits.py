@@ -224,16 +224,18 @@ def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> No
         data = rewas_pb2.UploadMediaRequest(data=bytes(60 * MIB)).SerializeToString()
         options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
         metadata = (("authorization", f"Bearer {server.token}"),)
-        for method in ("UploadMedia", "GetJob"):
+        after_bytes = []
+        for method in ("UploadMedia", "GetJob", "UploadMedia", "GetJob"):
             futures = []
             for _ in range(4):
                 channel = stack.enter_context(grpc.insecure_channel(server.address, options=options))
                 call = channel.stream_unary(f"/rewas.v1.RewasService/{method}")
                 futures.append(call.future(iter([data]), timeout=60, metadata=metadata))
             assert [code_of(future) for future in futures] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 4
-        assert memory_bytes(server.pid) - before_bytes < 600 * MIB
-        # A refused message is not kept.
-        assert memory_bytes(server.pid, "VmRSS") - before_bytes < 240 * MIB
+            after_bytes.append(memory_bytes(server.pid, "VmRSS"))
+        assert memory_bytes(server.pid) - before_bytes < 800 * MIB
+        # A refused message is not kept, whatever the allocator holds back: eight more would take 480 MiB.
+        assert after_bytes[3] - after_bytes[1] < 240 * MIB
 
 
 def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def refusal_of(client: RewasClient, path: Path) -> ProblemError | None:
 def test_an_upload_survives_the_death_of_the_server(folder: Path, server: ServerProcess, tmp_path: Path) -> None:
     """The last test: it kills the server of the module."""
     # Nothing that clients did above was a surprise to the server.
-    assert "Traceback" not in server.log()
+    assert "Traceback" not in server.log(), server.log()
     sha256 = write_file(tmp_path / "shot.mov", 24 * MIB)
     steps: list[int] = []
     died = threading.Event()

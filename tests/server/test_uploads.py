@@ -1,10 +1,12 @@
 """Uploads: one copy of each content, resumed transfers, reservations, quotas, senders that stop."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -362,3 +364,29 @@ def test_any_mix_of_senders_leaves_complete_files_only(
     for data in contents:
         send(store, data)
     assert {upload.sha256 for upload in list_uploads(store.folder) if upload.complete} >= set(map(sha256_of, contents))
+
+
+def test_the_error_of_a_cancelled_step_is_no_surprise() -> None:
+    """asyncio logs, with a traceback, what nobody looks at."""
+
+    async def cancel_a_step_that_fails() -> list[dict[str, Any]]:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+        begun, release = threading.Event(), threading.Event()
+
+        def step() -> None:
+            begun.set()
+            release.wait()
+            raise ProblemError("The upload does not match its header.", "Upload it again.", ProblemKind.SETTINGS)
+
+        call = asyncio.create_task(uploads._complete_in_thread(step))
+        await asyncio.to_thread(begun.wait)
+        call.cancel()
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        del call
+        gc.collect()
+        return reported
+
+    assert asyncio.run(cancel_a_step_that_fails()) == []

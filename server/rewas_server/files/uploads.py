@@ -196,6 +196,8 @@ class UploadStore:
                 # The messages cannot be closed while one of them is being received.
                 arrival.cancel()
                 await asyncio.wait([arrival])
+                if not arrival.cancelled():
+                    arrival.exception()
 
     def _check_header(self, header: rewas_pb2.UploadHeader) -> None:
         if not SHA256_PATTERN.fullmatch(header.sha256) or not EXTENSION_PATTERN.fullmatch(header.extension):
@@ -289,6 +291,9 @@ async def _complete_in_thread(step: Callable[..., _Result], *args: Any) -> _Resu
     except asyncio.CancelledError:
         # The next sender of this content must not meet this step at work.
         await asyncio.wait([running])
+        # Nobody waits for its error any more; asyncio would log one that is never looked at.
+        if not running.cancelled():
+            running.exception()
         raise
 
 

@@ -91,6 +91,7 @@ class WorkerSlot:
         self._running: _RunningJob | None = None
         self._wake = asyncio.Event()
         self._failed_starts = 0
+        self._releases: set[asyncio.Task[None]] = set()
         self._is_ready = False
         self.problem = ""
         self.device = ""
@@ -130,7 +131,7 @@ class WorkerSlot:
         with contextlib.suppress(WorkerEnded):
             await worker.send(messages.Stop(job_id))
         loop = asyncio.get_running_loop()
-        loop.call_later(STOP_EFFECT_S, lambda: loop.create_task(self._release(running)))
+        loop.call_later(STOP_EFFECT_S, self._begin_release, running)
         loop.call_later(self._config.cancel_grace_s, self._kill_if_still_running, worker, running)
 
     async def run(self) -> None:
@@ -262,6 +263,12 @@ class WorkerSlot:
                 await self._board.record_duration(duration)
         if running.is_released or not await self._persist(running.job_id, lambda job: _end_job(job, message)):
             await asyncio.to_thread(self._remove_files, running.job_id)
+
+    def _begin_release(self, running: _RunningJob) -> None:
+        # The event loop itself keeps only weak references to its tasks.
+        task = asyncio.create_task(self._release(running))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
 
     async def _release(self, running: _RunningJob) -> None:
         """Count the job as stopped although the worker has not stopped yet."""

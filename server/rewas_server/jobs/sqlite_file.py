@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 from dataclasses import dataclass
@@ -201,11 +202,26 @@ def check_content(connection: sqlite3.Connection, path: Path) -> bool:
         )
     if version == 0 or not tables >= TABLES:
         raise DamagedFile(f"tables are missing: {', '.join(sorted(TABLES - tables)) or 'its version'}")
+    if schema_of(connection) != sound_schema():
+        raise DamagedFile("its tables are not those of a job store")
     # The quick check does not compare the indexes with the tables, and a job that an index does not find never runs.
     (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if finding != "ok":
         raise DamagedFile(" ".join(finding.split()))
     return False
+
+
+def schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Return type, name and SQL of the tables and indexes. Raises sqlite3.Error."""
+    return connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").fetchall()
+
+
+@functools.cache
+def sound_schema() -> list[tuple[str, str, str]]:
+    """Return what `schema_of` returns for a job store."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        create_schema(connection)
+        return schema_of(connection)
 
 
 def code_of(error: BaseException) -> int:

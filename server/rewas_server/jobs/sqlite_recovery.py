@@ -30,6 +30,8 @@ from rewas_server.jobs.sqlite_file import (
     create_schema,
     flush_folder,
     is_damage,
+    schema_of,
+    sound_schema,
     unavailable,
 )
 from rewas_server.jobs.sqlite_pages import scan_rows
@@ -192,7 +194,7 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     except DATABASE_ERRORS as error:
         _check_is_damage(error)
         return False
-    return names >= TABLES
+    return names >= TABLES and schema_of(connection) == sound_schema()
 
 
 def _replace_first_page(path: Path) -> None:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from rewas_engine.media.limits import DecodingLimits
+from rewas_engine.runtime.parent_death import end_with_parent
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_SIGKILL = 9
+_PR_SET_NO_NEW_PRIVS = 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446  # the same on all processors
 _LANDLOCK_VERSION_FLAG = 1
 _READING_RIGHTS = 1 << 2 | 1 << 3
@@ -52,7 +52,7 @@ def limit_this_process(limits: DecodingLimits, parent_pid: int) -> None:
         _lower(resource.RLIMIT_AS, limits.memory_bytes)
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        end_with_parent()
         _allow_only_reading(libc)
     if os.getppid() != parent_pid:
         os._exit(0)

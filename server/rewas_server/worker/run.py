@@ -26,6 +26,7 @@ from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError, InsufficientMemoryError, Progress
 from rewas_engine.media.isolation.pool import isolated_decoding
 from rewas_engine.runtime.memory_errors import is_out_of_memory
+from rewas_engine.runtime.parent_death import end_with_parent
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server, private_texts
@@ -35,7 +36,6 @@ from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import job_problem
 from rewas_server.worker import messages
-from rewas_server.worker.lifetime import end_with_parent
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS

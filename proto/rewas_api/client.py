@@ -384,7 +384,7 @@ class RewasClient:
         path = Path(path)
         sha256 = hash_file(path)
         progress = GrowingProgress(on_progress)
-        lost_at_s: float | None = None
+        outage = _Outage(reconnect_timeout_s)
         offset_bytes = reached_bytes = 0
         refused_offsets: set[int] = set()
         while True:
@@ -394,12 +394,12 @@ class RewasClient:
                     return sha256
                 offset_bytes = found.received_bytes
                 if offset_bytes > reached_bytes:
-                    lost_at_s, reached_bytes = None, offset_bytes
+                    reached_bytes = offset_bytes
+                    outage.end()
                 self._send_media(path, sha256, offset_bytes, progress)
                 return sha256
-            except ServerUnavailable:
-                lost_at_s = lost_at_s or time.monotonic()
-                if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
+            except ServerUnavailable as problem:
+                if outage.is_too_long(problem) or self._closed.is_set():
                     raise
                 self._closed.wait(RECONNECT_PAUSE_S)
             except ProblemError as problem:

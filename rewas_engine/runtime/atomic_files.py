@@ -69,3 +69,14 @@ def save_array_atomic(path: Path, array: NDArray[Any]) -> None:
     """Write an array as .npy; `path` must have that suffix. Raises OSError if the file cannot be written."""
     with atomic_path(path) as unfinished:
         np.save(unfinished, array)
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk. Windows has no such call and needs none. Raises OSError."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

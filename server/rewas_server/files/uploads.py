@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine.runtime.atomic_files import flush_to_disk
+from rewas_engine.runtime.atomic_files import flush_folder, flush_to_disk
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 EXTENSION_PATTERN = re.compile(r"(\.[A-Za-z0-9]{1,9})?")
@@ -459,17 +459,6 @@ def delete_leftovers(folder: Path, *, unused_since_s: float) -> int:
                 Path(entry.path).unlink()
                 deleted += 1
     return deleted
-
-
-def flush_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk. Windows has no such call and needs none. Raises OSError."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def free_disk_bytes(folder: Path) -> int:

@@ -14,6 +14,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 from rewas_api.errors import ProblemError
+from rewas_engine.runtime.atomic_files import flush_folder
 from rewas_server.jobs.sqlite_file import (
     DATABASE_ERRORS,
     SIDE_FILES,
@@ -21,7 +22,6 @@ from rewas_server.jobs.sqlite_file import (
     check_content,
     connect_read_only,
     create_private,
-    flush_folder,
     is_full,
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.runtime.atomic_files import flush_folder
 from rewas_server.jobs.store import StoreUnavailable
 
 SCHEMA_VERSION = CONTRACT_VERSION
@@ -277,17 +278,6 @@ def create_private(path: Path) -> None:
     except FileExistsError:
         for suffix in ("", *SIDE_FILES):
             _tighten(path.with_name(path.name + suffix))
-
-
-def flush_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk. Raises OSError."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _open(path: Path, busy_timeout_s: float, *, exclusive: bool) -> OpenDatabase:

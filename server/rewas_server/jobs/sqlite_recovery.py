@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
+from rewas_engine.runtime.atomic_files import flush_folder
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.job_rows import JOB_COLUMNS, JobRow, failed_job, insert_request, store_job
 from rewas_server.jobs.sqlite_file import (
@@ -28,7 +29,6 @@ from rewas_server.jobs.sqlite_file import (
     connect_read_only,
     create_private,
     create_schema,
-    flush_folder,
     is_damage,
     schema_of,
     sound_schema,

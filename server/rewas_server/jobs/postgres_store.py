@@ -104,7 +104,18 @@ _log = logging.getLogger("rewas.server")
 _Raw = psycopg.Connection[tuple[Any, ...]]
 
 
-class PostgresJobStore(SqlJobStore):
+@dataclass(frozen=True)
+class _OpenDatabase:
+    writer: _Raw
+    reader: _Raw
+
+    def close(self) -> None:
+        for connection in (self.reader, self.writer):
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+
+class PostgresJobStore(SqlJobStore[_OpenDatabase]):
     """The job store in a PostgreSQL database. See JobStore.
 
     A database that cannot be reached raises StoreUnavailable in each call, until it can be reached again. If the
@@ -126,7 +137,7 @@ class PostgresJobStore(SqlJobStore):
 
     def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         # Without the parameters, which may name files and addresses that are no business of clients.
-        self._name = without_password(url).partition("?")[0]
+        super().__init__(without_password(url).partition("?")[0], busy_timeout_s)
         try:
             self._parameters = _CONNECTION_DEFAULTS | conninfo_to_dict(url)
         except psycopg.ProgrammingError:
@@ -136,14 +147,6 @@ class PostgresJobStore(SqlJobStore):
                 "Use the form postgresql://USER@HOST/DATABASE.",
                 ProblemKind.SETTINGS,
             ) from None
-        self._busy_timeout_s = busy_timeout_s
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
-        self._open_lock = threading.Lock()
-        self._database: _OpenDatabase | None = None
-        self._closed = False
-        self._problem: StoreUnavailable | None = None
-        self._next_attempt_s = 0.0
         try:
             self._open()
         except _UsedByAnother as problem:
@@ -154,10 +157,6 @@ class PostgresJobStore(SqlJobStore):
     def may_have_lost_jobs(self) -> bool:
         # PostgreSQL never replaces a damaged database by what could be read of it.
         return False
-
-    def close(self) -> None:
-        self._closed = True
-        self._abandon(self._database)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -235,22 +234,6 @@ class PostgresJobStore(SqlJobStore):
                 return database
             lock.release()
             self._abandon(database)
-
-    def _open(self) -> _OpenDatabase:
-        """Return the open database, connecting first if necessary. Raises like the class."""
-        database = self._database
-        if database is not None:
-            return database
-        if not self._open_lock.acquire(timeout=self._busy_timeout_s):
-            raise self._busy()
-        try:
-            if self._closed:
-                raise StoreUnavailable(f"The job store {self._name} is closed.", "Start the server again.")
-            if self._database is None:
-                self._database = self._try_to_open()
-            return self._database
-        finally:
-            self._open_lock.release()
 
     def _try_to_open(self) -> _OpenDatabase:
         if self._problem is not None and time.monotonic() < self._next_attempt_s:
@@ -360,13 +343,6 @@ class PostgresJobStore(SqlJobStore):
                 + ", or choose another database.",
             )
 
-    def _abandon(self, database: _OpenDatabase | None) -> None:
-        """Close the connections. The next call opens them afresh."""
-        with self._open_lock, self._write_lock, self._read_lock:
-            if database is not None and self._database is database:
-                self._database = None
-                database.close()
-
     def _busy(self) -> StoreUnavailable:
         return StoreUnavailable(f"The database {self._name} is busy.", "Try again in a few seconds.")
 
@@ -395,17 +371,6 @@ class PostgresJobStore(SqlJobStore):
         return StoreUnavailable(
             f"The database {self._name} failed ({type(error).__name__}).", "The log of the server has the reason."
         )
-
-
-@dataclass(frozen=True)
-class _OpenDatabase:
-    writer: _Raw
-    reader: _Raw
-
-    def close(self) -> None:
-        for connection in (self.reader, self.writer):
-            with contextlib.suppress(psycopg.Error):
-                connection.close()
 
 
 _Choose = Callable[[_OpenDatabase], _Raw]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import json
 import logging
+import threading
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
@@ -47,7 +48,17 @@ LISTED_AT_ONCE = 1000
 _log = logging.getLogger("rewas.server")
 
 
-class SqlJobStore(abc.ABC):
+class OpenConnections(Protocol):
+    """The connections to an open database."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+Database = TypeVar("Database", bound=OpenConnections)
+
+
+class SqlJobStore(abc.ABC, Generic[Database]):
     """The calls of JobStore, as statements that SQLite and PostgreSQL both understand.
 
     Attributes:
@@ -57,6 +68,52 @@ class SqlJobStore(abc.ABC):
 
     duplicate_error: ClassVar[type[Exception]]
     json_texts: ClassVar[str]
+
+    def __init__(self, name: str, busy_timeout_s: float) -> None:
+        self._name = name
+        self._busy_timeout_s = busy_timeout_s
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._open_lock = threading.Lock()
+        self._database: Database | None = None
+        self._closed = False
+        self._problem: StoreUnavailable | None = None
+        self._next_attempt_s = 0.0
+
+    def close(self) -> None:
+        self._closed = True
+        self._abandon(self._database)
+
+    @abc.abstractmethod
+    def _try_to_open(self) -> Database:
+        """Open the database, unless the last attempt was a moment ago. Raises like the class."""
+
+    @abc.abstractmethod
+    def _busy(self) -> StoreUnavailable:
+        """Return the problem of a database that others use for too long."""
+
+    def _open(self) -> Database:
+        """Return the open database, opening it first if necessary. Raises like the class."""
+        database = self._database
+        if database is not None:
+            return database
+        if not self._open_lock.acquire(timeout=self._busy_timeout_s):
+            raise self._busy()
+        try:
+            if self._closed:
+                raise StoreUnavailable(f"The job store {self._name} is closed.", "Start the server again.")
+            if self._database is None:
+                self._database = self._try_to_open()
+            return self._database
+        finally:
+            self._open_lock.release()
+
+    def _abandon(self, database: Database | None) -> None:
+        """Close a database. The next call opens it afresh."""
+        with self._open_lock, self._write_lock, self._read_lock:
+            if database is not None and self._database is database:
+                self._database = None
+                database.close()
 
     @abc.abstractmethod
     def _reading(self) -> AbstractContextManager[Connection]:

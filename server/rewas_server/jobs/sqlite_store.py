@@ -38,7 +38,7 @@ REOPEN_PAUSE = 10.0
 _log = logging.getLogger("rewas.server")
 
 
-class SqliteJobStore(SqlJobStore):
+class SqliteJobStore(SqlJobStore[OpenDatabase]):
     """The job store of one machine, in one SQLite file. See JobStore.
 
     A store that cannot be opened now, because the disk is full or another process holds a lock, raises StoreUnavailable
@@ -57,16 +57,9 @@ class SqliteJobStore(SqlJobStore):
     json_texts = "SELECT value FROM json_each(?)"
 
     def __init__(self, path: Path, backups_dir: Path | None = None, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        super().__init__(str(path), busy_timeout_s)
         self._path = path
         self._backups_dir = backups_dir
-        self._busy_timeout_s = busy_timeout_s
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
-        self._open_lock = threading.Lock()
-        self._database: OpenDatabase | None = None
-        self._closed = False
-        self._problem: StoreUnavailable | None = None
-        self._next_attempt_s = 0.0
         self._exclusive_until_s = 0.0
         self._recoveries: list[Recovery] = []
         try:
@@ -87,10 +80,6 @@ class SqliteJobStore(SqlJobStore):
     def may_have_lost_jobs(self) -> bool:
         # Until the user has deleted the damaged file: it may still be repaired by other means.
         return bool(damaged_files(self._path))
-
-    def close(self) -> None:
-        self._closed = True
-        self._abandon(self._database)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -146,22 +135,6 @@ class SqliteJobStore(SqlJobStore):
                 self._abandon(database)
             raise unavailable(self._path, error) from error
 
-    def _open(self) -> OpenDatabase:
-        """Return the open database, opening or repairing it first if necessary. Raises like the class."""
-        database = self._database
-        if database is not None:
-            return database
-        if not self._open_lock.acquire(timeout=self._busy_timeout_s):
-            raise self._busy()
-        try:
-            if self._closed:
-                raise StoreUnavailable(f"The job store {self._path} is closed.", "Start the server again.")
-            if self._database is None:
-                self._database = self._try_to_open()
-            return self._database
-        finally:
-            self._open_lock.release()
-
     def _try_to_open(self) -> OpenDatabase:
         began_s = time.monotonic()
         if self._problem is not None and began_s < self._next_attempt_s:
@@ -206,13 +179,6 @@ class SqliteJobStore(SqlJobStore):
         """Return whether the file has lost its content. A new one is empty, too, but there are no copies of it yet."""
         has_backups = self._backups_dir is not None and bool(list_backups(self._backups_dir))
         return has_backups and self._path.exists() and self._path.stat().st_size == 0
-
-    def _abandon(self, database: OpenDatabase | None) -> None:
-        """Close a database. The next call opens it afresh."""
-        with self._open_lock, self._write_lock, self._read_lock:
-            if database is not None and self._database is database:
-                self._database = None
-                database.close()
 
     def _busy(self) -> StoreUnavailable:
         return StoreUnavailable(f"The job store {self._path} is busy.", "Try again in a few seconds.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -38,6 +39,28 @@ class SampledCurve:
         """Interpolate at another rate, holding the first and last values: `[count]` or `[count, rows]`."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
         return interpolate(self.values, self.times_s(), times_s).astype(np.float32)
+
+    def retime(self, speed: Fraction, duration_s: Fraction) -> FloatArray:
+        """Return the values for a clip that shows the range of this curve at another speed, at the same rate.
+
+        Values are interpolated in slow motion and averaged above normal speed.
+
+        Args:
+            speed: Seconds of this curve in one second of the clip, not 0. Below 0, the clip runs backwards.
+            duration_s: Duration of the clip in seconds, above 0.
+        """
+        values = self.values if speed > 0 else self.values[::-1]
+        count, shown_hz = math.ceil(duration_s * self.rate_hz), self.rate_hz * abs(speed)
+        if abs(speed) <= 1:
+            times_s = (np.arange(len(values)) + 0.5) / float(shown_hz)
+            return interpolate(values, times_s, (np.arange(count) + 0.5) / float(self.rate_hz)).astype(np.float32)
+        sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, axis=0, dtype=np.float64)])
+        # Places are in values of this curve. Each average covers at least half a value.
+        begins = np.minimum(np.arange(count) * float(abs(speed)), len(values) - 0.5)
+        ends = np.maximum(np.minimum(begins + float(abs(speed)), len(values)), begins + 0.5)
+        places = np.arange(len(sums), dtype=np.float64)
+        covered = interpolate(sums, places, ends) - interpolate(sums, places, begins)
+        return np.asarray(covered.T / (ends - begins), np.float32).T
 
 
 def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArray, Fraction]:

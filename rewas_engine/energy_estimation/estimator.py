@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, cast
@@ -73,6 +74,8 @@ class EnergyEstimator:
             height=height,
             rgb=self._in_colours,
             short_side=self._video_format.get("short_side"),
+            speed=clip.speed,
+            sequence=clip.sequence,
             cancel=cancel,
         )
         return FrameStream(shown, frame_count(clip.duration_s, rate))
@@ -95,6 +98,15 @@ class EnergyEstimator:
             if "smoothing_frames" in self._video_format:
                 curve = curve.smooth(int(self._video_format["smoothing_frames"]))
         return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
+
+    def estimate_steady(self, frames: FrameSequence) -> EnergyCurve:
+        """Estimate the energy of identical frames: one value for all of them, from one window.
+
+        Raises InsufficientMemoryError.
+        """
+        curve = self.estimate(frames[0 : min(len(frames), int(self._video_format["window_frames"]))])
+        count = math.ceil(len(frames) * curve.rate_hz / self.format[0])
+        return EnergyCurve(np.full(count, curve.values.mean(), np.float32), curve.rate_hz, "picture")
 
     def _estimate_at_token_times(self, frames: FrameSequence, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one per frame."""

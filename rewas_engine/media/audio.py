@@ -419,16 +419,31 @@ def resample_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.flo
     return np.ascontiguousarray(changed[:, first : first + samples], np.float32)
 
 
-def fade_ends(waveform: NDArray[np.float32], sample_rate_hz: int) -> None:
-    """Fade a waveform `[..., samples]` in and out over END_FADE_S, in place, so that its ends do not click.
+def fade_ends(
+    waveform: NDArray[np.float32],
+    sample_rate_hz: int,
+    *,
+    at_start: bool = True,
+    at_end: bool = True,
+    fade_s: Fraction = END_FADE_S,
+) -> None:
+    """Fade a waveform `[..., samples]` in and out, in place, so that its ends do not click.
 
-    A silent start or end needs no fade; a sound that starts from silence keeps its sharp attack.
+    A silent start or end needs no fade; a sound that starts from silence keeps its sharp attack. No fade is longer than
+    half the waveform.
+
+    Args:
+        waveform: Changed in place.
+        sample_rate_hz: Sample rate of the waveform.
+        at_start: Whether to fade in.
+        at_end: Whether to fade out.
+        fade_s: Duration of a fade in seconds, 0 for none.
     """
-    fade = min(waveform.shape[-1] // 2, max(1, sample_count(END_FADE_S, sample_rate_hz)))
+    fade = min(waveform.shape[-1] // 2, sample_count(fade_s, sample_rate_hz))
     rising = (0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / max(1, fade))).astype(np.float32)
-    if np.abs(waveform[..., :1]).max(initial=0.0) > END_STEP:
+    if at_start and np.abs(waveform[..., :1]).max(initial=0.0) > END_STEP:
         waveform[..., :fade] *= rising
-    if np.abs(waveform[..., waveform.shape[-1] - fade :]).max(initial=0.0) > END_STEP:
+    if at_end and np.abs(waveform[..., waveform.shape[-1] - fade :]).max(initial=0.0) > END_STEP:
         waveform[..., waveform.shape[-1] - fade :] *= rising[::-1]
 
 
@@ -455,13 +470,13 @@ def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
         with path.open("rb") as file:
             is_known = file.read(4).startswith(SOUND_FILE_STARTS)
         if not is_known:
-            raise MediaError(f"The sound {path.name} is in a format that is not read.", "Give a WAV or FLAC file.")
+            raise MediaError(f"The sound {path.name} is in a format that is not supported.", "Use a WAV or FLAC file.")
         with soundfile.SoundFile(path) as sound:
             current_limits().check_sound_format(path.name, sound.channels, sound.samplerate)
             current_limits().check_sound_size(path.name, sound.frames * sound.channels)
             waveform, rate_hz = sound.read(dtype="float32", always_2d=True), sound.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
-        raise MediaError(f"The sound {path.name} cannot be read ({error}).", "Give a WAV or FLAC file.") from error
+        raise MediaError(f"The sound {path.name} cannot be read ({error}).", "Use a WAV or FLAC file.") from error
     if not waveform.size:
         raise MediaError(f"The sound {path.name} is empty.", "Export it again.")
     if not np.isfinite(waveform).all():

@@ -43,6 +43,8 @@ def open_media(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise MediaError(f"The file {path} does not exist.", "Check the path, or relink the clip.")
+    if not path.stat().st_size:
+        raise MediaError(f"{path.name} cannot be read as media, because it is empty.", "Copy or export it again.")
     limits = current_limits()
     try:
         check_names_no_other_file(path)
@@ -152,8 +154,8 @@ def _check_size_after_failure(stream: Any, path: Path, limits: DecodingLimits, d
     limits.check_picture(path.name, width, height)
     if not width * height:  # Some decoders forget the size that they refuse.
         raise MediaError(
-            f"{path.name} has frames that become larger than the limit of {limits.pixels} pixels.",
-            "Export it in a smaller size.",
+            f"{path.name} has frames that exceed the limit of {limits.pixels} pixels.",
+            "Export it at a smaller size.",
         )
 
 

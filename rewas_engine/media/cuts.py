@@ -55,7 +55,10 @@ def find_cuts(
         Cancelled: The caller asked to stop.
     """
     read, tracker = read_clip(clip), ProgressTracker(on_progress, cancel)
-    rate = min(read.frame_rate, _MAX_FRAME_RATE)
+    if read.is_frozen:
+        return ()
+    # Slow motion repeats frames, which would hide how much neighbouring frames differ.
+    rate = min(read.frame_rate * min(abs(read.speed), Fraction(1)), _MAX_FRAME_RATE)
     count = frame_count(read.duration_s, rate)
     shown = iter_frames(
         read.path,
@@ -64,6 +67,8 @@ def find_cuts(
         frame_rate=rate,
         width=SMALL_WIDTH,
         height=SMALL_HEIGHT,
+        speed=read.speed,
+        sequence=read.sequence,
         cancel=cancel,
     )
 
@@ -86,7 +91,8 @@ def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
     all frames up to MIN_SHOT_S after it (unlike at a flash), and they differ much more than neighbouring frames around
     the cut do (unlike in rain or waves). Dissolves change too slowly to be detected.
     """
-    reach = max(1, int(MIN_SHOT_S * frame_rate))
+    # A change is compared with those around it, which needs two frames on each side even at a low frame rate.
+    reach = max(2, int(MIN_SHOT_S * frame_rate))
     found: list[Cut] = []
     for frame, around, place in _cut_candidates(frames, reach):
         levels = _cut_levels(around, place)

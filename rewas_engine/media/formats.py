@@ -94,7 +94,7 @@ def check_names_no_other_file(path: Path) -> None:
 
 
 def _reference_error(path: Path, kind: str) -> MediaError:
-    return MediaError(f"{path.name} is {kind}, which names other files.", "Choose the video file itself.")
+    return MediaError(f"{path.name} is {kind}, which refers to other files.", "Choose the video file itself.")
 
 
 def format_error(path: Path, format_name: str) -> MediaError:
@@ -106,8 +106,14 @@ def format_error(path: Path, format_name: str) -> MediaError:
     except ValueError:
         title = format_name
     return MediaError(
-        f"{path.name} is in the format {title}, which is not read.", "Export it as MP4 or MOV, or as WAV for sound."
+        f"{path.name} is in the format {title}, which is not supported.",
+        "Export it as MP4 or MOV, or as WAV for sound.",
     )
+
+
+def is_still_format(names: str) -> bool:
+    """Whether a file in this format is a single picture. names: FFmpeg's names of the format."""
+    return names.endswith("_pipe") and names in CONTAINERS
 
 
 def refused_format(messages: list[str], names: list[str]) -> str | None:
@@ -132,7 +138,7 @@ def _reference_entries(file: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
     """Kind, flags and content of each data reference of a file."""
     file.seek(0, 2)
     budget = iter(range(_MAX_BOXES))
-    for begin, end in _boxes_at(file, 0, file.tell(), _BOXES_TO_REFERENCES, budget):
+    for begin, end in boxes_at(file, 0, file.tell(), _BOXES_TO_REFERENCES, budget):
         file.seek(begin + 8)  # version, flags and number of entries
         content = file.read(min(end - begin - 8, _MAX_REFERENCES_BYTES))
         place = 0
@@ -145,10 +151,13 @@ def _reference_entries(file: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
             place += size
 
 
-def _boxes_at(
+def boxes_at(
     file: BinaryIO, begin: int, end: int, names: tuple[bytes, ...], budget: Iterator[int]
 ) -> Iterator[tuple[int, int]]:
-    """Content of the boxes at a path of names, as positions in the file."""
+    """Positions in an MP4 or QuickTime file of the contents of all boxes at a path of names.
+
+    budget: has an item for each box that may be visited.
+    """
     if not names:
         yield begin, end
         return
@@ -164,7 +173,7 @@ def _boxes_at(
         if size < header_bytes:
             return
         if head[4:8] == names[0]:
-            yield from _boxes_at(file, place + header_bytes, min(end, place + size), names[1:], budget)
+            yield from boxes_at(file, place + header_bytes, min(end, place + size), names[1:], budget)
         place += size
 
 

@@ -64,13 +64,13 @@ class DecodingLimits:
         if width * height > self.pixels:
             raise MediaError(
                 f"{name} has frames of {width} x {height} pixels; the limit is {self.pixels} pixels.",
-                "Export it in a smaller size.",
+                "Export it at a smaller size.",
             )
         if max(width, height) > self.aspect_ratio * min(width, height) > 0:
             raise MediaError(
                 f"{name} has frames of {width} x {height} pixels; the longer side may be at most "
                 f"{self.aspect_ratio} times the shorter.",
-                "Export it in another size.",
+                "Export it at another aspect ratio.",
             )
 
     def check_frame_count(self, name: str, frames: int) -> None:

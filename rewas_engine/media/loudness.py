@@ -1,4 +1,4 @@
-"""Loudness and true peak, after ITU-R BS.1770-4, and the limit of the true peak."""
+"""Loudness and true peak according to ITU-R BS.1770-4, and limiting of the true peak."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import numpy as np
 import pyloudnorm
 import soxr
 from numpy.typing import NDArray
+from scipy.signal import upfirdn
 
 from rewas_engine.media.audio import sample_peak
 
 MAX_TRUE_PEAK_DB = -1.0
 """Highest true peak of a delivered sound, in dBTP (EBU R 128)."""
-PEAK_CEILING = 10 ** ((MAX_TRUE_PEAK_DB - 0.1) / 20)
-"""Magnitude to which peaks are limited: the oversampling filters of two meters differ by up to a tenth of a decibel."""
+METER_TOLERANCE_DB = 0.1
+"""The oversampling filters of two meters differ by up to a tenth of a decibel."""
+PEAK_CEILING = 10 ** ((MAX_TRUE_PEAK_DB - METER_TOLERANCE_DB) / 20)
+"""Magnitude to which peaks are limited."""
+_PEAK_SLACK = 1 + 1e-4
+"""A limited sound that was rounded to 24 bits may exceed the ceiling by this factor without being lowered again."""
 _BLOCK_S = Fraction(4, 10)
 _PIECE_S = 20
 ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _MIN_OVERSAMPLED_HZ = 192_000
+_SHORT_FILTER_TAPS = 32
+_SHORT_FILTER_BETA = 9.0
+"""Parameter of the Kaiser window of the short filter."""
 _CHUNK_SAMPLES = 2**18
 
 
@@ -64,12 +72,18 @@ def _mean_db(levels_db: NDArray[np.floating]) -> float:
 def true_peak(chunks: Iterable[NDArray[np.floating]], sample_rate_hz: int) -> float:
     """Highest magnitude of a sound between and at its samples, by oversampling to at least 192 kHz.
 
+    Meters with short filters and meters with long ones measure different peaks in sounds with energy close to half
+    their sample rate. The higher of the two counts.
+
     Args:
         chunks: Consecutive parts `[channels, samples]` of the sound.
         sample_rate_hz: Samples per second.
     """
     factor = max(1, -(-_MIN_OVERSAMPLED_HZ // sample_rate_hz))
+    if _MIN_OVERSAMPLED_HZ % sample_rate_hz:
+        factor *= 2  # meters that resample to exactly 192 kHz measure between these places
     resampler: soxr.ResampleStream | None = None
+    short = _ShortFilter(factor)
     peak = 0.0
     channels = 1
     for chunk in chunks:
@@ -77,10 +91,32 @@ def true_peak(chunks: Iterable[NDArray[np.floating]], sample_rate_hz: int) -> fl
             channels = chunk.shape[0]
             resampler = soxr.ResampleStream(1, factor, channels, dtype="float32", quality="HQ")
         part = np.ascontiguousarray(chunk.T, np.float32)
-        peak = max(peak, sample_peak(part), sample_peak(resampler.resample_chunk(part)))
+        peak = max(peak, sample_peak(part), sample_peak(resampler.resample_chunk(part)), short.peak(part))
     if resampler is not None:
-        peak = max(peak, sample_peak(resampler.resample_chunk(np.empty((0, channels), np.float32), last=True)))
+        rest = resampler.resample_chunk(np.empty((0, channels), np.float32), last=True)
+        peak = max(peak, sample_peak(rest), short.peak(np.zeros((_SHORT_FILTER_TAPS, channels), np.float32)))
     return peak
+
+
+class _ShortFilter:
+    """Oversamples a sound with a windowed sinc as short as those of common meters."""
+
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+        length = _SHORT_FILTER_TAPS * factor
+        times = np.arange(length + 1) / factor - _SHORT_FILTER_TAPS / 2
+        self._filter = (np.sinc(times) * np.kaiser(length + 1, _SHORT_FILTER_BETA)).astype(np.float32)
+        self._before: NDArray[np.float32] | None = None
+
+    def peak(self, part: NDArray[np.float32]) -> float:
+        """Add a part `[samples, channels]`, and return the highest magnitude up to half a filter before its end."""
+        overlap = _SHORT_FILTER_TAPS + 1
+        before = np.zeros((overlap, part.shape[1]), np.float32) if self._before is None else self._before
+        joined = np.concatenate([before, part])
+        self._before = joined[-overlap:]
+        dense = upfirdn(self._filter, joined, up=self._factor, axis=0)
+        # Elsewhere, the filter reaches beyond these samples.
+        return sample_peak(dense[len(self._filter) - 1 : (len(joined) - 1) * self._factor + 1])
 
 
 def true_peak_of(waveform: NDArray[np.floating], sample_rate_hz: int) -> float:
@@ -91,8 +127,21 @@ def true_peak_of(waveform: NDArray[np.floating], sample_rate_hz: int) -> float:
 
 def limit_true_peak(waveform: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
     """Scale a waveform `[channels, samples]` down so that its true peak is at most MAX_TRUE_PEAK_DB."""
-    peak = true_peak_of(waveform, sample_rate_hz)
-    return waveform if peak <= PEAK_CEILING else np.asarray(waveform * (PEAK_CEILING / peak), np.float32)
+    gain = limiting_gain(true_peak_of(waveform, sample_rate_hz))
+    return waveform if gain == 1 else np.asarray(waveform * gain, np.float32)
+
+
+def limiting_gain(peak: float, ceiling: float = PEAK_CEILING, reserve: float = 0.0) -> float:
+    """Factor that brings the magnitude of a peak to a ceiling; 1 if it is not higher.
+
+    A sound that was limited before gets the factor 1, so that limiting it again changes no sample.
+
+    Args:
+        peak: Magnitude of the peak.
+        ceiling: Highest magnitude.
+        reserve: How far below the ceiling higher peaks are lowered.
+    """
+    return 1.0 if peak <= ceiling * _PEAK_SLACK else (ceiling - reserve) / peak
 
 
 def db_to_gain(level_db: float) -> float:

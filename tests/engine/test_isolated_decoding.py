@@ -225,7 +225,7 @@ def test_a_crash_is_an_error_about_the_file(number: signal.Signals, pool: Decode
     frames = frames_of(clip, size=512)
     next(frames)
     os.kill(running_decoder(pool).pid, number)
-    with pytest.raises(MediaError, match=rf"clip\.mkv could not be decoded within its .* ended with {number.name}\."):
+    with pytest.raises(MediaError, match=rf"clip\.mkv could not be decoded within the .* ended with {number.name}\."):
         list(frames)
     assert probe_video(clip).width == 96
 
@@ -237,7 +237,7 @@ def test_a_hung_decoder_is_killed(clip: Path) -> None:
         next(frames)
         pid = running_decoder(pool).pid
         os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(MediaError, match=r"within its limits of memory and time\. It took longer than"):
+        with pytest.raises(MediaError, match=r"within the limits on memory and time\. It took longer than"):
             list(frames)
         assert has_ended(pid)
 

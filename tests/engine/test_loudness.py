@@ -1,5 +1,7 @@
 """Loudness and true peak, compared with pyloudnorm and with signals whose values are known."""
 
+from fractions import Fraction
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -8,6 +10,9 @@ from hypothesis import strategies as st
 
 from rewas_engine.media.audio import fade_ends
 from rewas_engine.media.loudness import integrated_loudness_lufs, limit_true_peak, true_peak_of
+from rewas_engine.media.stem import Stem
+from rewas_engine.requests.gains import apply_gains
+from rewas_engine.requests.regeneration import Regenerate
 
 
 def tone(frequency_hz: float, level_db: float, *, rate_hz: int = 48_000, duration_s: float = 5.0) -> np.ndarray:
@@ -64,6 +69,33 @@ def test_a_limited_sound_stays_below_the_ceiling(seed: int, gain: float) -> None
     rng = np.random.default_rng(seed)
     limited = limit_true_peak((gain * rng.standard_normal((1, 4000))).astype(np.float32), 16_000)
     assert 20 * np.log10(true_peak_of(limited, 16_000)) <= -1.0
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 20), st.integers(1, 3), st.sampled_from([16_000, 44_100, 48_000]))
+@settings(max_examples=30, deadline=None)
+def test_limiting_a_limited_take_again_changes_no_sample(seed: int, gain: float, count: int, rate_hz: int) -> None:
+    rng = np.random.default_rng(seed)
+    stems = {
+        str(number): Stem(str(number), (gain * rng.standard_normal((1, 4000))).astype(np.float32), rate_hz)
+        for number in range(count)
+    }
+    once = apply_gains(stems, dict.fromkeys(stems, 0.0))
+    again = apply_gains(once, dict.fromkeys(stems, 0.0))
+    for role, stem in once.items():
+        assert np.array_equal(again[role].waveform, stem.waveform)
+        assert np.array_equal(limit_true_peak(stem.waveform, rate_hz), stem.waveform)
+
+
+@given(st.integers(0, 10**6), st.floats(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_a_loud_new_range_changes_no_kept_sample(seed: int, gain: float) -> None:
+    rng, rate_hz = np.random.default_rng(seed), 48_000
+    loud, new = (Stem("primary", gain * rng.standard_normal((1, rate_hz)).astype(np.float32), rate_hz) for _ in "ab")
+    kept = apply_gains({"primary": loud}, {"primary": 0.0})["primary"]
+    spliced = Regenerate(kept, Fraction(1, 2), 1).splice(limit_true_peak(new.waveform, rate_hz), Fraction(1))
+    delivered = apply_gains({"primary": Stem("primary", spliced, rate_hz)}, {"primary": 0.0})["primary"]
+    before_crossfade = rate_hz * 45 // 100
+    assert np.array_equal(delivered.waveform[:, :before_crossfade], kept.waveform[:, :before_crossfade])
 
 
 def test_ends_that_cut_a_sound_are_faded_and_others_stay() -> None:

@@ -181,7 +181,7 @@ def test_a_file_that_names_others_is_refused_by_name(
     for read in _reading(path):
         with pytest.raises(MediaError) as refusal:
             read()
-        assert refusal.value.what == f"{name} is {kind}, which names other files."
+        assert refusal.value.what == f"{name} is {kind}, which refers to other files."
         assert refusal.value.remedy == "Choose the video file itself."
     assert opened.names() == set()
 
@@ -245,7 +245,7 @@ def test_a_reference_movie_is_refused(
     path = write_numbered_clip(tmp_path / f"clip.{extension}", frames=50)
     _refer(path, kind, (_alias if kind == b"alis" else _url)(outside / "secret.mov"))
     for read in _reading(path):
-        with pytest.raises(MediaError, match="is a reference movie \\(QuickTime\\), which names other files"):
+        with pytest.raises(MediaError, match="is a reference movie \\(QuickTime\\), which refers to other files"):
             read()
     assert opened.names() == set()
 
@@ -269,7 +269,7 @@ def test_a_name_with_a_number_sign_is_the_name_of_one_image(
         probe_video(pattern)
     _write_image(tmp_path / "frame0.png")
     (tmp_path / name).write_bytes((tmp_path / "frame0.png").read_bytes())
-    with pytest.raises(MediaError, match="is a sequence of images, which names other files"):
+    with pytest.raises(MediaError, match="is a sequence of images, which refers to other files"):
         probe_video(tmp_path / name)
     assert opened.names() == set()
 
@@ -284,11 +284,11 @@ def test_a_colon_in_a_file_name_is_no_protocol(name: str, tmp_path: Path) -> Non
 def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("hello world\n" * 50, encoding="utf-8")
-    with pytest.raises(MediaError, match=r"^notes\.txt is in the format Tele-typewriter, which is not read\."):
+    with pytest.raises(MediaError, match=r"^notes\.txt is in the format Tele-typewriter, which is not supported\."):
         probe_video(path)
     subtitles = tmp_path / "clip.srt"
     subtitles.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n", encoding="utf-8")
-    with pytest.raises(MediaError, match="SubRip subtitle, which is not read"):
+    with pytest.raises(MediaError, match="SubRip subtitle, which is not supported"):
         probe_video(subtitles)
 
 
@@ -362,7 +362,7 @@ def test_a_codec_that_is_not_known_is_refused(container: str, tmp_path: Path) ->
 def test_a_text_is_no_sound_file(tmp_path: Path) -> None:
     path = tmp_path / "sound.sd2"
     path.write_bytes(bytes(64))
-    with pytest.raises(MediaError, match=r"The sound sound\.sd2 is in a format that is not read\."):
+    with pytest.raises(MediaError, match=r"The sound sound\.sd2 is in a format that is not supported\."):
         read_audio_file(path)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import MediaError
-from rewas_engine.media import audio, video
+from rewas_engine.media import audio, facts, video
 from rewas_engine.media.container import call_on_activity
 from rewas_engine.media.isolation.messages import (
     FRAMES_BYTES,
@@ -34,12 +34,12 @@ from rewas_engine.media.isolation.messages import (
     write_message,
 )
 from rewas_engine.media.isolation.process_limits import limit_this_process
-from rewas_engine.media.isolation.seam import FUNCTIONS, STREAMS
+from rewas_engine.media.isolation.seam import FUNCTIONS, RECORDS, STREAMS
 from rewas_engine.media.limits import DecodingLimits, decoding_limits
 
 ACTIVE_INTERVAL_S = 1.0
 _MAX_REQUEST_BYTES = 1 << 20
-_MODULES = (audio, video)
+_MODULES = (audio, facts, video)
 """They declare what can be called."""
 
 
@@ -57,7 +57,7 @@ class Server:
 
     def answer(self, request: bytearray) -> None:
         """Call a function, and send its result."""
-        called = from_json(request)
+        called = from_json(request, records=RECORDS)
         name, path, arguments = called["name"], called["path"], called["arguments"]
         self._last_sent_s = time.monotonic()
         try:

@@ -215,7 +215,7 @@ class _Waiting:
         self, file_name: str, arguments: Mapping[str, Any], limits: DecodingLimits, cancel: CancelSignal | None
     ) -> None:
         self.file_name, self._cancel, self._stall_s = file_name, cancel, limits.stall_s
-        range_s = float(arguments.get("duration_s", Fraction(0)))
+        range_s = float(arguments.get("duration_s", Fraction(0)) * max(1, abs(arguments.get("speed", 1))))
         self._left_s = limits.call_s + limits.call_s_per_media_s * range_s
 
     def wait(self, decoder: _DecoderProcess) -> _Incoming:
@@ -366,6 +366,6 @@ def _widen(pipe: IO[bytes] | None) -> None:
 
 def _limits_error(file_name: str, detail: str) -> MediaError:
     return MediaError(
-        f"{file_name} could not be decoded within its limits of memory and time.{detail}",
-        "Export it again in a common format, or in a smaller size.",
+        f"{file_name} could not be decoded within the limits on memory and time.{detail}",
+        "Export it again in a common format, or at a smaller size.",
     )

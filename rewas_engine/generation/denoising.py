@@ -10,6 +10,7 @@ import torch
 
 from rewas_engine.conditioning.windows import blend, cut
 from rewas_engine.generation.sampling import apply_guidance
+from rewas_engine.generation.shared_batches import Passes, SharedBatches
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 
@@ -31,6 +32,8 @@ class ControlledDenoiser:
         controlled_timesteps: Lowest and highest timestep at which the adapter acts. At others, the base model runs
             alone.
         batch_size: Windows times branches of guidance in one batch. At 1, the branches run one after the other.
+        shared_batches: Batches of at least `batch_size` rows that this latent shares with others. None runs this latent
+            in its own batches.
     """
 
     backbone: Backbone
@@ -44,6 +47,7 @@ class ControlledDenoiser:
     precision: torch.dtype = torch.float32
     controlled_timesteps: tuple[float, float] = (0.0, math.inf)
     batch_size: int = DEFAULT_BATCH_SIZE
+    shared_batches: SharedBatches | None = None
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
@@ -80,8 +84,22 @@ class ControlledDenoiser:
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> torch.Tensor:
         is_controlled = self.is_controlled_at(float(timestep))
-        with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
-            predicted = self.backbone.predict(
-                sample, timestep, prompts, hints if is_controlled else None, self.control_strength
-            )
-        return predicted.to(sample.dtype)
+        settings = (is_controlled, self.control_strength, self.precision)
+        # Without sharing, all passes have the same timestep, so it stays a scalar.
+        if self.shared_batches is None:
+            return run_passes(self.backbone, Passes(sample, timestep, prompts, hints, *settings))
+        return self.shared_batches.predict(Passes(sample, timestep.expand(len(sample)), prompts, hints, *settings))
+
+
+def run_passes(backbone: Backbone, passes: Passes) -> torch.Tensor:
+    """Return the predictions [B, C, T, F] of the networks."""
+    sample, precision = passes.latents, passes.precision
+    with torch.autocast(sample.device.type, precision, enabled=precision != torch.float32):
+        predicted = backbone.predict(
+            sample,
+            passes.timesteps,
+            passes.prompts,
+            passes.hints if passes.is_controlled else None,
+            passes.control_strength,
+        )
+    return predicted.to(sample.dtype)

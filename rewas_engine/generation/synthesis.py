@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,9 +20,10 @@ from rewas_engine.conditioning.controls import CONTROL_NAMES, ControlBatch, Cont
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow, blend, cut
 from rewas_engine.errors import SettingsError
-from rewas_engine.generation.denoising import ControlledDenoiser
+from rewas_engine.generation.denoising import ControlledDenoiser, run_passes
 from rewas_engine.generation.sampling import KnownLatents, effective_timesteps, sample
 from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.generation.shared_batches import SharedBatches
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY, WindowedVocoder
 from rewas_engine.models.schedules import build_schedule
 from rewas_engine.packs.backbones.backbone import Backbone
@@ -111,6 +114,8 @@ class SoundGenerator:
         window: Length and overlap of the windows.
         device: "cpu" or "cuda:0".
         batch_size: Windows times branches of guidance in one batch. If memory runs out, 1 is tried next.
+        shares_batches: Whether threads that sample at the same time share these batches. Empty rows are then filled
+            with zeros.
         cache: Keeps the embeddings of prompts and controls, which takes share. None keeps nothing.
 
     Attributes:
@@ -128,6 +133,7 @@ class SoundGenerator:
         device: str,
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        shares_batches: bool = False,
         cache: ContentCache | None = None,
     ) -> None:
         if window.patch != backbone.patch or front_end.config.bins % window.patch:
@@ -138,6 +144,9 @@ class SoundGenerator:
         self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
         self.vocoder = WindowedVocoder(backbone, front_end, window)
         self._batch_size, self._cache = batch_size, cache or ContentCache(0)
+        self._shared_batches = (
+            SharedBatches(functools.partial(run_passes, backbone), batch_size) if shares_batches else None
+        )
 
     @property
     def window(self) -> SoundWindow:
@@ -292,14 +301,16 @@ class SoundGenerator:
             (offset + start) // window.patch for offset, own in zip(offsets, starts, strict=True) for start in own
         ]
         settings = run.settings
+        # After memory has run out, a sound is sampled without the others.
+        shared = self._shared_batches if batch_size == self._batch_size else None
         denoiser = self._build_denoiser(
-            settings, self._embed_windows(run, len(positions)), hints, positions, batch_size
+            settings, self._embed_windows(run, len(positions)), hints, positions, batch_size, shared
         )
         schedule = build_schedule(
             settings.sampler, self._backbone.schedule, is_partial=known is not None and known.strength < 1
         )
         _check_control_acts(settings, denoiser, schedule, 1.0 if known is None else known.strength)
-        with report_compile_errors():
+        with report_compile_errors(), shared.sampling() if shared is not None else contextlib.nullcontext():
             latents = sample(
                 denoiser,
                 noise.to(self._device),
@@ -320,6 +331,7 @@ class SoundGenerator:
         hints: torch.Tensor,
         positions: list[int],
         batch_size: int,
+        shared_batches: SharedBatches | None,
     ) -> ControlledDenoiser:
         """The denoiser for windows with these embeddings, hints and first latent positions."""
         weight_dtype, precision = self._backbone.weight_dtype, DTYPES[settings.precision]
@@ -341,6 +353,7 @@ class SoundGenerator:
             precision=precision,
             controlled_timesteps=((1 - settings.control_end) * noisiest, (1 - settings.control_start) * noisiest),
             batch_size=batch_size,
+            shared_batches=shared_batches,
         )
 
     def _decode_windows(self, sound: _SampledSound) -> torch.Tensor:

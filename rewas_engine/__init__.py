@@ -42,6 +42,7 @@ from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Familiarity, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
+from rewas_engine.media.image_sequence import ImageSequence
 from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import Stem
 from rewas_engine.packs.description import InstalledPack, PackInfo, installed_packs
@@ -75,6 +76,7 @@ __all__ = [
     "Familiarity",
     "Gate",
     "GenerationResult",
+    "ImageSequence",
     "InstalledPack",
     "InsufficientMemoryError",
     "IsolateEvents",

@@ -29,13 +29,13 @@ from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import prompt_weight
 from rewas_engine.matching.familiarity import FamiliarityCheck
 from rewas_engine.matching.policy import ConflictCheck
-from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity
+from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity, Suggestion
 from rewas_engine.matching.selection import select_matcher
 from rewas_engine.matching.sound_kinds import SoundKinds
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.frame_stream import FrameSequence, FrameStream
-from rewas_engine.media.probe import ProbedClip, read_clip, read_clip_with_sound
+from rewas_engine.media.probe import ProbedClip, check_can_have_sound, read_clip, read_clip_with_sound
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
@@ -99,8 +99,15 @@ class ReWaS:
         backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
         self._cache = cache = ContentCache(DEFAULT_CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
-        batch = self.execution.effective_batch_size
-        self.sound_generator = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
+        self.sound_generator = SoundGenerator(
+            backbone,
+            self.front_end,
+            window,
+            device,
+            batch_size=self.execution.effective_batch_size,
+            shares_batches=self.execution.shares_batches,
+            cache=cache,
+        )
         self._estimator = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
         self._components.offload()  # Loading them has shown that everything fits into memory.
         self.joint_scorer: JointScorer | None = None
@@ -186,9 +193,18 @@ class ReWaS:
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Estimate from its video the energy that the sound of a clip should have. Raises MediaError, Cancelled."""
-        read, tracker = self.read_clip(clip), ProgressTracker(on_progress, cancel)
-        return self._estimate_energy(self._open_frame_stream(read, tracker), tracker)
+        """Estimate the energy for the sound of a clip from its video.
+
+        The energy is kept in the cache: as long as the file does not change, `generate` does not read the video again.
+        Another thread may call this while a sound is generated.
+
+        Raises:
+            MediaError: The media of the clip cannot be read.
+            Cancelled: `cancel` was set.
+        """
+        tracker = ProgressTracker(on_progress, cancel)
+        read = self._probe(clip, tracker)
+        return self._estimate_energy(read, lambda: self._open_frame_stream(read, tracker), tracker)
 
     def measure_energy(
         self,
@@ -200,7 +216,9 @@ class ReWaS:
     ) -> EnergyCurve:
         """Measure the energy of the clip's own sound, in nats, at the level of the training sounds.
 
-        The media may contain sound only, for example a voice that performs the sound of another clip.
+        The media may contain sound only, for example a voice that performs the sound of another clip. If a clip is
+        slowed down, sped up or reversed, its sound is measured at the original speed, and the energy is then retimed
+        to match the clip.
 
         Args:
             clip: The clip.
@@ -213,9 +231,12 @@ class ReWaS:
             Cancelled: `cancel` was set.
         """
         tracker = ProgressTracker(on_progress, cancel)
-        sound = self._read_clip_audio(clip, audio_track, tracker)
+        read, sound = self._read_clip_audio(clip, audio_track, tracker)
         with tracker.stage("energy"):
-            return self.front_end.measure_energy(sound)
+            curve = self.front_end.measure_energy(sound)
+            if read.speed == 1:
+                return curve
+            return EnergyCurve(curve.retime(read.speed, read.duration_s), curve.rate_hz, curve.source)
 
     def measure_texture(
         self,
@@ -227,6 +248,8 @@ class ReWaS:
     ) -> TextureCurve:
         """Measure the texture of the clip's own sound, in nats. The media may contain sound only.
 
+        The texture of a clip at another speed is measured at the original speed and then retimed, like its energy.
+
         Args:
             clip: The clip.
             audio_track: Number of the audio track, from 1; None is the first that is not silent in the clip.
@@ -238,9 +261,12 @@ class ReWaS:
             Cancelled: `cancel` was set.
         """
         tracker = ProgressTracker(on_progress, cancel)
-        sound = self._read_clip_audio(clip, audio_track, tracker)
+        read, sound = self._read_clip_audio(clip, audio_track, tracker)
         with tracker.stage("energy"):
-            return measure_log_mel_texture(self.front_end.encode(sound), self.front_end.config.frame_rate_hz)
+            curve = measure_log_mel_texture(self.front_end.encode(sound), self.front_end.config.frame_rate_hz)
+            if read.speed == 1:
+                return curve
+            return TextureCurve(curve.retime(read.speed, read.duration_s), curve.rate_hz, curve.source)
 
     @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
     def check_conflict(
@@ -258,8 +284,24 @@ class ReWaS:
             MediaError: The media cannot be read.
             Cancelled: `cancel` was set.
         """
-        prompt, read, tracker = validate_prompt(prompt), self.read_clip(clip), ProgressTracker(on_progress, cancel)
+        prompt, tracker = validate_prompt(prompt), ProgressTracker(on_progress, cancel)
+        read = self._probe(clip, tracker)
         return self.conflict_check.check(prompt, read, lambda: self._read_frames(read, tracker), tracker)
+
+    @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
+    def suggest_prompts(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> tuple[Suggestion, ...]:
+        """Suggest prompts for a clip, best first; none if the pack knows nothing that matches the video.
+
+        Raises:
+            PackError: The pack cannot compare prompts with video.
+            MediaError: The media cannot be read.
+            Cancelled: `cancel` was set.
+        """
+        tracker = ProgressTracker(on_progress, cancel)
+        read = self._probe(clip, tracker)
+        return self.conflict_check.suggest(read, lambda: self._read_frames(read, tracker), tracker)
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
         """Score how well a sound matches a prompt, from 0 to 1; 0.5 is undecided.
@@ -345,7 +387,7 @@ class ReWaS:
         check_takes(takes)
         check_seed(seed, takes)
         tracker = ProgressTracker(on_progress, cancel)
-        read = self.read_clip(clip)
+        read = self._probe(clip, tracker)
         check_total_duration(takes, 1 + len(layers), read.duration_s)
         cuts_s = validate_cuts(output.cuts, read.duration_s)
         _check_curves(control, layers, read)
@@ -353,9 +395,12 @@ class ReWaS:
         frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, on first use
 
         def estimate_energy() -> EnergyCurve:
-            # Frames that the conflict check also needs are read once and kept; otherwise they are streamed.
-            is_shared = self.conflict_check.uses_estimator_frames(conflict)
-            return self._estimate_energy(frames() if is_shared else self._open_frame_stream(read, tracker), tracker)
+            def open_frames() -> FrameSequence:
+                # Frames that the conflict check also needs are read once and kept; otherwise they are streamed.
+                is_shared = self.conflict_check.uses_estimator_frames(conflict)
+                return frames() if is_shared else self._open_frame_stream(read, tracker)
+
+            return self._estimate_energy(read, open_frames, tracker)
 
         request = SoundRequest(
             front_end=self.front_end,
@@ -449,27 +494,57 @@ class ReWaS:
         """
         return self._estimator.estimate(frames, on_window).resample(self.frame_format[0], len(frames))
 
-    def _estimate_energy(self, frames: FrameSequence, tracker: ProgressTracker) -> EnergyCurve:
-        with tracker.stage("energy"):
-            curve = self._estimator.estimate(frames, lambda done, total: tracker.report("energy", done, total))
-        if isinstance(frames, FrameStream):
-            tracker.reassign_time("energy", "decode", frames.read_s)
-        return curve
-
-    def _read_clip_audio(self, clip: VideoClip, audio_track: int | None, tracker: ProgressTracker) -> FloatArray:
-        """The clip's own sound [samples] at the sample rate of the pack and the level of the training sounds."""
-        read, origin_s = read_clip_with_sound(clip)
+    def _probe(self, clip: VideoClip, tracker: ProgressTracker) -> ProbedClip:
         with tracker.stage("decode"):
+            return self.read_clip(clip)
+
+    def _estimate_energy(
+        self, read: ProbedClip, open_frames: Callable[[], FrameSequence], tracker: ProgressTracker
+    ) -> EnergyCurve:
+        """Estimate the energy of a clip, or take it from the cache."""
+        is_cached = True
+
+        def estimate() -> tuple[FloatArray, Fraction]:
+            nonlocal is_cached
+            is_cached, frames = False, open_frames()
+            with tracker.stage("energy"):
+                if read.is_frozen:
+                    curve = self._estimator.estimate_steady(frames)
+                else:
+                    curve = self._estimator.estimate(frames, lambda done, total: tracker.report("energy", done, total))
+            if isinstance(frames, FrameStream):
+                tracker.reassign_time("energy", "decode", frames.read_s)
+            return curve.values, curve.rate_hz
+
+        # The state of the file before it is read: a change while it is read must not be missed.
+        key = read.content_key()
+        values, rate_hz = estimate() if key is None else self._cache.get_or_compute("clip energy", key, estimate)
+        if is_cached:
+            with tracker.stage("energy"):
+                tracker.report("energy", 1, 1)
+        return EnergyCurve(values, rate_hz, "picture")
+
+    def _read_clip_audio(
+        self, clip: VideoClip, audio_track: int | None, tracker: ProgressTracker
+    ) -> tuple[ProbedClip, FloatArray]:
+        """The clip, and its own sound [samples] at the original speed.
+
+        The sound has the sample rate of the pack and the level of the training sounds.
+        """
+        with tracker.stage("decode"):
+            check_can_have_sound(clip)
+            read, origin_s = read_clip_with_sound(clip)
+            begin_s, end_s = read.media_range_s
             sound = read_audio(
                 read.path,
-                start_s=read.start_s,
-                duration_s=read.duration_s,
+                start_s=begin_s,
+                duration_s=end_s - begin_s,
                 sample_rate_hz=self.pack.sample_rate_hz,
                 origin_s=origin_s,
                 track=audio_track,
                 cancel=tracker.cancel,
             )
-        return normalise(sound) if sound.any() else sound
+        return read, normalise(sound) if sound.any() else sound
 
     def _open_frame_stream(self, read: ProbedClip, tracker: ProgressTracker) -> FrameStream:
         """Open the frames of a clip as a stream, so that a long clip is never completely in memory."""

@@ -125,19 +125,33 @@ def gather_evidence(matcher: VideoMatcher, prompt: str, scores: MatchScores) -> 
     """Collect the evidence for a prompt from its match scores."""
     meaning, familiarity = matcher.familiarity(prompt)
     meant = meaning if familiarity >= FAMILIARITY_THRESHOLD else None
-    labels = matcher.labels
+    places = _most_probable(matcher.labels, scores, meant, prompt)
+    rivals = _suggestions(matcher.labels, scores, places)
+    spans = _merge_spans(scores, [rival.text for rival in rivals], scores.label_by_span[:, places])
+    return Evidence(scores.prompt_probability, tuple(spans), tuple(rivals), familiarity)
+
+
+def suggest_labels(labels: Sequence[Label], scores: MatchScores) -> tuple[Suggestion, ...]:
+    """Return up to MAX_SUGGESTIONS labels that match a video, one per meaning, the most probable first."""
+    found = _suggestions(labels, scores, _most_probable(labels, scores, None, ""))
+    return tuple(each for each in found if each.score >= SUGGESTION_THRESHOLD)[:MAX_SUGGESTIONS]
+
+
+def _most_probable(labels: Sequence[Label], scores: MatchScores, meant: str | None, prompt: str) -> list[int]:
+    """Return the indexes of one label per meaning, the most probable first, except those that mean the prompt."""
     one_each: dict[str, int] = {}
     for place in np.argsort(-scores.label_probabilities, kind="stable").tolist():
         label = labels[place]
         if label.meaning != meant and label.text != prompt:
             one_each.setdefault(label.meaning, place)
-    places = list(one_each.values())
-    rivals = [
+    return list(one_each.values())
+
+
+def _suggestions(labels: Sequence[Label], scores: MatchScores, places: Sequence[int]) -> list[Suggestion]:
+    return [
         Suggestion(labels[place].text, round(float(scores.label_probabilities[place]), 4), labels[place].source)
         for place in places
     ]
-    spans = _merge_spans(scores, [rival.text for rival in rivals], scores.label_by_span[:, places])
-    return Evidence(scores.prompt_probability, tuple(spans), tuple(rivals), familiarity)
 
 
 def _merge_spans(scores: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]) -> list[EvidenceSpan]:

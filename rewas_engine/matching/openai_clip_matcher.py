@@ -68,6 +68,8 @@ class OpenAiClipMatcher:
                 height=side,
                 rgb=True,
                 short_side=self._encoder.short_side,
+                speed=read.speed,
+                sequence=read.sequence,
                 cancel=tracker.cancel,
             )
 

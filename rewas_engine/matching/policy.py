@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.matching.evidence import FrameLoader, VideoMatcher, conflict_report, gather_evidence
-from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
+from rewas_engine.matching.evidence import (
+    FrameLoader,
+    VideoMatcher,
+    conflict_report,
+    gather_evidence,
+    suggest_labels,
+)
+from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport, Suggestion
 from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
@@ -32,6 +38,25 @@ class ConflictCheck:
                 prompt, read, frames, lambda done, total: tracker.report("conflict", done, total)
             )
             return conflict_report(prompt, gather_evidence(self.matcher, prompt, scores), self.matcher.name)
+
+    def suggest(
+        self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+    ) -> tuple[Suggestion, ...]:
+        """Return prompts that match a clip, best first. Raises PackError without a matcher, MediaError, Cancelled."""
+        if self.matcher is None:
+            raise PackError(
+                f"The pack {self.pack_name} cannot compare prompts with video, so it cannot suggest prompts.",
+                "Choose a pack with a joint space, or give a CLIP model.",
+            )
+        if not self.matcher.labels:
+            return ()
+        frames = self.matcher.load_frames(read, load_estimator_frames, tracker)
+        with tracker.stage("conflict"):
+            # The probabilities of the labels do not depend on the prompt.
+            scores = self.matcher.match(
+                self.matcher.labels[0].text, read, frames, lambda done, total: tracker.report("conflict", done, total)
+            )
+            return suggest_labels(self.matcher.labels, scores)
 
     def check_policy(self, policy: ConflictPolicy) -> None:
         """Validate a policy before any work starts.

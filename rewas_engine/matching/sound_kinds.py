@@ -97,6 +97,19 @@ def table_phrases() -> tuple[str, ...]:
     return tuple(phrase for phrase, _ in _phrases())
 
 
+def kind_of_phrase(phrase: str) -> SoundKind | None:
+    """Return the kind that a phrase of the table belongs to; None for other texts. Case does not matter.
+
+    This needs no sentence encoder.
+    """
+    return _kinds_by_phrase().get(" ".join(phrase.lower().split()))
+
+
+@functools.cache
+def _kinds_by_phrase() -> dict[str, SoundKind]:
+    return {phrase.lower(): kind for phrase, kind in reversed(_phrases())}
+
+
 @functools.cache
 def table_embeddings() -> NDArray[np.float32]:
     """Unit sentence embeddings [N, D] of the phrases.

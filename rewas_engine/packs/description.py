@@ -57,6 +57,10 @@ _VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
 """Vocoder class -> field of [audio] -> field of the vocoder's config.json, and the function that reads it."""
 
 
+_SOUND_TABLES = ("components", "audio", "window", "sampling", "picture", "files")
+"""Tables of pack.toml that determine the sounds of the pack."""
+
+
 @dataclass(frozen=True)
 class PackDescription:
     """The contents of pack.toml.
@@ -173,8 +177,7 @@ def read_pack(path: Path) -> PackDescription:
     try:
         if found != PACK_FORMAT:
             raise ValueError(f"format is {found!r}")
-        tables = ("components", "audio", "window", "sampling", "picture", "files")
-        if not all(isinstance(document[table], dict) for table in tables):
+        if not all(isinstance(document[table], dict) for table in _SOUND_TABLES):
             raise ValueError("a table is missing")
         _check_tables(document)
         info = PackInfo(
@@ -183,6 +186,7 @@ def read_pack(path: Path) -> PackDescription:
             sample_rate_hz=int(document["audio"]["sample_rate_hz"]),
             checks_conflict=any(role in document["components"] for role in (CONFLICT_ROLE, JOINT_ROLE)),
             scores_words=JOINT_ROLE in document["components"],
+            content_sha256=_hash_content(document),
             **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
@@ -190,7 +194,7 @@ def read_pack(path: Path) -> PackDescription:
     family = str(document.get("family", DEFAULT_FAMILY))
     if family not in family_names():
         raise unknown_family_error(family)
-    return PackDescription(info, family, **{table: document[table] for table in tables})
+    return PackDescription(info, family, **{table: document[table] for table in _SOUND_TABLES})
 
 
 def verify_files(description: PackDescription) -> None:
@@ -255,6 +259,11 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes in lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_content(document: Mapping[str, Any]) -> str:
+    described = {name: document.get(name) for name in ("family", *_SOUND_TABLES)}
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _check_does_not_exist(folder: Path) -> None:
@@ -373,6 +382,7 @@ class PackInfo:
         path: Folder.
         checks_conflict: Whether it has a model for the conflict check.
         scores_words: Whether it can score how well a sound matches a prompt.
+        content_sha256: SHA-256 of everything that determines its sounds: its files and the settings in its description.
     """
 
     name: str
@@ -385,3 +395,4 @@ class PackInfo:
     path: Path
     checks_conflict: bool
     scores_words: bool
+    content_sha256: str

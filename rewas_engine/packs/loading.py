@@ -72,7 +72,7 @@ def component_precision(role: str, description: PackDescription, device: str, ex
 
 def load_with_memory_fallback(load: Callable[[Execution], LoadedT], wanted: Execution, pack: str) -> LoadedT:
     """Load a pack; if memory runs out, try once more with low_memory. Raises InsufficientMemoryError."""
-    smaller = replace(wanted, low_memory=True, compiled=False)
+    smaller = replace(wanted, low_memory=True, compiled=False, shares_batches=False)
     for execution in dict.fromkeys((wanted, smaller)):
         try:
             reserve_blas_buffers()

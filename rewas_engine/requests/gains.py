@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.media.loudness import PEAK_CEILING, db_to_gain, true_peak
+from rewas_engine.media.loudness import db_to_gain, limiting_gain, true_peak
 from rewas_engine.media.stem import Stem
 
 PCM24_STEPS = 2**23
@@ -30,10 +30,8 @@ def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dic
     peaks = [true_peak(_amplified(stem, gains_db[role]), rate_hz) for role, stem in stems.items()]
     if len(stems) > 1:
         peaks.append(true_peak(_mix(stems, gains_db), rate_hz))
-    peak = max(peaks)
     # Rounding may raise each stem by half a step.
-    ceiling = PEAK_CEILING - (len(stems) + 1) / PCM24_STEPS
-    lowered = min(1.0, ceiling / peak) if peak else 1.0
+    lowered = limiting_gain(max(peaks), reserve=(len(stems) + 1) / PCM24_STEPS)
     scaled = {}
     for role, stem in stems.items():
         waveform = np.empty_like(stem.waveform)

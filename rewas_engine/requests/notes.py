@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from rewas_engine.matching.report import Familiarity
 from rewas_engine.matching.sound_kinds import Character
 from rewas_engine.media.audio import AudioTrack
 
-NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt", "audio_track"]
+NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt", "audio_track", "retimed_sound"]
 _MAX_QUOTED_CHARACTERS = 60
 
 
@@ -21,6 +22,7 @@ class Note:
     Attributes:
         kind: "little_motion": the video gives no usable energy. "silent_energy": the given energy is silent.
             "unknown_prompt": the pack does not know the prompt. "audio_track": the file has several audio tracks.
+            "retimed_sound": the energy was measured on the sound of a clip at another speed.
         text: One or two sentences for the user.
     """
 
@@ -28,11 +30,12 @@ class Note:
     text: str
 
 
-def little_motion_note(character: Character, *, is_raw: bool, is_silent: bool) -> Note:
-    """Describe what was done about a video with little motion.
+def little_motion_note(character: Character, *, is_still: bool, is_raw: bool, is_silent: bool) -> Note:
+    """Describe what was done about a video with little or no motion.
 
     Args:
         character: Character of the prompt's sound.
+        is_still: Whether the clip shows the same picture throughout.
         is_raw: Whether the level of the estimate was kept.
         is_silent: Whether the energy that the sound follows is silent throughout.
     """
@@ -44,7 +47,13 @@ def little_motion_note(character: Character, *, is_raw: bool, is_silent: bool) -
         outcome = "so the sound has few strikes. To add strikes, use a curve or a recording as the energy."
     else:
         outcome = "so the level of the sound hardly changes. To shape it, use a curve or a recording as the energy."
-    return Note("little_motion", f"Little motion was found in the video, {outcome}")
+    cause = "The picture stands still" if is_still else "Little motion was found in the video"
+    return Note("little_motion", f"{cause}, {outcome}")
+
+
+def still_picture_note() -> Note:
+    """Describe the energy of a clip that shows the same picture throughout."""
+    return Note("little_motion", "The picture stands still, so its energy is steady.")
 
 
 def silent_energy_note() -> Note:
@@ -71,6 +80,19 @@ def audio_track_note(name: str, track: AudioTrack) -> Note:
         numbers = _join([str(number) for number in track.silent])
         text += f", since track{'s' if many else ''} {numbers} {'are' if many else 'is'} silent in this range"
     return Note("audio_track", f"{text}. To read another, choose its number.")
+
+
+def retimed_sound_note(name: str, speed: Fraction) -> Note:
+    """Describe how the energy of a clip's own sound was measured. speed: of the clip, not 0 or 1."""
+    percent = f"{float(100 * abs(speed)):.4g} %"
+    how = f"runs at {percent} speed" if speed > 0 else f"runs backwards at {percent} speed"
+    if speed == -1:
+        how = "runs backwards"
+    return Note(
+        "retimed_sound",
+        f"{name} {how}. Its sound was measured at the original speed, and the energy was then retimed to match the "
+        "clip.",
+    )
 
 
 def _shorten(prompt: str) -> str:

@@ -101,21 +101,23 @@ class SoundRequest:
         elif self.is_loop and not edits:
             energy = flat_curve(duration=self.duration_s)
         else:
-            energy, notes = self._level_estimate(estimate_energy(), character)
+            energy, notes = self._level_estimate(estimate_energy(), character, is_still=read.is_frozen)
         edited = apply_edits(energy, edits)
         silence_nats = self.front_end.config.silence_nats
         if not notes and edited.values.max() <= silence_nats + SILENCE_MARGIN_NATS:
             notes = (silent_energy_note(),)
         return ResolvedEnergy(edited, energy, notes)
 
-    def _level_estimate(self, estimate: EnergyCurve, character: Character) -> tuple[EnergyCurve, tuple[Note, ...]]:
+    def _level_estimate(
+        self, estimate: EnergyCurve, character: Character, *, is_still: bool
+    ) -> tuple[EnergyCurve, tuple[Note, ...]]:
         silence_nats, is_raw = self.front_end.config.silence_nats, self.level == "raw"
         energy = estimate if is_raw else apply_typical_level(estimate, character, silence_nats)
         energy = match_level(self.inpaint_source, energy, self.front_end)
-        if not has_little_motion(estimate, silence_nats):
+        if not is_still and not has_little_motion(estimate, silence_nats):
             return energy, ()
         is_silent = bool(energy.values.max() <= silence_nats)
-        return energy, (little_motion_note(character, is_raw=is_raw, is_silent=is_silent),)
+        return energy, (little_motion_note(character, is_still=is_still, is_raw=is_raw, is_silent=is_silent),)
 
     def plan_sound(
         self,

@@ -23,6 +23,8 @@ class Execution:
         batch_size: See DEFAULT_BATCH_SIZE. At 1, the two branches of guidance run one after the other.
         channels_last: Use the memory layout in which convolutions in low precision are fast.
         caching: Keep results computed from prompts, frames and curves, and reuse them.
+        shares_batches: Sounds that several threads generate at the same time share batches of up to `batch_size`.
+            Empty rows are filled with zeros. The samples of a sound do not depend on the others.
 
     Raises:
         SettingsError: A value is out of bounds, or two settings contradict each other.
@@ -34,6 +36,7 @@ class Execution:
     batch_size: int = DEFAULT_BATCH_SIZE
     channels_last: bool = True
     caching: bool = True
+    shares_batches: bool = False
 
     def __post_init__(self) -> None:
         if self.precision is not None and self.precision not in PRECISION_NAMES:
@@ -45,6 +48,11 @@ class Execution:
         if self.compiled and self.low_memory:
             raise SettingsError(
                 "Compiled networks stay in memory, which contradicts low memory.", "Choose one of the two."
+            )
+        if self.shares_batches and (self.low_memory or self.batch_size < 2):
+            raise SettingsError(
+                "Sounds cannot share batches, because each pass runs alone.",
+                "Leave out `shares_batches`, or set a `batch_size` of 2 or more without `low_memory`.",
             )
 
     @property

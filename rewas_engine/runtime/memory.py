@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+import psutil
 import scipy.linalg
 import torch
 
@@ -99,6 +100,13 @@ def reserve_blas_buffers() -> None:
     square = np.ones((256, 256))
     np.linalg.solve(square + np.eye(256), square @ square)
     scipy.linalg.lstsq(square, square)
+
+
+def free_memory_bytes(device: str) -> int:
+    """Return the free memory of a device. For "cpu", it is that of the machine."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 def release_memory() -> None:

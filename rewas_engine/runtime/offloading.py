@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,13 +33,17 @@ class PackComponents(Mapping[str, Any]):
         """
         self._load, self._roles, self._low_memory = load, tuple(roles), low_memory
         self._held: dict[str, Any] = {}
+        self._changing = threading.RLock()
         if not low_memory:
             for role in self._roles:
                 self._held[role] = load(role)
 
     def __getitem__(self, role: str) -> Any:
-        if role in self._held:
-            return self._held[role]
+        # Several threads may use a pack, and load and offload its components.
+        with self._changing:
+            return self._held[role] if role in self._held else self._load_role(role)
+
+    def _load_role(self, role: str) -> Any:
         if role not in self._roles:
             raise KeyError(role)
         if self._low_memory:
@@ -61,7 +66,8 @@ class PackComponents(Mapping[str, Any]):
     def offload(self) -> None:
         """With low memory, release every network until it is accessed again."""
         if self._low_memory:
-            self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
+            with self._changing:
+                self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
 
     @property
     def loaded_roles(self) -> tuple[str, ...]:

@@ -306,3 +306,30 @@ def test_a_lower_prompt_weight_is_closer_to_no_prompt(joint_model: ReWaS) -> Non
     ]
     assert distances[0] == pytest.approx(0, abs=1e-4)
     assert 0 < distances[1] < distances[2]
+
+
+def test_suggested_prompts_match_the_video(rain_model: ReWaS, long_clip: Path) -> None:
+    (suggestion,) = rain_model.suggest_prompts(VideoClip(long_clip, duration=1))
+    assert suggestion == Suggestion("rain falling", 0.98, "pack")
+
+
+def test_nothing_is_suggested_for_a_video_that_the_pack_does_not_know(
+    joint_model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher = joint_model.matcher
+    unlike = np.full(len(matcher.labels), 0.49)
+    scores = MatchScores(0.02, unlike, [(Fraction(0), Fraction(1))], np.array([0.02]), unlike[None])
+    monkeypatch.setattr(matcher, "match", lambda *arguments: scores)
+    assert joint_model.suggest_prompts(VideoClip(long_clip, duration=1)) == ()
+
+
+def test_a_pack_without_a_joint_space_suggests_nothing(tiny_pack: Path, long_clip: Path) -> None:
+    with pytest.raises(PackError, match="cannot suggest prompts"):
+        ReWaS.from_pretrained(tiny_pack, device="cpu").suggest_prompts(VideoClip(long_clip, duration=1))
+
+
+def test_a_suggestion_stops_on_request(joint_model: ReWaS, long_clip: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        joint_model.suggest_prompts(VideoClip(long_clip, duration=1), cancel=cancel)

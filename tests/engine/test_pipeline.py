@@ -162,6 +162,7 @@ def test_energy_of_the_audio_is_that_of_the_range(model: ReWaS, tmp_path: Path) 
 @pytest.mark.slow
 def test_progress_never_decreases_and_reports_every_step(model: ReWaS, long_clip: Path) -> None:
     updates: list[Progress] = []
+    model.clear_cache()
     model.generate(
         VideoClip(long_clip, duration=10),
         prompt="a bell",

@@ -96,14 +96,16 @@ class TokenSource:
         """Return the problem to report if the server refuses the token."""
         if self._given is not None:
             what = f"The server at {self._address} refuses the token."
-            remedy = f"Use the token in the file named token of its state folder, here or in {TOKEN_VARIABLE}."
+            remedy = f"Use the token from the file named token in its state folder, here or in {TOKEN_VARIABLE}."
         elif not is_loopback(self._host):
-            what = f"The server at {self._address} demands a token."
+            what = f"The server at {self._address} requires a token."
             remedy = f"Give its token with --token-file, {TOKEN_VARIABLE}, or the add-on's preferences."
         else:
-            found = "is not the right one" if self._found else "does not exist"
-            what = f"The server at {self._address} demands a token, and {announced_token_path(self._port)} {found}."
-            remedy = "Start the server as the same user, or give the token in the file named token of its state folder."
+            found = "does not contain the right one" if self._found else "does not exist"
+            what = f"The server at {self._address} requires a token, and {announced_token_path(self._port)} {found}."
+            remedy = (
+                "Start the server as the same user, or use the token from the file named token in its state folder."
+            )
         return ProblemError(what, remedy, ProblemKind.ACCESS)
 
     def _find(self) -> str | None:
@@ -143,7 +145,7 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 def _open_to_others(path: Path) -> ProblemError:
     return ProblemError(
         f"The token file {path} belongs to another user, is open to others, or is not a regular file.",
-        "Make it yours alone with `chmod 600`, or delete it and start the server again.",
+        "Make it private with `chmod 600`, or delete it and restart the server.",
         ProblemKind.ACCESS,
     )
 

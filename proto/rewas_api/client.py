@@ -16,6 +16,7 @@ in Blender, make them in a thread. Several threads may share a client.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 import uuid
@@ -35,12 +36,14 @@ from rewas_api.transport_errors import closed_problem, contract_problem, problem
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
-MAX_MESSAGE_BYTES = 66 * 1024**2
-"""Longest message to a server: a timeline of 64 MB with its settings."""
+MAX_MESSAGE_BYTES = 8 * 1024**2
+"""Longest message to a server. gRPC has one limit for all methods, so any call may take this much memory."""
 MAX_RESPONSE_BYTES = 128 * 1024**2
-"""Longest message from a server: a timeline with the results of all its clips."""
-TIMELINE_TIMEOUT_S = 90.0
-"""Time limit for submitting a timeline. A server reads a long one for up to a minute."""
+"""Longest message from a server: a sound with the curves of many takes."""
+MAX_SENT_TIMELINE_CHARACTERS = 1_000_000
+"""Longest timeline that is sent in the request; longer ones are uploaded."""
+TIMELINE_TIMEOUT_S = 180.0
+"""Time limit for submitting a timeline. A server may take up to two and a half minutes to read a long one."""
 FINAL_STATES = frozenset({rewas_pb2.JOB_STATE_SUCCEEDED, rewas_pb2.JOB_STATE_FAILED, rewas_pb2.JOB_STATE_CANCELLED})
 PAGE_SIZE = 100
 RECONNECT_PAUSE_S = 0.25
@@ -141,6 +144,13 @@ class RewasClient:
             if not page_token:
                 return packs
 
+    def load_pack(self, pack: str = "") -> None:
+        """Have the server load a pack before its first job. Returns at once; `get_server_info` shows when it is loaded.
+
+        pack: its name; "" for the default one. Raises ProblemError (PACK) if it is damaged or not installed.
+        """
+        self._call(self._stub.LoadPack, rewas_pb2.LoadPackRequest(pack=pack))
+
     def submit(
         self,
         work: Work,
@@ -148,14 +158,21 @@ class RewasClient:
         idempotency_key: str | None = None,
         project_folders: Iterable[str] = (),
         priority: rewas_pb2.Priority = rewas_pb2.PRIORITY_UNSPECIFIED,
+        cancel: CancelSignal | None = None,
+        on_lost: Callable[[ServerUnavailable], object] | None = None,
+        reconnect_timeout_s: float = 0.0,
     ) -> rewas_pb2.Job:
-        """Submit work. The job is durable when this returns.
+        """Submit work. The job is durable when this returns. A long timeline is uploaded first.
 
         Args:
             work: The work to do.
             idempotency_key: Unique key of the work. Submitting twice with the same key creates one job. Random if None.
             project_folders: Folders whose media the server may read for this job, if it runs on this machine.
             priority: Order among the waiting jobs.
+            cancel: Ends the wait for a server that does not answer.
+            on_lost: Called once if the server does not answer.
+            reconnect_timeout_s: How long to retry while the server does not answer, in seconds. A server that has
+                just started may need longer than `timeout_s`.
 
         Returns:
             The first snapshot of the job.
@@ -163,6 +180,7 @@ class RewasClient:
         Raises:
             ProblemError: For invalid work.
             ContractMismatch: If the contracts of server and client differ.
+            ServerUnavailable: If the server does not answer in time.
         """
         if not self._contract_checked:
             self.get_server_info()
@@ -170,9 +188,27 @@ class RewasClient:
             idempotency_key=idempotency_key or uuid.uuid4().hex, project_folders=project_folders, priority=priority
         )
         getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
+        if len(request.timeline.timeline_otio_json) > MAX_SENT_TIMELINE_CHARACTERS:
+            request.timeline.timeline_sha256 = self._upload_text(request.timeline.timeline_otio_json)
+        size_bytes = request.ByteSize()
+        if size_bytes > MAX_MESSAGE_BYTES:
+            raise ProblemError(
+                f"The request is {size_bytes / 1e6:.1f} MB; the limit is {MAX_MESSAGE_BYTES / 1e6:.1f} MB.",
+                "Remove metadata that the clip does not need, or choose a shorter clip.",
+                ProblemKind.RESOURCES,
+            )
         timeout_s = max(self._timeout_s, TIMELINE_TIMEOUT_S) if request.HasField("timeline") else self._timeout_s
-        job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request, timeout_s).job
-        return job
+        outage = _Outage(reconnect_timeout_s, on_lost)
+        while True:
+            try:
+                job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request, timeout_s).job
+                return job
+            except ServerUnavailable as problem:
+                is_over = not reconnect_timeout_s or outage.is_too_long(problem) or self._closed.is_set()
+                if is_over or (cancel is not None and cancel.is_set()):
+                    raise
+            # The server may already have the job. The same key then returns it.
+            self._closed.wait(RECONNECT_PAUSE_S)
 
     def get_job(self, job_id: str) -> rewas_pb2.Job:
         """Get the latest snapshot of a job."""
@@ -358,6 +394,17 @@ class RewasClient:
         finally:
             part.close()
 
+    def timeline_result(self, job: rewas_pb2.Job) -> rewas_pb2.TimelineResult:
+        """Return the whole result of a timeline job, which is fetched if it is too long for a message.
+
+        Raises ProblemError: NOT_FOUND if the server has deleted the files of the job.
+        """
+        if not job.timeline.HasField("file"):
+            return job.timeline
+        with tempfile.TemporaryDirectory(prefix="rewas-") as folder:
+            path = self.fetch_artifact(job.id, job.timeline.file, Path(folder) / "timeline")
+            return rewas_pb2.TimelineResult.FromString(path.read_bytes())
+
     def has_media(self, sha256: str) -> bool:
         """Check whether a file with this content is on the server. sha256: lower-case hex."""
         return bool(self._call(self._stub.FindMedia, rewas_pb2.FindMediaRequest(sha256=sha256)).present)
@@ -408,6 +455,12 @@ class RewasClient:
                 if problem.kind is not ProblemKind.SETTINGS or offset_bytes in refused_offsets:
                     raise
                 refused_offsets.add(offset_bytes)
+
+    def _upload_text(self, text: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="rewas-") as folder:
+            path = Path(folder) / "timeline.otio"
+            path.write_text(text, encoding="utf-8", newline="")
+            return self.upload_media(path)
 
     def _send_media(self, path: Path, sha256: str, offset_bytes: int, progress: TransferProgress) -> None:
         raised: list[ProblemError] = []

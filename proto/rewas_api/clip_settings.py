@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any, Protocol
 
 from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
@@ -22,13 +23,11 @@ from rewas_api.layer_settings import (
 )
 from rewas_api.v1 import rewas_pb2
 
-if TYPE_CHECKING:
-    import opentimelineio as otio
-
 METADATA_KEY = "rewas"
 """Key of ReWaS metadata on clips, stems and timelines."""
 
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
+DEFAULT_SAMPLE_RATE_HZ = 48000
 CONTROLS = enum_names.CONTROL.all
 """What may steer a sound: the shape of an energy curve, or the times and strengths of its events."""
 LEVELS = enum_names.LEVEL.all
@@ -37,6 +36,16 @@ SAMPLERS = enum_names.SAMPLER.all
 """Solvers of the denoising process."""
 CONFLICT_POLICIES = enum_names.CONFLICT_POLICY.all
 """What may happen if the frames contradict the prompt."""
+
+
+class OtioClip(Protocol):
+    """A clip of OpenTimelineIO, or of another implementation of its format."""
+
+    name: str
+
+    @property
+    def metadata(self) -> Any:
+        """A dictionary, or OpenTimelineIO's AnyDictionary."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,9 @@ class ClipSettings:
     level: str | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in list(vars(self).items()):
             if value is not None:
-                object.__setattr__(self, field.name, _validate(field.name, value, "the clip"))
+                object.__setattr__(self, name, _validate(name, value, "the clip"))
         start, end = self.control_start or 0.0, 1.0 if self.control_end is None else self.control_end
         if start >= end:
             raise ProblemError(
@@ -148,18 +156,22 @@ class ClipSettings:
         return ClipSettings(**merged)
 
 
-def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSettings | None:
-    """Read the settings of an OTIO clip.
+def read_clip_settings(clip: OtioClip, owner: str = "") -> ClipSettings | None:
+    """Read the settings of an OTIO clip, or the settings that a track, stack or timeline has for its clips.
 
     Unknown names are ignored: a newer version may have written them.
 
+    Args:
+        clip: The clip or other object.
+        owner: Its name in messages, such as 'The track "V1"'. The default is the clip with its name.
+
     Returns:
-        The settings; None if the clip has no ReWaS metadata.
+        The settings; None if there is no ReWaS metadata.
 
     Raises:
-        ProblemError: TIMELINE for an invalid value. The message names the clip and the field.
+        ProblemError: TIMELINE for an invalid value. The message names the owner and the field.
     """
-    clip_name = f'The clip "{clip.name}"' if clip.name else "A clip without a name"
+    clip_name = owner or (f'The clip "{clip.name}"' if clip.name else "A clip without a name")
     ours = clip.metadata.get(METADATA_KEY)
     if ours is None:
         return None
@@ -170,8 +182,15 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
             'Remove it, or write it as a dictionary with the key "prompt".',
             ProblemKind.TIMELINE,
         )
-    held = dict(ours.items())
-    given: dict[str, Any] = {}
+    # Ending a loop over one of OTIO's dictionaries takes as long as everything else here.
+    keys = set(islice(ours, len(ours)))
+    held = {name: ours[name] for name in _NAMES if name in keys}
+    given = {name: value for name, value in held.items() if value is not None}
+    try:
+        return ClipSettings(**given)
+    except ProblemError:
+        # Read the values one by one to find the wrong one.
+        given = {}
     for field in fields(ClipSettings):
         if held.get(field.name) is not None:
             try:
@@ -184,7 +203,7 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
     return ClipSettings(**given)
 
 
-def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings: ClipSettings) -> None:
+def write_clip_settings(clip: OtioClip, settings: ClipSettings) -> None:
     """Write the settings to an OTIO clip. Known names that are None are removed, unknown names are kept."""
     held = clip.metadata.get(METADATA_KEY)
     known = {field.name for field in fields(settings)}
@@ -192,6 +211,7 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
     clip.metadata[METADATA_KEY] = settings.to_metadata() | unknown
 
 
+_NAMES = tuple(field.name for field in fields(ClipSettings))
 _ENUMS: dict[str, enum_names.EnumNames[Any]] = {
     "control": enum_names.CONTROL,
     "sampler": enum_names.SAMPLER,
@@ -265,12 +285,14 @@ def _lowercase_first(owner: str) -> str:
 __all__ = [
     "CONFLICT_POLICIES",
     "CONTROLS",
+    "DEFAULT_SAMPLE_RATE_HZ",
     "LEVELS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",
     "SAMPLERS",
     "SAMPLE_RATES_HZ",
     "ClipSettings",
+    "OtioClip",
     "read_clip_settings",
     "write_clip_settings",
 ]

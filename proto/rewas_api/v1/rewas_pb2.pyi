@@ -125,6 +125,7 @@ class NoteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTE_KIND_SILENT_ENERGY: _ClassVar[NoteKind]
     NOTE_KIND_UNKNOWN_PROMPT: _ClassVar[NoteKind]
     NOTE_KIND_AUDIO_TRACK: _ClassVar[NoteKind]
+    NOTE_KIND_RETIMED_SOUND: _ClassVar[NoteKind]
 PROBLEM_KIND_UNSPECIFIED: ProblemKind
 PROBLEM_KIND_SETTINGS: ProblemKind
 PROBLEM_KIND_MEDIA: ProblemKind
@@ -201,6 +202,7 @@ NOTE_KIND_LITTLE_MOTION: NoteKind
 NOTE_KIND_SILENT_ENERGY: NoteKind
 NOTE_KIND_UNKNOWN_PROMPT: NoteKind
 NOTE_KIND_AUDIO_TRACK: NoteKind
+NOTE_KIND_RETIMED_SOUND: NoteKind
 
 class Rational(_message.Message):
     __slots__ = ("numerator", "denominator")
@@ -229,7 +231,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self, contract_version: _Optional[int] = ..., contract_minor_version: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders", "web_port")
+    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders", "web_port", "loaded_packs", "coming_packs", "load_problem")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +244,9 @@ class GetServerInfoResponse(_message.Message):
     WORKER_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     READS_PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     WEB_PORT_FIELD_NUMBER: _ClassVar[int]
+    LOADED_PACKS_FIELD_NUMBER: _ClassVar[int]
+    COMING_PACKS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract_version: int
     device: str
@@ -254,7 +259,10 @@ class GetServerInfoResponse(_message.Message):
     worker_problem: str
     reads_project_folders: bool
     web_port: int
-    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ..., web_port: _Optional[int] = ...) -> None: ...
+    loaded_packs: _containers.RepeatedScalarFieldContainer[str]
+    coming_packs: _containers.RepeatedScalarFieldContainer[str]
+    load_problem: Problem
+    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ..., web_port: _Optional[int] = ..., loaded_packs: _Optional[_Iterable[str]] = ..., coming_packs: _Optional[_Iterable[str]] = ..., load_problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
 
 class ListPacksRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -273,7 +281,7 @@ class ListPacksResponse(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Pack(_message.Message):
-    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem")
+    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem", "content_sha256")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +292,7 @@ class Pack(_message.Message):
     CHECKS_CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SCORES_TEXT_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     licence: str
@@ -294,7 +303,18 @@ class Pack(_message.Message):
     checks_conflict: bool
     scores_text: bool
     problem: Problem
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+    content_sha256: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., content_sha256: _Optional[str] = ...) -> None: ...
+
+class LoadPackRequest(_message.Message):
+    __slots__ = ("pack",)
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    pack: str
+    def __init__(self, pack: _Optional[str] = ...) -> None: ...
+
+class LoadPackResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "priority", "project_folders")
@@ -463,7 +483,7 @@ class SoundWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyInput]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., regenerate: _Optional[_Union[Regeneration, _Mapping]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
-    __slots__ = ("timeline_otio_json", "uploaded_media", "defaults")
+    __slots__ = ("timeline_otio_json", "timeline_sha256", "uploaded_media", "defaults")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -472,12 +492,14 @@ class TimelineWork(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TIMELINE_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_SHA256_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     timeline_otio_json: str
+    timeline_sha256: str
     uploaded_media: _containers.ScalarMap[str, str]
     defaults: SoundSettings
-    def __init__(self, timeline_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
+    def __init__(self, timeline_otio_json: _Optional[str] = ..., timeline_sha256: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
     __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level")
@@ -730,18 +752,20 @@ class CancelJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class ClipInfo(_message.Message):
-    __slots__ = ("name", "path", "start_s", "duration_s", "frame_rate")
+    __slots__ = ("name", "path", "start_s", "duration_s", "frame_rate", "speed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     START_S_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     FRAME_RATE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     start_s: Rational
     duration_s: Rational
     frame_rate: Rational
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
+    speed: Rational
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ..., speed: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
     __slots__ = ("clip", "pack", "energy", "unedited_energy", "events", "cuts_s", "texture", "timings", "notes")
@@ -944,12 +968,16 @@ class SoundResult(_message.Message):
     def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ..., familiarity: _Optional[_Union[Familiarity, _Mapping]] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
-    __slots__ = ("timeline_otio_json", "clips")
+    __slots__ = ("timeline_otio_json", "clips", "failed_clip_count", "file")
     TIMELINE_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
     CLIPS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_CLIP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     timeline_otio_json: str
     clips: _containers.RepeatedCompositeFieldContainer[TimelineClip]
-    def __init__(self, timeline_otio_json: _Optional[str] = ..., clips: _Optional[_Iterable[_Union[TimelineClip, _Mapping]]] = ...) -> None: ...
+    failed_clip_count: int
+    file: Artifact
+    def __init__(self, timeline_otio_json: _Optional[str] = ..., clips: _Optional[_Iterable[_Union[TimelineClip, _Mapping]]] = ..., failed_clip_count: _Optional[int] = ..., file: _Optional[_Union[Artifact, _Mapping]] = ...) -> None: ...
 
 class TimelineClip(_message.Message):
     __slots__ = ("name", "job_id", "sound", "problem")

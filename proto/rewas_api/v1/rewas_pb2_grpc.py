@@ -45,6 +45,11 @@ class RewasServiceStub(object):
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.ListPacksRequest.SerializeToString,
                 response_deserializer=rewas_dot_v1_dot_rewas__pb2.ListPacksResponse.FromString,
                 _registered_method=True)
+        self.LoadPack = channel.unary_unary(
+                '/rewas.v1.RewasService/LoadPack',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.LoadPackRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.LoadPackResponse.FromString,
+                _registered_method=True)
         self.SubmitJob = channel.unary_unary(
                 '/rewas.v1.RewasService/SubmitJob',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.SubmitJobRequest.SerializeToString,
@@ -125,6 +130,15 @@ class RewasServiceServicer(object):
 
     def ListPacks(self, request, context):
         """Lists the installed model packs: the default pack first, damaged packs with their problem.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadPack(self, request, context):
+        """Loads a pack into the memory of the workers as soon as they are idle, so that its first job need not wait. Another
+        pack may be unloaded to free memory. Returns at once; GetServerInfo shows when the pack is loaded. A later call
+        replaces an earlier one that is still waiting. Fails with PACK if the pack is damaged or not installed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,6 +251,11 @@ def add_RewasServiceServicer_to_server(servicer, server):
                     servicer.ListPacks,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.ListPacksRequest.FromString,
                     response_serializer=rewas_dot_v1_dot_rewas__pb2.ListPacksResponse.SerializeToString,
+            ),
+            'LoadPack': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadPack,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.LoadPackRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.LoadPackResponse.SerializeToString,
             ),
             'SubmitJob': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitJob,
@@ -359,6 +378,33 @@ class RewasService(object):
             '/rewas.v1.RewasService/ListPacks',
             rewas_dot_v1_dot_rewas__pb2.ListPacksRequest.SerializeToString,
             rewas_dot_v1_dot_rewas__pb2.ListPacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadPack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/LoadPack',
+            rewas_dot_v1_dot_rewas__pb2.LoadPackRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.LoadPackResponse.FromString,
             options,
             channel_credentials,
             insecure,

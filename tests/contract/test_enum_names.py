@@ -18,7 +18,7 @@ EXPECTED = {
     "INTERRUPTION_CAUSE": ("worker-ended", "out-of-memory", "deadline", "server-ended"),
     "LAYER_ENERGY": ("steady", "following"),
     "LEVEL": ("standard", "raw"),
-    "NOTE_KIND": ("little-motion", "silent-energy", "unknown-prompt", "audio-track"),
+    "NOTE_KIND": ("little-motion", "silent-energy", "unknown-prompt", "audio-track", "retimed-sound"),
     "PRIORITY": ("interactive", "normal", "batch"),
     "SAMPLER": ("ddim", "dpm++", "dpm++-sde", "unipc"),
     "STAGE": ("decode", "energy", "conflict", "sample", "vocode", "deliver", "load"),

@@ -34,19 +34,22 @@ PUBLIC_NAMES = {
     "rewas_api.clip_settings": {
         "CONFLICT_POLICIES",
         "CONTROLS",
+        "DEFAULT_SAMPLE_RATE_HZ",
         "LEVELS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
         "SAMPLERS",
         "SAMPLE_RATES_HZ",
         "ClipSettings",
+        "OtioClip",
         "read_clip_settings",
         "write_clip_settings",
     },
 }
 CLIENT_CALLS = {
     "address", "cancel", "close", "delete", "fetch_artifact", "get_job", "get_server_info", "has_media", "list_jobs",
-    "list_packs", "pause", "pin", "resume", "retry", "submit", "upload_media", "wait", "watch",
+    "list_packs", "load_pack", "pause", "pin", "resume", "retry", "submit", "timeline_result", "upload_media",
+    "wait", "watch",
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ ENVIRONMENT_PREFIX = "REWAS_"
 FILE_VARIABLE = "REWAS_CONFIG"
 """Environment variable with the path of the file."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def resolve_config(
     for name, value in options.items():
         if name == "database" and value is not None and passwords_of(value):
             raise _problem(
-                "The URL of --database contains a password, which every program on this computer can read there.",
-                f"Put the password into a password file or PGPASSWORD, or the URL into {variable_name(name)} or the "
+                "The URL of --database contains a password, which every program on this computer can see.",
+                f"Put the password in a password file or PGPASSWORD, or the URL in {variable_name(name)} or the "
                 "configuration file.",
             )
         if value is not None:
@@ -181,7 +181,7 @@ def _read_file(path: Path, fields: Mapping[str, _Field], *, must_exist: bool) ->
         if must_exist:
             raise _problem(
                 f"The configuration file {path} does not exist.",
-                "Check the path, or write it with `rewas config init`.",
+                "Check the path, or create the file with `rewas config init`.",
             ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -328,8 +328,8 @@ def _to_toml(value: Any) -> str | None:
 
 def _type_problem(value: Any, field: _Field, place: str) -> ProblemError:
     kind, is_list = _kind_of(field)
-    wanted = f"a list, of which each is {_TYPE_NAMES[kind]}" if is_list else _TYPE_NAMES[kind]
-    found = "of another type" if field.name == "database" else repr(str(value)[:80])
+    wanted = f"a list in which each element is {_TYPE_NAMES[kind]}" if is_list else _TYPE_NAMES[kind]
+    found = "of the wrong type" if field.name == "database" else repr(str(value)[:80])
     return _problem(f"In {place}: `{field.name}` is {found}.", f"Its value must be {wanted}.")
 
 

@@ -25,7 +25,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,12 +40,48 @@ MIN_HIDDEN_CHARACTERS = 3
 """Shorter prompts are left: replacing every "a" would make the log unreadable."""
 MAX_LINE_CHARACTERS = 16_384
 _READ_BYTES = 65_536
+_WORD = re.compile(r"\w+")
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _SAFE_ERRORS = (OSError, sqlite3.Error, MemoryError, ImportError, asyncio.CancelledError)
 """Their texts come from the system, the database or the interpreter, not from a request."""
 
 client_of_call: contextvars.ContextVar[str] = contextvars.ContextVar("client_of_call", default="")
 """The client whose call is being handled, for the field `client` of its records."""
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A hidden text.
+
+    Attributes:
+        folded: The text, case-folded.
+        length: Of the text.
+        word_offset: Where its first word begins.
+    """
+
+    folded: str
+    length: int
+    word_offset: int
+
+    @classmethod
+    def of(cls, text: str) -> _Hidden:
+        word = _WORD.search(text)
+        return cls(text.casefold(), len(text), 0 if word is None else word.start())
+
+    def match(self, text: str, start: int) -> tuple[int, int] | None:
+        """Return where the hidden text begins and ends in a text, if it begins here as whole words."""
+        end = start + self.length
+        if start < 0 or text[start:end].casefold() != self.folded:
+            return None
+        before, after = text[start - 1 : start], text[end : end + 1]
+        return None if _WORD.match(before) or _WORD.match(after) else (start, end)
+
+    def find_all(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where the hidden text begins and ends in a text, however often."""
+        for start in range(len(text)):
+            span = self.match(text, start)
+            if span is not None:
+                yield span
 
 
 class LogPrivacy:
@@ -55,7 +93,8 @@ class LogPrivacy:
     def __init__(self, log_prompts: bool = False) -> None:
         self.log_prompts = log_prompts
         self._texts: dict[str, frozenset[str]] = {}
-        self._pattern: re.Pattern[str] | None = None
+        # By the first word: thousands of texts may be hidden, and each line is searched for all of them.
+        self._by_word: defaultdict[str, Counter[_Hidden]] = defaultdict(Counter)
         self._lock = threading.Lock()
 
     def hide(self, owner: str, texts: Iterable[str]) -> None:
@@ -64,26 +103,46 @@ class LogPrivacy:
         if self.log_prompts or not hidden:
             return
         with self._lock:
+            self._remove(owner)
             self._texts[owner] = hidden
-            self._pattern = None
+            for each in hidden:
+                self._by_word[_first_word(each)][_Hidden.of(each)] += 1
 
     def release(self, owner: str) -> None:
         """Stop hiding the texts of this owner."""
         with self._lock:
-            if self._texts.pop(owner, None) is not None:
-                self._pattern = None
+            self._remove(owner)
+
+    def _remove(self, owner: str) -> None:
+        for each in self._texts.pop(owner, ()):
+            word, hidden = _first_word(each), _Hidden.of(each)
+            self._by_word[word][hidden] -= 1
+            if not self._by_word[word][hidden]:
+                del self._by_word[word][hidden]
+            if not self._by_word[word]:
+                del self._by_word[word]
 
     def clean(self, text: str) -> str:
         """Replace the hidden texts in a text."""
         with self._lock:
-            if not self._texts:
-                return text
-            if self._pattern is None:
-                # The longest first: one prompt may contain another.
-                texts = sorted(frozenset().union(*self._texts.values()), key=len, reverse=True)
-                self._pattern = re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in texts), re.I)
-            pattern = self._pattern
-        return pattern.sub(HIDDEN, text)
+            spans = sorted(self._find(text))
+        parts, shown_to = [], 0
+        for start, end in spans:
+            # Texts may overlap, or contain each other.
+            if start >= shown_to:
+                parts += [text[shown_to:start], HIDDEN]
+            shown_to = max(shown_to, end)
+        return "".join([*parts, text[shown_to:]])
+
+    def _find(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where hidden texts begin and end."""
+        for hidden in self._by_word.get("", ()):
+            yield from hidden.find_all(text)
+        for word in _WORD.finditer(text) if self._by_word else ():
+            for hidden in self._by_word.get(word.group().casefold(), ()):
+                span = hidden.match(text, word.start() - hidden.word_offset)
+                if span is not None:
+                    yield span
 
     def describe_exception(self, error: BaseException) -> str:
         """Return a traceback, without the texts of exceptions that may quote a request."""
@@ -228,6 +287,25 @@ def log_to_server(process: str, privacy: LogPrivacy, level: str = "INFO") -> Non
     threading.excepthook = lambda thread: log_unhandled(thread.exc_value)
 
 
+@contextlib.contextmanager
+def passing_on_records(send: Callable[[str], object], privacy: LogPrivacy) -> Iterator[None]:
+    """Within the block, pass on the records of ReWaS from a process on another machine.
+
+    They are the lines that `log_to_server` would write.
+
+    send: Called with each line, in any thread. It may drop lines.
+    """
+    handler = _Sender(send)
+    handler.setFormatter(_ChildFormatter(privacy, "worker"))
+    logger = logging.getLogger("rewas")
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 async def forward_output(output: asyncio.StreamReader, process: str, pid: int) -> None:
     """Log what a child process writes to standard error, until it closes it.
 
@@ -288,6 +366,17 @@ class _Forwarder:
         self._rest = b""
 
 
+class _Sender(logging.Handler):
+    """Passes on formatted records."""
+
+    def __init__(self, send: Callable[[str], object]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send(self.format(record))
+
+
 class _ChildFormatter(JsonFormatter):
     def format(self, record: logging.LogRecord) -> str:
         return RECORD_SEPARATOR + super().format(record)
@@ -340,6 +429,12 @@ def _forms(text: str) -> frozenset[str]:
     escaped = [repr(text)[1:-1], *(json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))]
     escaped += [text_encoding.CEscape(data, as_utf8=as_utf8) for as_utf8 in (True, False)]
     return frozenset({text, *escaped})
+
+
+def _first_word(text: str) -> str:
+    """Return the first word of a text, case-folded; "" if it has none."""
+    word = _WORD.search(text)
+    return "" if word is None else word.group().casefold()
 
 
 def _short(text: str) -> str:

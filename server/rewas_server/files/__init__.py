@@ -1,1 +1,1 @@
-"""Media files, delivery files and output paths."""
+"""Media files, uploads and output paths."""

@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +22,20 @@ import fsspec
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.runtime.atomic_files import flush_to_disk
+from rewas_server.files.expiry import StoredItem, choose_expired
 
 BLOCK_BYTES = 8 * 1024**2
 """Size of the parts in which files travel. S3 takes at most 10 000 parts, and thus files of up to 80 GB."""
 
 _ATOMIC_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 """Stores in which a file appears only when it is complete. In others, it gets its name at the end."""
+
+LIFETIME_S = 3 * 24 * 3600.0
+"""Time after which a file is deleted unless it is stored again."""
+REFRESH_S = 24 * 3600.0
+"""Age at which a file that is stored again gets a new time, so that it is kept."""
+FETCH_PAUSE_S = 3600.0
+"""An unfinished local copy that has not grown for this long is no longer being fetched."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = ".unfinished-"
@@ -52,8 +61,11 @@ class ContentStore:
 
     Args:
         url: A folder, or a URL of fsspec such as `s3://bucket/folder`. Credentials, and the address of a store that is
-            not Amazon's, come from where the store's own tools find them (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL).
+            not Amazon's, are where the store's own tools look for them (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL).
         cache_dir: Folder of the local copies, which is created if necessary.
+
+    Attributes:
+        name: The URL without its password.
 
     Every call raises ProblemError (RESOURCES) if the store cannot be read or written; the constructor raises it
     (SETTINGS) if the package for this kind of URL is not installed.
@@ -62,12 +74,12 @@ class ContentStore:
     def __init__(self, url: str, cache_dir: Path) -> None:
         self._cache_dir = cache_dir
         parts = urlsplit(url)
-        self._name = url if not parts.password else url.replace(f":{parts.password}@", "@")
+        self.name = url if not parts.password else url.replace(f":{parts.password}@", "@")
         try:
             self._files, root = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
         except (ImportError, ValueError) as error:
             raise ProblemError(
-                f"The content store {self._name} cannot be used ({error}).",
+                f"The content store {self.name} cannot be used ({error}).",
                 'Check the URL. For s3:// URLs, install the extra: pip install "rewas-nle[s3]".',
                 ProblemKind.SETTINGS,
             ) from error
@@ -77,12 +89,15 @@ class ContentStore:
         self._is_local = bool(names & {"file", "local"})
         self._is_atomic = bool(names & _ATOMIC_PROTOCOLS)
 
-    def put(self, path: Path) -> str:
-        """Store a file, and return its SHA-256. It can be read by others only when it is complete."""
+    def put(self, path: Path, known_sha256: str | None = None) -> str:
+        """Store a file, and return its SHA-256. Others can read it only when it is complete.
+
+        known_sha256: its SHA-256, if that has been computed before. It is verified if the file has to be written.
+        """
         with path.open("rb") as source:
-            sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+            sha256 = known_sha256 or hashlib.file_digest(source, "sha256").hexdigest()
             with self._reporting():
-                if self._size_of(sha256) == path.stat().st_size:
+                if self._keeps(sha256, path.stat().st_size):
                     return sha256
                 source.seek(0)
                 self._write(source, sha256)
@@ -94,25 +109,45 @@ class ContentStore:
         Raises ProblemError: NOT_FOUND if the store does not have it, MEDIA if its content is damaged.
         """
         copy = self._cache_dir / _checked(sha256)
-        if copy.exists():
-            return copy
-        self._cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = self._cache_dir / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
-            with self._reporting(sha256), self._open(self._place(sha256), "rb") as source:
+            # The time of its last use.
+            os.utime(copy)
+        except FileNotFoundError:
+            self.fetch(sha256, copy)
+        return copy
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Write a file of the store to a path, whose folder is created if necessary. See `get` for the errors."""
+        place = self._place(sha256)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished = target.parent / f"{_UNFINISHED}{secrets.token_hex(8)}"
+        try:
+            with self._reporting(sha256), self._open(place, "rb") as source:
                 descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "wb") as target:
-                    found = _copy(source, target)
+                with os.fdopen(descriptor, "wb") as file:
+                    found = _copy(source, file)
             if found != sha256:
                 raise ProblemError(
-                    f"The file {sha256[:12]}… in the content store {self._name} is damaged.",
+                    f"The file {sha256[:12]}… in the content store {self.name} is damaged.",
                     "Delete it there, and upload it again.",
                     ProblemKind.MEDIA,
                 )
-            unfinished.replace(copy)
+            unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
-        return copy
+
+    def trim_cache(self, limit_bytes: int, keep: Collection[str]) -> None:
+        """Delete the least recently used local copies until the rest fit. keep: SHA-256 of copies to keep."""
+        copies = []
+        for path in self._cache_dir.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                # Another job may still be fetching this file.
+                is_new = path.name.startswith(_UNFINISHED) and status.st_mtime > time.time() - FETCH_PAUSE_S
+                in_use = path.name in keep or is_new
+                copies.append(StoredItem(path.name, status.st_size, status.st_mtime, in_use=in_use))
+        for item in choose_expired(copies, now_s=time.time(), max_age_s=float("inf"), limit_bytes=limit_bytes):
+            (self._cache_dir / item.key).unlink(missing_ok=True)
 
     def delete(self, sha256: str) -> None:
         """Delete a file from the store and the local copies. It may be gone already."""
@@ -158,7 +193,9 @@ class ContentStore:
         try:
             found = _copy(source, file)
             if found != sha256:
-                raise ProblemError("A file was changed while it was stored.", "Store it again.", ProblemKind.RESOURCES)
+                raise ProblemError(
+                    "A file changed while it was being stored.", "Store it again.", ProblemKind.RESOURCES
+                )
             if self._is_local:
                 flush_to_disk(file)
         except BaseException:
@@ -190,12 +227,25 @@ class ContentStore:
         else:
             self._files.mv(place, target)
 
-    def _size_of(self, sha256: str) -> int | None:
+    def _keeps(self, sha256: str, size_bytes: int) -> bool:
+        """Return whether the store has this file and keeps it for a while. False if it must be written (again)."""
         try:
-            size: int = self._files.info(self._place(sha256))["size"]
+            entry = self._files.info(self._place(sha256))
         except FileNotFoundError:
-            return None
-        return size
+            return False
+        if entry["size"] != size_bytes:
+            return False
+        stored_at_s = _time_of(entry)
+        if stored_at_s is None or time.time() - stored_at_s < REFRESH_S:
+            return True
+        if not self._is_local:
+            return False
+        try:
+            os.utime(self._place(sha256))
+        except OSError:
+            # It was deleted, or belongs to another user of a shared folder.
+            return False
+        return True
 
     def _place(self, sha256: str) -> str:
         return f"{self._root}/{_checked(sha256)}"
@@ -210,12 +260,12 @@ class ContentStore:
         except Exception as error:
             if sha256 and isinstance(error, FileNotFoundError):
                 raise ProblemError(
-                    f"The content store {self._name} does not have the file {sha256[:12]}….",
+                    f"The content store {self.name} does not have the file {sha256[:12]}….",
                     "Upload it again.",
                     ProblemKind.NOT_FOUND,
                 ) from error
             raise ProblemError(
-                f"The content store {self._name} cannot be used ({type(error).__name__}).",
+                f"The content store {self.name} cannot be used ({type(error).__name__}).",
                 "Check the network, the credentials and the free space of the store.",
                 ProblemKind.RESOURCES,
             ) from error

@@ -52,7 +52,7 @@ class MediaLibrary:
             # The remedy must not name the target of a link, which the client has not sent.
             raise ProblemError(
                 f"{path} is outside the folders that the server may read.",
-                "Start the server with `rewas serve --allow-root FOLDER` for the folder of the file, or upload it.",
+                "Upload the file, or start the server with `rewas serve --allow-root FOLDER` for its folder.",
                 ProblemKind.PERMISSION,
             )
         if not resolved.is_file():
@@ -67,7 +67,7 @@ def check_project_folders(folders: Sequence[str]) -> None:
     if len(folders) > MAX_PROJECT_FOLDERS:
         raise ProblemError(
             f"The request names {len(folders)} project folders; the limit is {MAX_PROJECT_FOLDERS}.",
-            "Upload the media of the others.",
+            "Send fewer of them, and upload the media in the others.",
             ProblemKind.SETTINGS,
         )
     for folder in folders:
@@ -85,7 +85,7 @@ def check_project_folders(folders: Sequence[str]) -> None:
             ) from error
         if is_too_wide(resolved):
             raise ProblemError(
-                f"{folder} holds more than a project: a whole disk, or the home folder.",
+                f"{folder} is too broad for a project folder: it is a whole disk, or contains the home folder.",
                 "Move the project into its own folder, or start the server with `rewas serve --allow-root FOLDER`.",
                 ProblemKind.PERMISSION,
             )

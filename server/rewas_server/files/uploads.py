@@ -129,6 +129,14 @@ class UploadStore:
         received_bytes = await asyncio.to_thread(_size_bytes, _partial_path(self.folder, sha256))
         return rewas_pb2.FindMediaResponse(received_bytes=received_bytes)
 
+    async def size_bytes(self, sha256: str) -> int:
+        """Return the size of an upload, which counts as a use of it; 0 if there is none.
+
+        sha256: "" for none. Raises ProblemError (SETTINGS) for an invalid SHA-256.
+        """
+        found = await asyncio.to_thread(use_upload, self.folder, sha256) if sha256 else None
+        return 0 if found is None else _size_bytes(found)
+
     async def receive(
         self, messages: AsyncIterator[rewas_pb2.UploadMediaRequest], client: str
     ) -> rewas_pb2.UploadMediaResponse:
@@ -186,8 +194,8 @@ class UploadStore:
             while not (await asyncio.wait([arrival], timeout=self._takeover_s))[0]:
                 if self.is_awaited(sha256):
                     raise ProblemError(
-                        "The upload stopped, and another client continues with the same file.",
-                        "Upload the file again; it continues where the other one is.",
+                        "The upload stalled, and another client is uploading the same file.",
+                        "Upload the file again; it resumes where the other upload is.",
                         ProblemKind.SETTINGS,
                     )
             return arrival.result()
@@ -202,8 +210,8 @@ class UploadStore:
     def _check_header(self, header: rewas_pb2.UploadHeader) -> None:
         if not SHA256_PATTERN.fullmatch(header.sha256) or not EXTENSION_PATTERN.fullmatch(header.extension):
             raise ProblemError(
-                f'The upload has the hash "{header.sha256[:80]}" and the extension "{header.extension[:20]}".',
-                'Use 64 lower-case hexadecimal digits and an extension such as ".mov".',
+                f'The hash "{header.sha256[:80]}" or the extension "{header.extension[:20]}" is not valid.',
+                'Use a hash of 64 lower-case hexadecimal digits and an extension such as ".mov".',
                 ProblemKind.SETTINGS,
             )
         if header.size_bytes == 0:
@@ -270,13 +278,13 @@ class UploadStore:
         remedy = "Delete or unpin jobs that use earlier uploads, or use a path that the server can read."
         if shortage.client_bytes:
             what = (
-                f"The uploads of this client are limited to {self.limits.client_bytes} bytes, and this one exceeds "
+                f"This client's uploads are limited to {self.limits.client_bytes} bytes, and this one would exceed "
                 f"the limit by {shortage.client_bytes} bytes."
             )
         elif shortage.uploads_bytes:
             what = (
-                f"All uploads are limited to {self.limits.total_bytes} bytes, and this one exceeds the limit by "
-                f"{shortage.uploads_bytes} bytes."
+                f"All uploads together are limited to {self.limits.total_bytes} bytes, and this one would exceed "
+                f"the limit by {shortage.uploads_bytes} bytes."
             )
         else:
             return _storage_problem(OSError(f"the disk lacks {shortage.disk_bytes} bytes of free space"))
@@ -320,7 +328,7 @@ class PartialUpload:
         if header.offset_bytes not in (0, stored_bytes) or header.offset_bytes > header.size_bytes:
             raise ProblemError(
                 f"The upload begins at byte {header.offset_bytes}, but the server has {stored_bytes} bytes of it.",
-                f"Begin at byte {stored_bytes} to go on, or at byte 0 to start again.",
+                f"Begin at byte {stored_bytes} to resume, or at byte 0 to start over.",
                 ProblemKind.SETTINGS,
             )
         self.received_bytes = header.offset_bytes

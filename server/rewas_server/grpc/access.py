@@ -63,8 +63,8 @@ class TokenCheck:
         given = sent[0].encode() if len(sent) == 1 and isinstance(sent[0], str) else b""
         if not hmac.compare_digest(given, self._expected):
             raise ProblemError(
-                "The token of the call is missing or wrong.",
-                "Use the one in the file named token of the server's state folder, which `rewas serve` names.",
+                "The call's token is missing or wrong.",
+                "Use the one from the file named token in the server's state folder, whose path `rewas serve` prints.",
                 ProblemKind.ACCESS,
             )
 

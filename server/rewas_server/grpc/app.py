@@ -18,8 +18,10 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.checking.checker import CheckingLimits, RequestChecker
 from rewas_server.checking.messages import CheckingSettings
+from rewas_server.cluster.workers import ClusterWorkers
 from rewas_server.config import ServerConfig
 from rewas_server.database_url import passwords_of
+from rewas_server.files.content_store import ContentStore
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.files.uploads import UploadLimits, UploadStore
@@ -34,6 +36,7 @@ from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.retention import Retention, RetentionLimits
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
+from rewas_server.jobs.state_identity import StateIdentity
 from rewas_server.jobs.state_lock import lock_state_folder
 from rewas_server.jobs.store import JobStore
 from rewas_server.jobs.timelines import TimelineJobs
@@ -92,17 +95,24 @@ async def run_server(
             config.artifacts_dir,
             config.uploads_dir,
             retention_limits(config),
+            content=_open_content(config),
             active_uploads=uploads.active_uploads,
         )
         uploads.make_room = retention.make_room
         tracker = JobTracker(metrics, privacy)
         board = JobBoard(store, tracker)
         checker = RequestChecker(functools.partial(_checking_settings, config))
-        scheduler = Scheduler(board, config, TimelineJobs(board, checker))
+        cluster = ClusterWorkers(config) if config.backend == "ray" else None
+        scheduler = Scheduler(
+            board,
+            config,
+            TimelineJobs(board, checker, uploads, config.artifacts_dir),
+            None if cluster is None else cluster.start,
+        )
         metrics.report_processes(lambda: _process_ids(scheduler, checker))
         token = load_token(config.token_path)
         privacy.hide("token", [token])
-        frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
+        frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics), config.state_dir)
         server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
         service = ContractService(board, scheduler, checker, media, uploads, retention, config)
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
@@ -135,10 +145,14 @@ async def run_server(
             scheduling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await scheduling
-            await _stop_checker(checker, starting)
+            await _stop_processes(checker, starting, cluster)
 
 
-async def _stop_checker(checker: RequestChecker, starting: asyncio.Task[None]) -> None:
+async def _stop_processes(
+    checker: RequestChecker, starting: asyncio.Task[None], cluster: ClusterWorkers | None
+) -> None:
+    if cluster is not None:
+        await cluster.stop()
     await checker.stop()
     # A stop that interrupts the start of the process is no failure of the server.
     with contextlib.suppress(ProblemError):
@@ -169,8 +183,9 @@ def upload_limits(config: ServerConfig) -> UploadLimits:
 
 def _open_store(config: ServerConfig, privacy: LogPrivacy) -> JobStore:
     """Open the job store. Raises ProblemError if it can never be used."""
+    identity = StateIdentity(config.state_dir, config.artifacts_dir, config.uploads_dir)
     if not config.database:
-        return SqliteJobStore(config.database_path, config.backups_dir)
+        return SqliteJobStore(config.database_path, config.backups_dir, identity=identity)
     privacy.hide("database", passwords_of(config.database))
     try:
         from rewas_server.jobs.postgres_store import PostgresJobStore
@@ -182,7 +197,7 @@ def _open_store(config: ServerConfig, privacy: LogPrivacy) -> JobStore:
             'Install it with `pip install "rewas-nle[postgres]"`.',
             ProblemKind.SETTINGS,
         ) from error
-    return PostgresJobStore(config.database)
+    return PostgresJobStore(config.database, identity=identity)
 
 
 async def _back_up(config: ServerConfig) -> None:
@@ -272,7 +287,13 @@ def retention_limits(config: ServerConfig) -> RetentionLimits:
         uploads_bytes=config.uploads_limit_bytes,
         requests_bytes=config.requests_limit_bytes,
         max_age_s=config.max_age_days * 24 * 3600,
+        content_bytes=config.content_limit_bytes,
     )
+
+
+def _open_content(config: ServerConfig) -> ContentStore | None:
+    """Return the files that the server shares with a cluster. Raises ProblemError (SETTINGS) for an unusable URL."""
+    return ContentStore(config.content_store_url, config.artifacts_dir) if config.backend == "ray" else None
 
 
 async def _serve_until_signal(

@@ -8,6 +8,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,11 +21,11 @@ from rewas_server.grpc.access import TokenCheck
 from rewas_server.grpc.calls import CallObserver
 from rewas_server.grpc.decoding import Submission, decode
 from rewas_server.grpc.limits import OTHER_MESSAGE_BYTES, SUBMIT, CallCounter, CallKind, message_limit_bytes
-from rewas_server.grpc.security import ReaderTooSlow, abort, peer_host
+from rewas_server.grpc.security import ReaderTooSlow, abort, hide_paths, is_on_this_machine, peer_host
 
 MAX_MESSAGES_RECEIVED_AT_ONCE = 2
-"""gRPC has one size limit for all methods, so that each message can take several times the memory of the largest
-timeline before its size is known."""
+"""gRPC has one size limit for all methods. A message of any method can therefore take several times the memory of the
+longest submission before its size is known."""
 RECEIVING_S = 0.25
 """Seconds after which a message that does not come keeps others from being received no longer."""
 SHORT_READ_TIMEOUT_S = 10.0
@@ -39,10 +40,11 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     that this class controls the time, the size and the decoding of its request.
     """
 
-    def __init__(self, token: TokenCheck, limits: ClientLimits, observer: CallObserver) -> None:
+    def __init__(self, token: TokenCheck, limits: ClientLimits, observer: CallObserver, state_dir: Path) -> None:
         self._token = token
         self._limits = limits
         self._observer = observer
+        self._state_dir = state_dir
         self._counter = CallCounter(limits)
         self._receiving = asyncio.Semaphore(MAX_MESSAGES_RECEIVED_AT_ONCE)
         self._receiving_submissions = asyncio.Semaphore(MAX_MESSAGES_RECEIVED_AT_ONCE)
@@ -64,7 +66,7 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 except Exception as error:
                     failure = error
                 release_frames(failure)
-                return await abort(context, failure, name)
+                return await abort(context, failure, name, self._state_dir)
 
         if handler is None or handler.response_streaming:
             serializer = None if handler is None else handler.response_serializer
@@ -82,7 +84,7 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 if request is None:
                     raise ProblemError("The call has no request.", "Send one message.", ProblemKind.SETTINGS)
                 if handler.unary_unary:
-                    return await handler.unary_unary(request, context)
+                    return self._for_client(await handler.unary_unary(request, context), context)
                 return await self._write(handler.unary_stream(request, context), name, context)
 
     async def _write(self, responses: Any, name: str, context: Any) -> None:
@@ -94,10 +96,15 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             async for response in responses:
                 try:
                     async with asyncio.timeout(self._limits.write_timeout_s):
-                        await context.write(response)
+                        await context.write(self._for_client(response, context))
                 except TimeoutError as error:
                     raise ReaderTooSlow from error
                 self._observer.count_sent(name, response)
+
+    def _for_client(self, response: Any, context: Any) -> Any:
+        if not is_on_this_machine(context):
+            hide_paths(response, self._state_dir)
+        return response
 
     async def _read(self, handler: Any, name: str, context: Any) -> AsyncGenerator[Any, None]:
         limit_bytes = message_limit_bytes(name)
@@ -108,7 +115,7 @@ class CallFrame(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             if len(data) > limit_bytes:
                 raise ProblemError(
                     f"The message has {len(data)} bytes; the limit of {name} is {limit_bytes}.",
-                    "Send less at once. 256 KiB is a good size for the messages of an upload.",
+                    "Send smaller messages; 256 KiB is a good size for uploads.",
                     ProblemKind.RESOURCES,
                 )
             await asyncio.sleep(0)  # Receiving a long message has kept other calls waiting, and decoding does again.

@@ -45,8 +45,8 @@ def make_certificate(config: ServerConfig, extra_names: Sequence[str] = ()) -> C
     path, key_path = config.default_certificate_path, config.default_private_key_path
     if path.exists() or key_path.exists():
         raise ProblemError(
-            f"There is a certificate already: {path}.",
-            "Delete certificate.pem and private-key.pem to make a new one. All clients will need it.",
+            f"There is already a certificate: {path}.",
+            "Delete certificate.pem and private-key.pem to make a new one. All clients will need the new certificate.",
             ProblemKind.SETTINGS,
         )
     hosts = [config.host.removeprefix("[").removesuffix("]"), socket.gethostname(), *extra_names]
@@ -76,9 +76,9 @@ def server_credentials(config: ServerConfig) -> Any | None:
         path, key_path = config.default_certificate_path, config.default_private_key_path
         if not path.exists():
             raise ProblemError(
-                f"Other machines can reach {config.host}, and the server has no certificate for TLS.",
+                f"Other machines can reach {config.host}, but the server has no TLS certificate.",
                 f"Make one with `rewas serve --host {config.host} --make-cert`, or give yours with --certificate and "
-                "--private-key. The token is made when the server starts.",
+                "--private-key. The server creates its token when it starts.",
                 ProblemKind.SETTINGS,
             )
     if path is None and key_path is None:
@@ -93,7 +93,7 @@ def server_credentials(config: ServerConfig) -> Any | None:
         if os.name == "posix" and key_path.stat().st_mode & PRIVATE_UMASK:
             raise ProblemError(
                 f"The private key {key_path} is open to other users.",
-                "Make it yours alone with `chmod 600`.",
+                "Make it private with `chmod 600`.",
                 ProblemKind.ACCESS,
             )
         key, chain = key_path.read_bytes(), path.read_bytes()
@@ -159,5 +159,5 @@ def _alternative_name(name: str) -> Any:
         return x509.DNSName(name)
     except ValueError as error:
         raise ProblemError(
-            f'"{name}" is not the name or address of a host.', "Give a name such as studio.local.", ProblemKind.SETTINGS
+            f'"{name}" is not a host name or address.', "Give a name such as studio.local.", ProblemKind.SETTINGS
         ) from error

@@ -8,15 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
+from rewas_api.client import MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.config import ClientLimits
 
 SUBMIT = "SubmitJob"
-SUBMIT_MESSAGE_BYTES = 66 * 1024**2
-"""A timeline has up to 64 MiB; the rest is for its settings and the list of its media."""
-RESPONSE_MESSAGE_BYTES = 128 * 1024**2
-"""The longest response is a timeline with the results of all its clips."""
-UPLOAD_MESSAGE_BYTES = 4 * 1024**2
+SUBMIT_MESSAGE_BYTES = MAX_MESSAGE_BYTES
+RESPONSE_MESSAGE_BYTES = MAX_RESPONSE_BYTES
+UPLOAD_MESSAGE_BYTES = 1024**2
 OTHER_MESSAGE_BYTES = 64 * 1024
 RESERVED_DESCRIPTORS = 256
 """File descriptors that connections leave for the job store, media, stems and the pipes of worker processes."""
@@ -93,8 +92,8 @@ class CallCounter:
         key = host, kind
         if self._running[key] >= self._most[kind]:
             raise ProblemError(
-                f"This client has {self._most[kind]} {kind.value} running already.",
-                "Wait until some of them have ended.",
+                f"This client already has {self._most[kind]} {kind.value} running.",
+                "Wait until some of them end.",
                 ProblemKind.RESOURCES,
             )
         self._running[key] += 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import secrets
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import Message
 
 from rewas_api.addresses import is_loopback
 from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
@@ -31,7 +35,7 @@ STATUS_BY_KIND = {
 MAX_SENTENCE_CHARACTERS = 600
 """Longest sentence in the metadata of a call, which gRPC limits to a few kilobytes."""
 
-_OWN_FAILURE = {ProblemKind.RESOURCES: "A file of the server could not be read or written, or its memory is full."}
+_OWN_FAILURE = {ProblemKind.RESOURCES: "The server could not read or write a file, or ran out of memory."}
 _log = logging.getLogger("rewas.server")
 
 
@@ -41,7 +45,12 @@ class ReaderTooSlow(Exception):
 
 def is_on_this_machine(context: Any) -> bool:
     """Return whether the client of a call is on the machine of the server."""
-    return is_loopback(peer_host(context.peer()))
+    return _is_on_this_machine(context.peer())
+
+
+@functools.lru_cache(maxsize=1024)  # called for each response of a watch
+def _is_on_this_machine(peer: str) -> bool:
+    return is_loopback(peer_host(peer))
 
 
 def peer_host(peer: str) -> str:
@@ -64,7 +73,28 @@ def refuse_remote_project_folders(request: rewas_pb2.SubmitJobRequest, context: 
         )
 
 
-async def abort(context: Any, error: Exception, method: str) -> NoReturn:
+def hide_paths(message: Message, state_dir: Path) -> None:
+    """Remove the paths of the server's disk from a response for a client on another machine.
+
+    Sentences keep the part of a path that is below the state folder.
+    """
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            if isinstance(value, str) and str(state_dir) in value:
+                setattr(message, field.name, without_folder(value, state_dir))
+        elif not field.message_type.GetOptions().map_entry:
+            for each in [value] if isinstance(value, Message) else value:
+                if isinstance(each, rewas_pb2.ClipInfo | rewas_pb2.Artifact):
+                    each.ClearField("path")
+                hide_paths(each, state_dir)
+
+
+def without_folder(sentence: str, folder: Path) -> str:
+    """Return a sentence in which paths below a folder are relative to it."""
+    return sentence.replace(f"{folder}{os.sep}", "").replace(str(folder), "the state folder")
+
+
+async def abort(context: Any, error: Exception, method: str, state_dir: Path) -> NoReturn:
     """End a call with the status code, the message and the Problem for an exception of its handler.
 
     Of a bug, the client learns a number only: the text and the trace of the exception are in the log.
@@ -86,6 +116,9 @@ async def abort(context: Any, error: Exception, method: str) -> NoReturn:
         # The sentence about an unexpected error of the system may name files of the server.
         _log.warning("%s failed: %s", method, problem.what)
         problem = ProblemError(_OWN_FAILURE.get(problem.kind, problem.what), problem.remedy, problem.kind)
+    if not is_on_this_machine(context):
+        what, remedy = (without_folder(text, state_dir) for text in (problem.what, problem.remedy))
+        problem = ProblemError(what, remedy, problem.kind)
     short = ProblemError(_truncate(problem.what), _truncate(problem.remedy), problem.kind)
     await context.abort(
         STATUS_BY_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),

@@ -61,7 +61,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     async def GetServerInfo(
         self, request: rewas_pb2.GetServerInfoRequest, context: Any
     ) -> rewas_pb2.GetServerInfoResponse:
-        is_local = is_on_this_machine(context)
+        is_local, problem = is_on_this_machine(context), self._scheduler.load_problem
         return rewas_pb2.GetServerInfoResponse(
             version=__version__,
             contract_version=CONTRACT_VERSION,
@@ -75,6 +75,9 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             upload_limit_bytes=self._uploads.limits.upload_bytes,
             reads_project_folders=is_local,
             web_port=self.web_port,
+            loaded_packs=self._scheduler.packs,
+            coming_packs=self._scheduler.coming_packs,
+            load_problem=None if problem is None else problem.to_proto(),
         )
 
     async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:
@@ -87,6 +90,20 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         next_page_token = str(end) if end < len(packs) else ""
         return rewas_pb2.ListPacksResponse(packs=packs[start:end], next_page_token=next_page_token)
 
+    async def LoadPack(self, request: rewas_pb2.LoadPackRequest, context: Any) -> rewas_pb2.LoadPackResponse:
+        name = request.pack or self._config.default_pack
+        installed = {pack.name: pack for pack in await asyncio.to_thread(installed_packs)}
+        if name not in installed:
+            known = ", ".join(sorted(installed)) or "none"
+            raise ProblemError(
+                f'No pack is named "{name[:80]}".', f"Choose an installed pack: {known}.", ProblemKind.PACK
+            )
+        problem = pack_message(installed[name], has_matcher=False).problem
+        if problem.what:
+            raise ProblemError.from_proto(problem)
+        self._scheduler.load_pack(name)
+        return rewas_pb2.LoadPackResponse()
+
     async def SubmitJob(self, submission: Submission, context: Any) -> rewas_pb2.SubmitJobResponse:
         request = submission.request
         _check_key(request.idempotency_key)
@@ -95,13 +112,14 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         if known is not None:
             return rewas_pb2.SubmitJobResponse(job=known)
         refuse_remote_project_folders(request, context)
-        checked = await self._checker.check(submission.data)
-        check_queue(await self._board.count_unfinished(), checked, self._config.queue_limit)
-        await self._check_client_queue(client_name(context))
+        checked = await self._checker.check(
+            submission.data, await self._uploads.size_bytes(request.timeline.timeline_sha256)
+        )
+        await self._check_queue(client_name(context), len(checked.children))
         await self._retention.make_room_for_job()
         job, children = create_jobs(checked, request.priority)
         job = await self._board.add(job, request, children, client=client_name(context))
-        self._scheduler.notify_job_added()
+        self._scheduler.notify_queue_changed()
         return rewas_pb2.SubmitJobResponse(job=job)
 
     async def GetJob(self, request: rewas_pb2.GetJobRequest, context: Any) -> rewas_pb2.GetJobResponse:
@@ -180,32 +198,21 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 yield rewas_pb2.FetchArtifactResponse(data=data)
 
-    async def _check_client_queue(self, client: str) -> None:
-        limit = self._config.client_queue_limit
-        if await self._board.count_unfinished(client) >= limit:
-            raise ProblemError(
-                f"This client has {limit} unfinished jobs, which is the limit for one client.",
-                "Wait until some are done, or cancel some.",
-                ProblemKind.RESOURCES,
+    async def _check_queue(self, client: str, clip_count: int) -> None:
+        """Raise ProblemError (RESOURCES) if the queue has no room for a job. clip_count: of a timeline; else 0."""
+        config, count = self._config, self._board.count_unfinished
+        what = ""
+        if await count() >= config.queue_limit:
+            what = f"The queue holds {config.queue_limit} unfinished jobs, which is its limit."
+        elif await count(client) >= config.client_queue_limit:
+            what = f"This client has {config.client_queue_limit} unfinished jobs, which is the limit for one client."
+        elif clip_count and (clips := await count(client, clips=True)) + clip_count > config.client_clips_limit:
+            what = (
+                f"The timeline has {clip_count} clips, and this client has {clips} unfinished ones; the limit for one "
+                f"client is {config.client_clips_limit}."
             )
-
-
-def check_queue(unfinished: int, checked: CheckedWork, limit: int) -> None:
-    """Raise ProblemError (RESOURCES) if the queue has no room for a request. unfinished: number of jobs in it."""
-    added = 1 + len(checked.children)
-    if added > limit:
-        raise ProblemError(
-            f'The timeline "{checked.name}" has {len(checked.children)} clips with a prompt, but the queue holds at '
-            f"most {limit} jobs.",
-            "Split the timeline, or start the server with a larger queue.",
-            ProblemKind.RESOURCES,
-        )
-    if unfinished + added > limit:
-        raise ProblemError(
-            f"{unfinished} jobs are waiting already, and the queue holds at most {limit}.",
-            "Wait until some are done, or cancel some.",
-            ProblemKind.RESOURCES,
-        )
+        if what:
+            raise ProblemError(what, "Wait until some are done, or cancel some.", ProblemKind.RESOURCES)
 
 
 def create_jobs(
@@ -217,8 +224,12 @@ def create_jobs(
     for number, child in enumerate(checked.children, start=1):
         child.request.idempotency_key = f"{job_id}/{number}"
         child_job = lifecycle.create_job(uuid.uuid4().hex, child.name, priority=priority, parent_id=job_id)
+        if child.problem is not None:
+            child_job = lifecycle.fail_job(child_job, child.problem)
         children.append((child_job, child.request))
-    return lifecycle.create_job(job_id, checked.name, priority=priority, child_count=len(children)), children
+    job = lifecycle.create_job(job_id, checked.name, priority=priority, child_count=len(children))
+    job.finished_child_count = sum(child.problem is not None for child in checked.children)
+    return job, children
 
 
 def page_size(requested: int) -> int:

@@ -18,7 +18,7 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
     if job.files_deleted:
         raise ProblemError(
             f'The files of the job "{job.name}" were deleted to make room.',
-            "Generate the sound again. Pin jobs whose files the server must keep.",
+            "Generate the sound again, and pin jobs whose files the server must keep.",
             ProblemKind.NOT_FOUND,
         )
     for artifact in list_artifacts(job):
@@ -33,7 +33,9 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
 
 
 def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
-    """Yield all artifacts of a job. Those of a timeline belong to the jobs of its clips."""
+    """Yield all artifacts of a job. The stems of a timeline belong to the jobs of its clips."""
+    if job.timeline.HasField("file"):
+        yield job.timeline.file
     for take in job.sound.takes:
         for stem in take.stems:
             yield stem.artifact

@@ -41,6 +41,8 @@ def forecast(
 ) -> dict[str, QueuePlace]:
     """Return the place of each waiting job, by id.
 
+    A timeline has the position of its first waiting clip, and the time left of the last one.
+
     Args:
         queue: Running and waiting jobs, in the order in which they run.
         running_left_s: Time left of each running job in seconds, by id; None if unknown.
@@ -59,7 +61,17 @@ def forecast(
         end_s = None if begin_s is None or own_s is None else begin_s + own_s
         places[job.id] = QueuePlace(position, end_s)
         busy_s[busy_s.index(begin_s)] = end_s
+        if job.parent_id:
+            places[job.parent_id] = _with_clip(places.get(job.parent_id), places[job.id])
     return places
+
+
+def _with_clip(timeline: QueuePlace | None, clip: QueuePlace) -> QueuePlace:
+    if timeline is None:
+        return clip
+    is_known = timeline.time_left_s is not None and clip.time_left_s is not None
+    time_left_s = max(timeline.time_left_s or 0.0, clip.time_left_s or 0.0) if is_known else None
+    return QueuePlace(timeline.position, time_left_s)
 
 
 def duration_per_amount(history: Sequence[WorkDuration]) -> float | None:

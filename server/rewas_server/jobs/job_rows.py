@@ -70,35 +70,37 @@ class JobRow:
 
 def insert_job(connection: Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str) -> None:
     """Insert a job and its request. Raises the errors of the database."""
+    values = {
+        "id": job.id,
+        "idempotency_key": request.idempotency_key,
+        "parent_id": job.parent_id,
+        "kind": jobs_store.work_kind(request),
+        "pack": jobs_store.work_pack(request),
+        "client": client,
+        **_columns_of(job),
+    }
     (number,) = connection.execute(
-        "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, client,"
-        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
-        (
-            job.id,
-            request.idempotency_key,
-            job.parent_id,
-            jobs_store.work_kind(request),
-            jobs_store.work_pack(request),
-            client,
-            False,
-            False,
-            b"",
-            b"",
-        ),
+        f"INSERT INTO job ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) RETURNING number",
+        tuple(values.values()),
     ).fetchone()
-    store_job(connection, number, job)
-    insert_request(connection, number, job.id, jobs_store.serialize_request(request))
+    _insert_request(connection, number, job.id, jobs_store.serialize_request(request), request)
 
 
 def insert_request(connection: Connection, number: int, job_id: str, message: bytes) -> None:
     """Insert the request of a job. message: may be damaged. Raises the errors of the database."""
-    connection.execute(
-        "INSERT INTO job_request (job_number, job_id, message) VALUES (?, ?, ?)", (number, job_id, message)
-    )
     try:
         request = rewas_pb2.SubmitJobRequest.FromString(message)
     except DecodeError:
-        return
+        request = rewas_pb2.SubmitJobRequest()
+    _insert_request(connection, number, job_id, message, request)
+
+
+def _insert_request(
+    connection: Connection, number: int, job_id: str, message: bytes, request: rewas_pb2.SubmitJobRequest
+) -> None:
+    connection.execute(
+        "INSERT INTO job_request (job_number, job_id, message) VALUES (?, ?, ?)", (number, job_id, message)
+    )
     connection.executemany(
         "INSERT INTO job_upload (job_number, sha256) VALUES (?, ?)",
         [(number, sha256) for sha256 in sorted(jobs_store.uploads_of(request))],
@@ -107,23 +109,25 @@ def insert_request(connection: Connection, number: int, job_id: str, message: by
 
 def store_job(connection: Connection, number: int, job: rewas_pb2.Job) -> None:
     """Store a snapshot in a row. Raises the errors of the database."""
-    snapshot, result = jobs_store.split_result(job)
-    finished_at_ms = job.finished_at.ToMilliseconds() if job.HasField("finished_at") else None
+    values = _columns_of(job)
     connection.execute(
-        "UPDATE job SET child_count = ?, state = ?, priority = ?, pinned = ?, files_deleted = ?, finished_at_ms = ?,"
-        " snapshot = ?, result = ? WHERE number = ?",
-        (
-            job.child_count,
-            job.state,
-            jobs_store.order_of(job.priority),
-            job.pinned,
-            job.files_deleted,
-            finished_at_ms,
-            snapshot,
-            result,
-            number,
-        ),
+        f"UPDATE job SET {', '.join(f'{name} = ?' for name in values)} WHERE number = ?", (*values.values(), number)
     )
+
+
+def _columns_of(job: rewas_pb2.Job) -> dict[str, Any]:
+    """Return the columns that depend on the snapshot of a job."""
+    snapshot, result = jobs_store.split_result(job)
+    return {
+        "child_count": job.child_count,
+        "state": job.state,
+        "priority": jobs_store.order_of(job.priority),
+        "pinned": job.pinned,
+        "files_deleted": job.files_deleted,
+        "finished_at_ms": job.finished_at.ToMilliseconds() if job.HasField("finished_at") else None,
+        "snapshot": snapshot,
+        "result": result,
+    }
 
 
 def select_row(connection: Connection, job_id: str) -> JobRow:
@@ -195,11 +199,17 @@ def parse_request(row: JobRow, message: bytes) -> rewas_pb2.SubmitJobRequest:
     return request
 
 
-def failed_job(row: JobRow, readable: rewas_pb2.Job | None = None) -> rewas_pb2.Job:
-    """Return the job that replaces one that cannot be read. readable: its snapshot, if only its request is damaged."""
+def failed_job(row: JobRow, readable: rewas_pb2.Job | None = None, *, has_request: bool = False) -> rewas_pb2.Job:
+    """Return the job that replaces one that cannot be read.
+
+    Args:
+        row: Its row.
+        readable: Its snapshot, if only its request is damaged.
+        has_request: Whether its request can be read.
+    """
     job = rewas_pb2.Job(
         name=row.id,
-        # Watchers wait for a revision that is higher than those they have seen.
+        # Watchers ignore a revision that is lower than one they have seen.
         revision=time.time_ns() // 1_000_000,
         parent_id=row.parent_id,
         child_count=row.child_count,
@@ -214,7 +224,8 @@ def failed_job(row: JobRow, readable: rewas_pb2.Job | None = None) -> rewas_pb2.
     job.id = row.id
     job.state = rewas_pb2.JOB_STATE_FAILED
     job.finished_at.GetCurrentTime()
-    job.problem.CopyFrom(jobs_store.record_damaged(row.id).to_proto())
+    problem = jobs_store.record_damaged(row.id, is_timeline=job.child_count > 0, has_request=has_request)
+    job.problem.CopyFrom(problem.to_proto())
     return job
 
 
@@ -247,7 +258,7 @@ def set_aside(connection: Connection, number: int, reason: str) -> rewas_pb2.Job
     if not has_request:
         connection.execute("UPDATE job_request SET message = ? WHERE job_number = ?", (b"", number))
     if job is None or job.state not in lifecycle.FINAL_STATES:
-        job = failed_job(row, job)
+        job = failed_job(row, job, has_request=has_request)
         store_job(connection, number, job)
     return job
 

@@ -21,6 +21,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_api.v1.rewas_pb2 import (
     INTERRUPTION_CAUSE_DEADLINE,
     INTERRUPTION_CAUSE_OUT_OF_MEMORY,
+    INTERRUPTION_CAUSE_SERVER_ENDED,
     INTERRUPTION_CAUSE_WORKER_ENDED,
     JOB_STATE_CANCELLED,
     JOB_STATE_CANCELLING,
@@ -197,8 +198,7 @@ def retry_job(job: rewas_pb2.Job) -> rewas_pb2.Job:
 
     A timeline is also retried if it has succeeded, but not all of its clips have a sound. Other jobs do not change.
     """
-    is_incomplete = any(not clip.HasField("sound") for clip in job.timeline.clips)
-    if job.state not in (JOB_STATE_FAILED, JOB_STATE_CANCELLED) and not is_incomplete:
+    if job.state not in (JOB_STATE_FAILED, JOB_STATE_CANCELLED) and not job.timeline.failed_clip_count:
         return job
     after = _without_attempt(_with_state(job, JOB_STATE_QUEUED))
     for field in (
@@ -224,8 +224,8 @@ def pin_job(job: rewas_pb2.Job, pinned: bool) -> rewas_pb2.Job:
     return after
 
 
-def interrupt_job(job: rewas_pb2.Job, cause: InterruptionCause) -> rewas_pb2.Job:
-    """The worker or the server ended during the job.
+def interrupt_job(job: rewas_pb2.Job, cause: InterruptionCause, *, counts: bool = True) -> rewas_pb2.Job:
+    """The worker or the server ended during the job. counts: whether the job may be at fault.
 
     A job that was being cancelled or paused is cancelled or paused. A running job is queued again, or fails if it was
     interrupted too often for this cause.
@@ -233,6 +233,8 @@ def interrupt_job(job: rewas_pb2.Job, cause: InterruptionCause) -> rewas_pb2.Job
     if job.state in (JOB_STATE_CANCELLING, JOB_STATE_PAUSING):
         return stop_job(job)
     _require(job, JOB_STATE_RUNNING, "interruption")
+    if not counts:
+        return _without_attempt(_with_state(job, JOB_STATE_QUEUED))
     counted = _copy(job)
     entry = next((entry for entry in counted.interruptions if entry.cause == cause), None)
     if entry is None:
@@ -243,6 +245,16 @@ def interrupt_job(job: rewas_pb2.Job, cause: InterruptionCause) -> rewas_pb2.Job
         return fail_job(counted, interruption_problem(job.name, cause, entry.count))
     counted.revision = job.revision
     return _without_attempt(_with_state(counted, JOB_STATE_QUEUED))
+
+
+def recover_job(job: rewas_pb2.Job) -> rewas_pb2.Job:
+    """An earlier run of the server ended during the job.
+
+    Its watchers may have seen progress that was not stored, and ignore snapshots with a lower revision than that.
+    """
+    after = interrupt_job(job, INTERRUPTION_CAUSE_SERVER_ENDED)
+    after.revision = max(after.revision, time.time_ns() // 1_000_000)
+    return after
 
 
 def interruption_problem(name: str, cause: InterruptionCause, count: int) -> ProblemError:

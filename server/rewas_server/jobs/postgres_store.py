@@ -9,7 +9,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.database_url import without_password
 from rewas_server.jobs.job_rows import Connection
 from rewas_server.jobs.sql_store import SqlJobStore
+from rewas_server.jobs.state_identity import StateIdentity
 from rewas_server.jobs.store import StoreUnavailable
 
 BUSY_TIMEOUT_S = 5.0
@@ -36,7 +38,7 @@ OWNER_LOCK = 0x5E3A5
 
 # Like the tables of the SQLite file, where the reasons are.
 SCHEMA = """
-CREATE TABLE job_store (contract_version INTEGER NOT NULL);
+CREATE TABLE job_store (contract_version INTEGER NOT NULL, identity TEXT NOT NULL);
 CREATE TABLE job (
     number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -56,7 +58,6 @@ CREATE TABLE job (
 );
 CREATE INDEX job_by_state ON job (state, priority, number);
 CREATE INDEX job_by_parent ON job (parent_id, number, state);
-CREATE INDEX job_by_end ON job (parent_id, finished_at_ms) WHERE finished_at_ms IS NOT NULL;
 CREATE INDEX job_pinned ON job (number) WHERE pinned;
 CREATE TABLE job_request (
     job_number BIGINT PRIMARY KEY REFERENCES job (number) ON DELETE CASCADE,
@@ -119,34 +120,30 @@ class PostgresJobStore(SqlJobStore[_OpenDatabase]):
     """The job store in a PostgreSQL database. See JobStore.
 
     A database that cannot be reached raises StoreUnavailable in each call, until it can be reached again. If the
-    connection is lost while a change is confirmed, the store asks after the reconnection whether it was made. Only if
-    there is none in time is a change that raised StoreUnavailable possibly made all the same.
+    connection is lost while a change is confirmed, the store asks after the reconnection whether it was made. If
+    it cannot reconnect in time, a change that raised StoreUnavailable may still have been made.
 
     One server uses a store at a time: it holds an advisory lock for as long as its connection lasts.
 
     Args:
-        url: `postgresql://USER@HOST/DATABASE`. A password is better kept in a password file or PGPASSWORD.
+        url: `postgresql://USER@HOST/DATABASE`. Keep a password in a password file or PGPASSWORD.
         busy_timeout_s: How long a call waits for the database.
+        identity: That of the state folder, to which the database must belong.
 
     Raises ProblemError (RESOURCES) if another server uses the store, if it was written by a version with another
-    contract, or if the database is not fit for one; SETTINGS if the URL is not valid.
+    contract, if it belongs to another state folder, or if the database is not suitable; SETTINGS if the URL is not
+    valid.
     """
 
     duplicate_error = psycopg.errors.UniqueViolation
     json_texts = "SELECT jsonb_array_elements_text(CAST(? AS jsonb))"
 
-    def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
-        # Without the parameters, which may name files and addresses that are no business of clients.
-        super().__init__(without_password(url).partition("?")[0], busy_timeout_s)
-        try:
-            self._parameters = _CONNECTION_DEFAULTS | conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # The error itself quotes the URL with its password.
-            raise ProblemError(
-                "The URL of the database, the setting `database`, is not valid.",
-                "Use the form postgresql://USER@HOST/DATABASE.",
-                ProblemKind.SETTINGS,
-            ) from None
+    def __init__(
+        self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S, identity: StateIdentity | None = None
+    ) -> None:
+        self._identity = identity
+        super().__init__(_name_of(url), busy_timeout_s)
+        self._parameters = _parameters_of(url)
         try:
             self._open()
         except _UsedByAnother as problem:
@@ -219,7 +216,7 @@ class PostgresJobStore(SqlJobStore[_OpenDatabase]):
                 raise
             if database is not None and choose(database).broken:
                 self._abandon(database)
-            raise self._unavailable(error) from error
+            raise _unavailable(self._name, error) from error
         except _UnconfirmedChange:
             self._abandon(database)
             raise
@@ -241,7 +238,7 @@ class PostgresJobStore(SqlJobStore[_OpenDatabase]):
         try:
             database = self._connect_both()
         except (StoreUnavailable, psycopg.Error) as error:
-            self._problem = error if isinstance(error, StoreUnavailable) else self._unavailable(error)
+            self._problem = error if isinstance(error, StoreUnavailable) else _unavailable(self._name, error)
             self._next_attempt_s = time.monotonic() + REOPEN_INTERVAL_S
             raise _again(self._problem) from error
         if self._problem is not None:
@@ -250,51 +247,16 @@ class PostgresJobStore(SqlJobStore[_OpenDatabase]):
         return database
 
     def _connect_both(self) -> _OpenDatabase:
-        writer = self._connect()
+        writer = _connect(self._parameters, self._busy_timeout_s)
         try:
-            self._check_server(writer)
+            _check_server(writer, self._name)
             self._lock_store(writer)
             self._check_content(writer)
-            return _OpenDatabase(writer, self._connect())
+            self._pair(writer)
+            return _OpenDatabase(writer, _connect(self._parameters, self._busy_timeout_s))
         except BaseException:
             writer.close()
             raise
-
-    def _connect(self) -> _Raw:
-        name = f"rewas {socket.gethostname()} {os.getpid()}"
-        parameters = {"application_name": name} | self._parameters | {"client_encoding": "utf8"}
-        connection = psycopg.connect(**parameters, autocommit=True)
-        try:
-            connection.adapters.register_dumper(str, _EscapingDumper)
-            connection.adapters.register_loader("text", _UnescapingLoader)
-            timeout_ms = str(round(1000 * self._busy_timeout_s))
-            (_, _, commit) = _row(
-                connection,
-                "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),"
-                " current_setting('synchronous_commit')",
-                timeout_ms,
-                timeout_ms,
-            )
-            if commit in ("off", "local"):
-                # Else a change that was acknowledged could be lost.
-                connection.execute("SET synchronous_commit = on")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _check_server(self, connection: _Raw) -> None:
-        if connection.info.server_version < OLDEST_VERSION * 10_000:
-            raise self._unfit("is too old", f"Use PostgreSQL {OLDEST_VERSION} or newer.")
-        encoding, schema, fsync = _row(
-            connection, "SELECT current_setting('server_encoding'), current_schema(), current_setting('fsync')"
-        )
-        if encoding != "UTF8":
-            raise self._unfit("does not store text as UTF-8", "Create one with CREATE DATABASE … ENCODING 'UTF8'.")
-        if schema is None:
-            raise self._unfit("has no schema for the tables", "Set the search_path of the user to one that exists.")
-        if fsync == "off":
-            _log.warning("The database %s may lose jobs when its machine fails: its setting fsync is off.", self._name)
 
     def _lock_store(self, connection: _Raw) -> None:
         keys = "%s, hashtext(current_schema())"
@@ -316,61 +278,196 @@ class PostgresJobStore(SqlJobStore[_OpenDatabase]):
 
     def _check_content(self, connection: _Raw) -> None:
         """Create the tables in an empty schema. Raises ProblemError (RESOURCES) if it holds another job store."""
-        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
-        present = {name for (name,) in rows} & TABLES
-        try:
-            if not present:
+        with _explaining_privileges(self._name):
+            if not _has_tables(connection, self._name):
                 with connection.transaction():
                     connection.execute(SCHEMA.encode())
-                    connection.execute("INSERT INTO job_store (contract_version) VALUES (%s)", (CONTRACT_VERSION,))
-                return
-            if present < TABLES:
-                raise self._unfit(
-                    "is not a job store of ReWaS, or has lost some of its tables",
-                    "Choose an empty database or schema, or restore it from a backup.",
-                )
-            version = _value(connection, "SELECT contract_version FROM job_store")
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise self._unfit(
-                "does not let its user create or read the tables",
-                "Grant the user CREATE on the schema, or make it the owner of the database.",
+                    connection.execute(
+                        "INSERT INTO job_store (contract_version, identity) VALUES (%s, %s)",
+                        (CONTRACT_VERSION, uuid.uuid4().hex),
+                    )
+
+    def _pair(self, connection: _Raw) -> None:
+        """Check that the database belongs to the state folder. Raises StoreUnavailable, ProblemError (RESOURCES)."""
+        if self._identity is None:
+            return
+        stored, has_jobs = _row(connection, "SELECT identity, EXISTS (SELECT 1 FROM job) FROM job_store")
+        try:
+            self._identity.pair(self._name, stored, has_jobs=has_jobs, is_in_folder=False)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The identity of the state folder cannot be read or written ({error.strerror or error}).",
+                "Make sure that the folder is writable and its disk has free space.",
             ) from error
-        if version != CONTRACT_VERSION:
-            is_newer = isinstance(version, int) and version > CONTRACT_VERSION
-            raise self._unfit(
-                f"was written by {'a newer' if is_newer else 'an older'} version of ReWaS",
-                ("Update ReWaS" if is_newer else "Delete its tables, whose jobs this version cannot read")
-                + ", or choose another database.",
-            )
 
     def _busy(self) -> StoreUnavailable:
-        return StoreUnavailable(f"The database {self._name} is busy.", "Try again in a few seconds.")
+        return _busy(self._name)
 
-    def _unfit(self, fault: str, remedy: str) -> ProblemError:
-        return ProblemError(f"The database {self._name} {fault}.", remedy, ProblemKind.RESOURCES)
 
-    def _unavailable(self, error: psycopg.Error) -> StoreUnavailable:
-        """Return the problem of a database that cannot be read or written now. The log gets its own words."""
-        _log.error("The database %s: %s", self._name, " ".join(str(error).split()) or type(error).__name__)
-        if isinstance(error, psycopg.errors.DiskFull):
-            return StoreUnavailable(
-                f"The disk of the database {self._name} is full.", "Free some space; waiting jobs then continue."
+@dataclass(frozen=True)
+class DatabaseState:
+    """What a database holds.
+
+    Attributes:
+        name: Its URL without the password and the parameters.
+        identity: Its identity as a job store; "" if the tables do not exist yet.
+        jobs: Number of jobs.
+        set_aside: Number of jobs that could not be read.
+        is_durable: Whether confirmed changes survive a failure of its machine.
+    """
+
+    name: str
+    identity: str
+    jobs: int
+    set_aside: int
+    is_durable: bool
+
+
+def inspect_database(url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> DatabaseState:
+    """Return what a database holds. This changes nothing, and does not disturb a running server.
+
+    Raises ProblemError like the constructor of PostgresJobStore, and StoreUnavailable if it cannot be reached.
+    """
+    name, parameters = _name_of(url), _parameters_of(url)
+    try:
+        with contextlib.closing(_connect(parameters, busy_timeout_s)) as connection, _explaining_privileges(name):
+            _check_server(connection, name)
+            is_durable = _value(connection, "SELECT current_setting('fsync')") != "off"
+            if not _has_tables(connection, name):
+                return DatabaseState(name, "", 0, 0, is_durable)
+            identity, jobs, set_aside = _row(
+                connection,
+                "SELECT identity, (SELECT count(*) FROM job), (SELECT count(*) FROM set_aside) FROM job_store",
             )
-        if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
-            return self._busy()
-        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-            return StoreUnavailable(
-                f"The database {self._name} cannot be written: it is a copy of another one.",
-                "Connect to the primary database, with target_session_attrs=read-write in the URL.",
-            )
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return StoreUnavailable(
-                f"The database {self._name} cannot be reached.",
-                "Start it, or check the network and the password; the log has the reason. The server then goes on.",
-            )
-        return StoreUnavailable(
-            f"The database {self._name} failed ({type(error).__name__}).", "The log of the server has the reason."
+            return DatabaseState(name, identity, jobs, set_aside, is_durable)
+    except psycopg.Error as error:
+        raise _unavailable(name, error) from error
+
+
+def _name_of(url: str) -> str:
+    # Without the parameters, which may name files and addresses that clients must not see.
+    return without_password(url).partition("?")[0]
+
+
+def _parameters_of(url: str) -> dict[str, Any]:
+    try:
+        return _CONNECTION_DEFAULTS | conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # The error itself quotes the URL with its password.
+        raise ProblemError(
+            "The URL of the database, the setting `database`, is not valid.",
+            "Use the form postgresql://USER@HOST/DATABASE.",
+            ProblemKind.SETTINGS,
+        ) from None
+
+
+def _connect(given: Mapping[str, Any], busy_timeout_s: float) -> _Raw:
+    name = f"rewas {socket.gethostname()} {os.getpid()}"
+    parameters = {"application_name": name, **given, "client_encoding": "utf8"}
+    connection = psycopg.connect(**parameters, autocommit=True)
+    try:
+        connection.adapters.register_dumper(str, _EscapingDumper)
+        connection.adapters.register_loader("text", _UnescapingLoader)
+        timeout_ms = str(round(1000 * busy_timeout_s))
+        (_, _, commit) = _row(
+            connection,
+            "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),"
+            " current_setting('synchronous_commit')",
+            timeout_ms,
+            timeout_ms,
         )
+        if commit in ("off", "local"):
+            # Otherwise, an acknowledged change could be lost.
+            connection.execute("SET synchronous_commit = on")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_server(connection: _Raw, name: str) -> None:
+    if connection.info.server_version < OLDEST_VERSION * 10_000:
+        raise _unfit(name, "is too old", f"Use PostgreSQL {OLDEST_VERSION} or newer.")
+    encoding, schema, fsync = _row(
+        connection, "SELECT current_setting('server_encoding'), current_schema(), current_setting('fsync')"
+    )
+    if encoding != "UTF8":
+        raise _unfit(name, "does not store text as UTF-8", "Create one with CREATE DATABASE … ENCODING 'UTF8'.")
+    if schema is None:
+        raise _unfit(name, "has no schema for the tables", "Set the search_path of the user to one that exists.")
+    if fsync == "off":
+        _log.warning("The database %s may lose jobs when its machine fails: its setting fsync is off.", name)
+
+
+def _has_tables(connection: _Raw, name: str) -> bool:
+    """Return whether a schema holds a job store; False if it is empty.
+
+    Raises ProblemError (RESOURCES) for another one, the errors of the database.
+    """
+    rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+    present = {table for (table,) in rows} & TABLES
+    if not present:
+        return False
+    if present < TABLES:
+        raise _unfit(
+            name,
+            "is not a job store of ReWaS, or has lost some of its tables",
+            "Choose an empty database or schema, or restore it from a backup.",
+        )
+    version = _value(connection, "SELECT contract_version FROM job_store")
+    if version != CONTRACT_VERSION:
+        is_newer = isinstance(version, int) and version > CONTRACT_VERSION
+        raise _unfit(
+            name,
+            f"was written by {'a newer' if is_newer else 'an older'} version of ReWaS",
+            ("Update ReWaS" if is_newer else "Delete its tables, whose jobs this version cannot read")
+            + ", or choose another database.",
+        )
+    return True
+
+
+@contextlib.contextmanager
+def _explaining_privileges(name: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _unfit(
+            name,
+            "does not let its user create or read the tables",
+            "Grant the user CREATE on the schema, or make it the owner of the database.",
+        ) from error
+
+
+def _busy(name: str) -> StoreUnavailable:
+    return StoreUnavailable(f"The database {name} is busy.", "Try again in a few seconds.")
+
+
+def _unfit(name: str, fault: str, remedy: str) -> ProblemError:
+    return ProblemError(f"The database {name} {fault}.", remedy, ProblemKind.RESOURCES)
+
+
+def _unavailable(name: str, error: psycopg.Error) -> StoreUnavailable:
+    """Return the problem of a database that cannot be read or written now, and log the database's own message."""
+    _log.error("The database %s: %s", name, " ".join(str(error).split()) or type(error).__name__)
+    if isinstance(error, psycopg.errors.DiskFull):
+        return StoreUnavailable(
+            f"The disk of the database {name} is full.", "Free some space; waiting jobs then continue."
+        )
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
+        return _busy(name)
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return StoreUnavailable(
+            f"The database {name} cannot be written to: it is a replica of another one.",
+            "Connect to the primary database, with target_session_attrs=read-write in the URL.",
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StoreUnavailable(
+            f"The database {name} cannot be reached.",
+            "Start it, or check the network and the password; the server's log has the reason.",
+        )
+    return StoreUnavailable(
+        f"The database {name} failed ({type(error).__name__}).", "See the server's log for the reason."
+    )
 
 
 _Choose = Callable[[_OpenDatabase], _Raw]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_server.files.content_store import LIFETIME_S, ContentStore
 from rewas_server.files.expiry import StoredItem, choose_expired
 from rewas_server.files.uploads import (
     FREE_SPACE_MARGIN_BYTES,
@@ -53,12 +54,14 @@ class RetentionLimits:
         uploads_bytes: Size of all uploads.
         requests_bytes: Size of all finished jobs in the store, with their requests and results.
         max_age_s: Age above which finished jobs and unused uploads are deleted.
+        content_bytes: Size of the files that the server shares with a cluster.
     """
 
     stems_bytes: int
     uploads_bytes: int
     requests_bytes: int
     max_age_s: float
+    content_bytes: int = 0
 
 
 class FetchLog:
@@ -100,6 +103,7 @@ class _Deleted:
     jobs: int = 0
     stems_of_jobs: int = 0
     uploads: int = 0
+    shared_files: int = 0
     leftovers: int = 0
     freed_bytes: int = 0
     failures: list[str] = field(default_factory=list)
@@ -109,13 +113,16 @@ class _Deleted:
             "jobs": self.jobs,
             "jobs' stems": self.stems_of_jobs,
             "uploads": self.uploads,
+            "shared files": self.shared_files,
             "leftover files and folders": self.leftovers,
         }
         listed = ", ".join(f"{number} {name}" for name, number in parts.items() if number)
         return f"{listed or 'nothing'} ({self.freed_bytes / 1e6:.1f} MB)"
 
     def is_anything(self) -> bool:
-        return bool(self.jobs or self.stems_of_jobs or self.uploads or self.leftovers or self.failures)
+        return bool(
+            self.jobs or self.stems_of_jobs or self.uploads or self.shared_files or self.leftovers or self.failures
+        )
 
 
 @dataclass(frozen=True)
@@ -143,13 +150,14 @@ class _Family:
 
 
 class Retention:
-    """Deletes what is too old or too much. Only one pass runs at a time, off the event loop, in small steps.
+    """Deletes what is too old or exceeds a limit. Only one pass runs at a time, off the event loop, in small steps.
 
     Args:
         store: The jobs.
         artifacts_dir: Folder with one subfolder per job.
         uploads_dir: Folder of the uploads.
         limits: What is kept.
+        content: The files that the server shares with a cluster; None if there are none.
         active_uploads: Returns the SHA-256 of the uploads in progress.
         now_s: Returns the Unix time.
         sleep: Waits for a number of seconds.
@@ -162,6 +170,7 @@ class Retention:
         uploads_dir: Path,
         limits: RetentionLimits,
         *,
+        content: ContentStore | None = None,
         active_uploads: Callable[[], frozenset[str]] = frozenset,
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -171,6 +180,7 @@ class Retention:
         self._artifacts_dir = artifacts_dir
         self._uploads_dir = uploads_dir
         self._limits = limits
+        self._content = content
         self._active_uploads = active_uploads
         self._now_s = now_s
         self._sleep = sleep
@@ -237,6 +247,8 @@ class Retention:
         yield from self._delete_jobs(families, folder_bytes, done)
         yield from self._delete_stems(families, folder_bytes, shortage.disk_bytes - done.freed_bytes, done)
         yield from self._delete_uploads(shortage, shortage.disk_bytes - done.freed_bytes, done)
+        if self._content is not None:
+            yield from self._delete_content(self._content, done)
 
     def _delete_rest(self, families: Iterable[_Family], folder_bytes: dict[str, int], done: _Deleted) -> Iterator[bool]:
         """Delete what an interrupted pass has left, and empty folders of jobs that have ended."""
@@ -360,6 +372,31 @@ class Retention:
             done.leftovers += delete_leftovers(self._uploads_dir, unused_since_s=now_s - UNNAMED_UPLOAD_S)
         except OSError as error:
             done.failures.append(str(error))
+
+    def _delete_content(self, content: ContentStore, done: _Deleted) -> Iterator[bool]:
+        """Delete shared files that no job has needed for a while, and the oldest if there are too many."""
+        now_s = self._now_s()
+        try:
+            items = [
+                StoredItem(
+                    each.sha256,
+                    each.size_bytes,
+                    now_s if each.stored_at_s is None else each.stored_at_s,
+                    in_use=each.stored_at_s is None or now_s - each.stored_at_s < RECENT_S,
+                )
+                for each in content.list_content()
+            ]
+            yield True
+            for item in choose_expired(
+                items, now_s=now_s, max_age_s=LIFETIME_S, limit_bytes=self._limits.content_bytes
+            ):
+                content.delete(item.key)
+                done.shared_files += 1
+                done.freed_bytes += item.size_bytes
+                yield True
+            content.delete_unfinished(now_s - LIFETIME_S)
+        except ProblemError as problem:
+            done.failures.append(str(problem))
 
     def _delete_upload(self, upload: StoredUpload, done: _Deleted) -> None:
         if upload.sha256 in self._active_uploads():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from rewas_api.errors import ProblemError, ProblemKind
@@ -14,12 +18,15 @@ from rewas_server.config import ServerConfig
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.forecast import QueuePlace, forecast, typical_duration_s
-from rewas_server.jobs.slot import WorkerSlot
+from rewas_server.jobs.slot import StartWorker, WorkerSlot
 from rewas_server.jobs.store import Change, QueuedJob, StoreUnavailable
+from rewas_server.worker.process import start_local_worker
 
 MIN_FREE_BYTES = 64 * 1024**2
 """No job starts with less free space than this: it could not deliver its stems."""
 RETRY_PAUSE_S = 2.0
+MAX_LONE_JOBS = 1000
+"""Number of jobs that are remembered because they may have ended a worker."""
 PARENT_PAUSE_S = 0.5
 """Shortest time between two updates of a timeline job by the progress of its children."""
 _INTERRUPTED_STATES = frozenset(
@@ -31,26 +38,39 @@ _log = logging.getLogger("rewas.server")
 class Timelines(Protocol):
     """Updates the jobs of timelines when their children change."""
 
-    async def child_changed(self, parent_id: str) -> None:
-        """Update a timeline job after a change of one of its children, and end it after the last one."""
+    async def child_changed(self, parent_id: str) -> Sequence[rewas_pb2.Job]:
+        """Update a timeline job after a change of one of its children, and end it after the last one.
+
+        Returns the children that were cancelled.
+        """
 
 
 class Scheduler:
     """The queue and the workers that share it.
 
+    start_worker: Starts a worker. None starts workers with a model on this machine.
+
     Attributes:
         on_readiness_change: Called without arguments when a worker becomes ready, or is no longer.
-        on_worker_end: Called with the cause when a worker has ended, or did not start, although the server goes on.
+        on_worker_end: Called with the cause when a worker has ended, or did not start, although the server continues.
     """
 
-    def __init__(self, board: JobBoard, config: ServerConfig, timelines: Timelines | None = None) -> None:
+    def __init__(
+        self,
+        board: JobBoard,
+        config: ServerConfig,
+        timelines: Timelines | None = None,
+        start_worker: StartWorker | None = None,
+    ) -> None:
         self._board = board
         self._config = config
         self._timelines = timelines
-        self._slots = [WorkerSlot(board, config, self, device) for device in config.devices]
+        self._start_worker = start_worker or functools.partial(start_local_worker, config)
+        self._slots = [self._new_slot(device) for device in config.devices]
         self._group: asyncio.TaskGroup | None = None
         self._held_jobs: set[str] = set()
         self._taking = asyncio.Lock()
+        self._lone_jobs: deque[str] = deque(maxlen=MAX_LONE_JOBS)
         self._blocked_by = ""
         self._changed_parents: set[str] = set()
         self._parents_wake = asyncio.Event()
@@ -82,15 +102,16 @@ class Scheduler:
     @property
     def waiting_reason(self) -> str:
         """Why no job starts; "" if nothing but other jobs keeps them."""
-        if self._blocked_by or self.worker_ready:
+        ready = [slot for slot in self._slots if slot.is_ready]
+        if self._blocked_by or not all(slot.loading for slot in ready):
             return self._blocked_by
         loading = next((slot.loading for slot in self._slots if slot.loading), "")
         if loading:
             return f'The worker process is loading the pack "{loading}".'
         return self.worker_problem or "The worker process is starting."
 
-    def notify_job_added(self) -> None:
-        """Check the queue again."""
+    def notify_queue_changed(self) -> None:
+        """Check the queue again: jobs were added or removed."""
         for slot in self._slots:
             slot.wake()
 
@@ -115,22 +136,75 @@ class Scheduler:
     async def take_job(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
         """Reserve the next waiting job for a slot. None if there is none, or if nothing may start now."""
         async with self._taking:
-            free_bytes = await asyncio.to_thread(self._free_bytes)
+            try:
+                found = await self._board.next_queued(self._held_jobs)
+            except StoreUnavailable as problem:
+                self._block(str(problem))
+                return None
+            free_bytes = MIN_FREE_BYTES if found is None else await asyncio.to_thread(self._free_bytes)
             if free_bytes < MIN_FREE_BYTES:
                 self._block(
                     f"The disk of the server's state folder has only {free_bytes // 1024**2} MiB of free space. "
                     "Jobs wait until there is more room."
                 )
                 return None
-            try:
-                found = await self._board.next_queued(self._held_jobs)
-            except StoreUnavailable as problem:
-                self._block(str(problem))
-                return None
             self._block("")
             if found is not None:
                 self._held_jobs.add(found[0].id)
+                # Busy slots may be preparing this job.
+                self.notify_queue_changed()
             return found
+
+    async def job_to_prepare(self, slot: WorkerSlot) -> tuple[str, rewas_pb2.SubmitJobRequest] | None:
+        """Return the job that a busy slot will probably run next; None if there is none."""
+        if any(other.is_ready and not other.is_busy for other in self._slots):
+            return None  # The next job will not have to wait.
+        earlier = sum(_time_left_s(other) < _time_left_s(slot) for other in self._slots if other is not slot)
+        try:
+            passed_over = set(self._held_jobs)
+            for _ in range(earlier + 1):
+                found = await self._board.next_queued(passed_over)
+                if found is None:
+                    return None
+                job, request = found
+                passed_over.add(job.id)
+        except StoreUnavailable:
+            return None
+        return None if self.runs_alone(job) else (job.id, request)
+
+    def run_alone(self, job_ids: Iterable[str]) -> None:
+        """From now on, neither prepare these jobs nor any job while they run: one of them has ended a worker."""
+        self._lone_jobs.extend(job_ids)
+
+    def runs_alone(self, job: rewas_pb2.Job) -> bool:
+        """Whether nothing may be prepared while this job runs: it has been interrupted, or may have ended a worker."""
+        ends_of_server = {rewas_pb2.INTERRUPTION_CAUSE_SERVER_ENDED}
+        return job.id in self._lone_jobs or any(each.cause not in ends_of_server for each in job.interruptions)
+
+    @property
+    def packs(self) -> list[str]:
+        """Names of the packs in memory."""
+        return sorted({pack for slot in self._slots for pack in slot.packs})
+
+    @property
+    def coming_packs(self) -> list[str]:
+        """Names of the packs that workers are loading, or will load when they are idle, before a job needs them."""
+        return sorted({pack for slot in self._slots for pack in slot.coming_packs})
+
+    @property
+    def load_problem(self) -> ProblemError | None:
+        """Why the pack that a client last requested is not loaded."""
+        return next((slot.load_problem for slot in self._slots if slot.load_problem is not None), None)
+
+    def load_pack(self, pack: str) -> None:
+        """Have every worker load a pack as soon as it is idle. Raises ProblemError (SETTINGS) if none can."""
+        ready = [slot for slot in self._slots if slot.is_ready]
+        if ready and not any(slot.loads_packs for slot in ready):
+            raise ProblemError(
+                "The workers of this server load a pack only with its first job.", "Submit a job.", ProblemKind.SETTINGS
+            )
+        for slot in self._slots:
+            slot.load_pack(pack)
 
     def release_job(self, job_id: str) -> None:
         """A slot no longer holds this job."""
@@ -143,17 +217,20 @@ class Scheduler:
             call()
 
     def worker_ended(self, cause: str) -> None:
-        """A worker has ended, or did not start, although the server goes on."""
+        """A worker has ended, or did not start, although the server continues."""
         for call in self.on_worker_end:
             call(cause)
 
     def devices_found(self, devices: Sequence[str]) -> None:
         """Run a worker on each of these devices, too."""
         for device in devices:
-            slot = WorkerSlot(self._board, self._config, self, device)
+            slot = self._new_slot(device)
             self._slots.append(slot)
             assert self._group is not None
             self._group.create_task(slot.run())
+
+    def _new_slot(self, device: str) -> WorkerSlot:
+        return WorkerSlot(self._board, self._config, self, self._start_worker, device)
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
         """Cancel a job, and the children of a timeline."""
@@ -166,8 +243,8 @@ class Scheduler:
     async def resume(self, job_id: str) -> rewas_pb2.Job:
         """Put a paused job, and the children of a timeline, back into the queue."""
         job = await self._board.update(job_id, lifecycle.resume_job)
-        await self._for_children(job, self.resume)
-        self.notify_job_added()
+        await self._change_children(job, lifecycle.resume_job)
+        self.notify_queue_changed()
         return job
 
     async def retry(self, job_id: str) -> rewas_pb2.Job:
@@ -177,14 +254,14 @@ class Scheduler:
             if job.parent_id:
                 await self._board.update(job.parent_id, _reopen)
             job = await self._board.update(job_id, lifecycle.retry_job)
-            await self._for_children(job, self._retry_child)
-            self.notify_job_added()
+            await self._change_children(job, lifecycle.retry_job)
+            self.notify_queue_changed()
         return job
 
     async def pin(self, job_id: str, pinned: bool) -> rewas_pb2.Job:
         """Keep the files of a job, and of the children of a timeline, until they are unpinned."""
         job = await self._board.update(job_id, lambda job: lifecycle.pin_job(job, pinned))
-        await self._for_children(job, lambda child_id: self.pin(child_id, pinned))
+        await self._change_children(job, lambda child: lifecycle.pin_job(child, pinned))
         return job
 
     async def delete(self, job_id: str) -> None:
@@ -192,27 +269,26 @@ class Scheduler:
         job = await self._board.get(job_id)
         if job.parent_id:
             raise ProblemError(
-                f'The job "{job.name}" belongs to a timeline.', "Delete the job of the timeline.", ProblemKind.SETTINGS
+                f'The job "{job.name}" belongs to a timeline.',
+                "Delete the timeline's job instead.",
+                ProblemKind.SETTINGS,
             )
         if job.state not in lifecycle.FINAL_STATES:
             raise ProblemError(
                 f'The job "{job.name}" has not ended.', "Cancel it first, then delete it.", ProblemKind.SETTINGS
             )
-        folders = [self._config.artifacts_dir / child.id for child in await self._board.children(job_id)]
+        ids = [job_id, *await self._board.child_ids(job_id)]
         await self._board.delete(job_id)
-        for folder in [self._config.artifacts_dir / job_id, *folders]:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(_remove_folders, self._config.artifacts_dir, ids)
 
     async def recover(self) -> None:
         """Put the jobs that ran when the server ended back into the queue. That never counts against a job."""
-        parents = []
+        parents = set()
         for job in await self._board.find_earlier():
-            if job.child_count:
-                parents.append(job.id)
-            elif job.state in _INTERRUPTED_STATES:
-                await self._board.update(
-                    job.id, lambda job: lifecycle.interrupt_job(job, rewas_pb2.INTERRUPTION_CAUSE_SERVER_ENDED)
-                )
+            if job.child_count or job.parent_id:
+                parents.add(job.parent_id or job.id)
+            if job.state in _INTERRUPTED_STATES and not job.child_count:
+                await self._board.update(job.id, lifecycle.recover_job)
         self._changed_parents.update(parents)
         self._parents_wake.set()
 
@@ -227,41 +303,54 @@ class Scheduler:
                 await asyncio.sleep(RETRY_PAUSE_S)
         async with asyncio.TaskGroup() as group:
             self._group = group
-            group.create_task(self._update_parents())
+            group.create_task(self.update_parents())
             for slot in self._slots:
                 group.create_task(slot.run())
 
     async def _stop_jobs(self, job_id: str, request: Change) -> rewas_pb2.Job:
         job = await self._board.update(job_id, request)
-        # A job that waits in the store may already be on its way to a worker.
-        for slot in self._slots:
-            await slot.stop_job(job_id)
-        await self._for_children(job, lambda child_id: self._stop_jobs(child_id, request))
+        self.notify_queue_changed()
+        stopped = {job_id}
+        if job.child_count:
+            # Running children come first, because thousands may be waiting.
+            for states in (_INTERRUPTED_STATES, lifecycle.UNFINISHED_STATES - _INTERRUPTED_STATES):
+                stopped.update(child.id for child in await self._change_children(job, request, states))
+                await self._stop_slots(stopped)
+        await self._stop_slots(stopped)
         return job
 
-    async def _retry_child(self, child_id: str) -> None:
-        await self._board.update(child_id, lifecycle.retry_job)
+    async def _stop_slots(self, job_ids: Collection[str]) -> None:
+        for slot in self._slots:
+            # A job that waits in the store may already have been sent to a worker.
+            running = slot.running_job_id
+            if running is not None and running in job_ids:
+                await slot.stop_job(running)
 
-    async def _for_children(self, job: rewas_pb2.Job, act: Callable[[str], Awaitable[object]]) -> None:
-        if job.child_count:
-            for child in await self._board.children(job.id):
-                await act(child.id)
-            self._changed_parents.add(job.id)
-            self._parents_wake.set()
+    async def _change_children(
+        self, job: rewas_pb2.Job, change: Change, states: Collection[int] = frozenset()
+    ) -> list[rewas_pb2.Job]:
+        """Change the children of a timeline, those in the given states or all, and return those that have changed."""
+        if not job.child_count:
+            return []
+        changed = await self._board.update_children(job.id, change, states=states)
+        self._changed_parents.add(job.id)
+        self._parents_wake.set()
+        return changed
 
     async def _child_changed(self, child: rewas_pb2.Job) -> None:
         self._changed_parents.add(child.parent_id)
         self._parents_wake.set()
 
-    async def _update_parents(self) -> None:
-        """Update timeline jobs after changes of their children, each at most twice per second."""
+    async def update_parents(self) -> None:
+        """Update timeline jobs after changes of their children, each at most twice per second, until cancelled."""
         while True:
             await self._parents_wake.wait()
             self._parents_wake.clear()
             parents, self._changed_parents = self._changed_parents, set()
             for parent_id in parents if self._timelines is not None else ():
                 try:
-                    await self._timelines.child_changed(parent_id)  # type: ignore[union-attr]
+                    cancelled = await self._timelines.child_changed(parent_id)  # type: ignore[union-attr]
+                    await self._stop_slots({child.id for child in cancelled})
                 except StoreUnavailable as problem:
                     _log.error("%s", problem, extra={"job_id": parent_id})
                     self._changed_parents.add(parent_id)
@@ -278,10 +367,20 @@ class Scheduler:
             self._blocked_by = reason
             self._board.refresh_waiting()
         if reason:
-            asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self.notify_job_added)
+            asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self.notify_queue_changed)
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._config.state_dir).free
+
+
+def _remove_folders(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _time_left_s(slot: WorkerSlot) -> float:
+    left_s = slot.running_time_left_s()
+    return math.inf if left_s is None else left_s
 
 
 def _reopen(parent: rewas_pb2.Job) -> rewas_pb2.Job:

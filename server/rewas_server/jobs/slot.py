@@ -7,13 +7,14 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_engine import Progress
 from rewas_server.config import ServerConfig
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
@@ -27,7 +28,13 @@ STOP_EFFECT_S = 1.5
 """A job that is cancelled or paused counts as stopped after this time, even if its worker has not stopped yet."""
 WATCH_INTERVAL_S = 0.5
 MAX_STORE_DELAY_S = 10.0
+PROGRESS_INTERVAL_S = 0.2
+"""Shortest time between two reports of the same stage. A report takes a millisecond or two for each watcher."""
 _log = logging.getLogger("rewas.server")
+
+
+StartWorker = Callable[[str], Awaitable[WorkerProcess]]
+"""Starts a worker on a device. Raises WorkerEnded, OSError if it does not start."""
 
 
 class JobSource(Protocol):
@@ -38,6 +45,15 @@ class JobSource(Protocol):
 
     def release_job(self, job_id: str) -> None:
         """The slot no longer holds this job."""
+
+    async def job_to_prepare(self, slot: WorkerSlot) -> tuple[str, rewas_pb2.SubmitJobRequest] | None:
+        """Return the job that a busy slot will probably run next, without reserving it; None if there is none."""
+
+    def run_alone(self, job_ids: Iterable[str]) -> None:
+        """From now on, neither prepare these jobs nor any job while they run: one of them has ended a worker."""
+
+    def runs_alone(self, job: rewas_pb2.Job) -> bool:
+        """Whether nothing may be prepared while this job runs."""
 
     def readiness_changed(self) -> None:
         """The worker of the slot has become ready, or is no longer."""
@@ -56,6 +72,9 @@ class _RunningJob:
     Attributes:
         deadline_at_s: On the clock of time.monotonic(); None until the worker has begun the job.
         is_released: Whether the job has been stopped for its clients although the worker has not stopped yet.
+        runs_alone: Whether nothing may be prepared while it runs.
+        preparing: Task that has the worker prepare the next jobs, from the first sampling step on.
+        reported: The latest progress that clients know, sent at `reported_at_s` on the clock of time.monotonic().
     """
 
     job_id: str
@@ -63,9 +82,23 @@ class _RunningJob:
     pack: str
     clock: RunningClock
     amount_s: float = 0.0
+    runs_alone: bool = False
     began_s: float = field(default_factory=time.monotonic)
     deadline_at_s: float | None = None
     is_released: bool = False
+    preparing: asyncio.Task[None] | None = None
+    reported: Progress | None = None
+    reported_at_s: float = 0.0
+
+    def is_worth_reporting(self, progress: Progress) -> bool:
+        """Whether clients need this progress: a stage begins, or continues and the last report was a while ago."""
+        is_new_stage = self.reported is None or self.reported.stage != progress.stage
+        is_over = progress.step == progress.total_steps  # The next stage or the end of the job follows at once.
+        now_s = time.monotonic()
+        if not is_new_stage and (is_over or now_s < self.reported_at_s + PROGRESS_INTERVAL_S):
+            return False
+        self.reported, self.reported_at_s = progress, now_s
+        return True
 
     @property
     def is_begun(self) -> bool:
@@ -79,13 +112,19 @@ class WorkerSlot:
     Attributes:
         problem: Why no worker runs, in one or two sentences; "" while one runs or starts.
         device: Device of the model; "" until the worker has reported it.
-        loading: Name of the pack that the starting worker loads; "" when it is ready.
+        loading: Name of the pack that the worker is loading before a job needs it; "" otherwise.
+        packs: Names of the packs in the worker's memory.
+        load_problem: Why the pack that was last requested is not loaded.
+        loads_packs: Whether the worker loads packs before their first job, and prepares jobs.
     """
 
-    def __init__(self, board: JobBoard, config: ServerConfig, source: JobSource, device: str) -> None:
+    def __init__(
+        self, board: JobBoard, config: ServerConfig, source: JobSource, start_worker: StartWorker, device: str
+    ) -> None:
         self._board = board
         self._config = config
         self._source = source
+        self._start_worker = start_worker
         self._requested_device = device
         self._worker: WorkerProcess | None = None
         self._running: _RunningJob | None = None
@@ -96,6 +135,11 @@ class WorkerSlot:
         self.problem = ""
         self.device = ""
         self.loading = ""
+        self.packs: tuple[str, ...] = ()
+        self.load_problem: ProblemError | None = None
+        self.loads_packs = False
+        self._wanted_pack = ""
+        self._prepared_job_id = ""
 
     @property
     def is_ready(self) -> bool:
@@ -115,6 +159,21 @@ class WorkerSlot:
     def running_time_left_s(self) -> float | None:
         """Time left of the running job in seconds; None while unknown."""
         return None if self._running is None else self._running.clock.time_left_s()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the worker holds a job."""
+        return self._running is not None
+
+    @property
+    def coming_packs(self) -> tuple[str, ...]:
+        """Names of the packs that the worker is loading, or will load when it is idle."""
+        return tuple(pack for pack in (self.loading, self._wanted_pack) if pack)
+
+    def load_pack(self, pack: str) -> None:
+        """Load a pack as soon as the worker is idle. This replaces an earlier request that is still waiting."""
+        self._wanted_pack, self.load_problem = pack, None
+        self._wake.set()
 
     def wake(self) -> None:
         """Look for a job again."""
@@ -144,6 +203,9 @@ class WorkerSlot:
                     continue
                 self._wake.clear()
                 taken = await self._source.take_job()
+                if taken is None and self._wanted_pack and self.loads_packs:
+                    await self._load_pack(worker)
+                    continue
                 if taken is None:
                     await _wait_for_first(self._wake, worker.ended)
                     continue
@@ -156,13 +218,19 @@ class WorkerSlot:
         if self._worker is not None and not self._worker.ended.is_set():
             return self._worker
         self._note_end()
+        # What the ended worker was preparing says nothing about the end of the next one.
+        self._prepared_job_id = ""
         self._set_ready(False)
         try:
-            self._worker = await WorkerProcess.start(self._config, self._requested_device)
+            self._worker = await self._start_worker(self._requested_device)
             self.loading = self._config.default_pack
             self._board.refresh_waiting()
             while not isinstance(message := await self._worker.receive(), messages.Ready):
-                self._note_device(message)
+                if isinstance(message, messages.Waiting):
+                    self.loading, self.problem = "", message.reason
+                    self._set_ready(False)
+                self._note_packs(message)
+            self.loads_packs = message.loads_packs
             if message.devices:
                 # The next worker of this slot uses the same device.
                 self._requested_device = message.devices[0]
@@ -189,10 +257,12 @@ class WorkerSlot:
 
     async def _run_job(self, worker: WorkerProcess, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> None:
         pack = work_pack(request) or self._config.default_pack
-        running = _RunningJob(job.id, work_kind(request), pack, RunningClock(None))
+        running = _RunningJob(
+            job.id, work_kind(request), pack, RunningClock(None), runs_alone=self._source.runs_alone(job)
+        )
         self._running = running
         try:
-            await worker.send(messages.Work(job.id, request))
+            await worker.send(messages.Work(job.id, request, running.runs_alone))
             while not await self._handle_message(await worker.receive(), worker, running):
                 pass
         except WorkerEnded as end:
@@ -202,17 +272,65 @@ class WorkerSlot:
             if running.is_released:
                 await asyncio.to_thread(self._remove_files, job.id)
             elif running.is_begun:
-                await self._persist(job.id, lambda job: lifecycle.interrupt_job(job, cause))
+                counts = not self._may_be_innocent(running)
+                await self._persist(job.id, lambda job: lifecycle.interrupt_job(job, cause, counts=counts))
         finally:
+            if running.preparing is not None:
+                running.preparing.cancel()
             # A server that stops needs to know which job it interrupts.
             if not asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 self._running = None
                 self._source.release_job(job.id)
 
+    async def _load_pack(self, worker: WorkerProcess) -> None:
+        """Have an idle worker load the pack that a client has requested."""
+        self.loading, self._wanted_pack = self._wanted_pack, ""
+        self._board.refresh_waiting()
+        try:
+            await worker.send(messages.LoadPack(self.loading))
+            while not isinstance(message := await worker.receive(), messages.LoadEnded):
+                self._note_packs(message)
+            self.load_problem = message.problem
+        except WorkerEnded as end:
+            _log.warning("The worker process ended while it loaded the pack %s (%s).", self.loading, end)
+            self._set_ready(False)
+            self.load_problem = ProblemError(
+                f'The worker process ended while it loaded the pack "{self.loading}".',
+                "Close other programs or choose a smaller pack. The server's log has details.",
+                ProblemKind.RESOURCES,
+            )
+        finally:
+            self.loading = ""
+            self._board.refresh_waiting()
+
+    async def _prepare_next(self, worker: WorkerProcess) -> None:
+        """Have the worker read the video of the next job, and of another one if the queue changes."""
+        sent = ""
+        with contextlib.suppress(WorkerEnded):
+            while True:
+                self._wake.clear()
+                found = await self._source.job_to_prepare(self)
+                if found is not None and found[0] != sent:
+                    sent = self._prepared_job_id = found[0]
+                    await worker.send(messages.Prepare(*found))
+                    _log.debug("The worker reads the video of the next job.", extra={"job_id": sent})
+                await self._wake.wait()
+
+    def _may_be_innocent(self, running: _RunningJob) -> bool:
+        """Return whether another job may have ended the worker. The next run shows which one did.
+
+        The other job was being prepared, or ran in the same process.
+        """
+        prepared, self._prepared_job_id = self._prepared_job_id, ""
+        if not prepared and (running.runs_alone or not self._config.runs_jobs_together):
+            return False
+        self._source.run_alone(filter(None, (running.job_id, prepared)))
+        return running.deadline_at_s is None or time.monotonic() < running.deadline_at_s
+
     async def _handle_message(self, message: messages.Message, worker: WorkerProcess, running: _RunningJob) -> bool:
         """Handle a message from the worker. Returns whether it has finished with the job."""
-        if isinstance(message, messages.Loaded):
-            self._note_device(message)
+        if isinstance(message, messages.Loaded | messages.Prepared):
+            self._note_packs(message)
             return False
         if getattr(message, "job_id", None) != running.job_id:
             worker.kill()
@@ -224,12 +342,17 @@ class WorkerSlot:
             await self._set_deadline(message.amount_s, running)
             return False
         if isinstance(message, messages.JobProgress):
+            if message.progress.stage == "sample" and running.preparing is None and self._may_prepare(running):
+                running.preparing = asyncio.create_task(self._prepare_next(worker))
             await self._report_progress(message, running)
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped):
             await self._end(message, running)
             return True
         raise WorkerEnded(f"unexpected message {message!r}")
+
+    def _may_prepare(self, running: _RunningJob) -> bool:
+        return self.loads_packs and not running.runs_alone
 
     async def _begin(self, running: _RunningJob) -> None:
         running.began_s = time.monotonic()
@@ -248,21 +371,19 @@ class WorkerSlot:
 
     async def _report_progress(self, message: messages.JobProgress, running: _RunningJob) -> None:
         running.clock.report(message.progress.fraction)
-        if running.is_released:
+        if running.is_released or not running.is_worth_reporting(message.progress):
             return
         progress = replace(message.progress, time_left_s=running.clock.time_left_s())
-        # The job may have been stopped in the meantime, and a failure to store progress must not fail it.
-        with contextlib.suppress(lifecycle.InvalidTransition, StoreUnavailable):
-            await self._board.update(running.job_id, lambda job: lifecycle.update_progress(job, progress))
+        await self._board.report_progress(running.job_id, lambda job: lifecycle.update_progress(job, progress))
 
     async def _end(self, message: messages.Done | messages.Failed | messages.Stopped, running: _RunningJob) -> None:
-        if isinstance(message, messages.Done) and not running.is_released:
-            spent_s = time.monotonic() - running.began_s
+        spent_s = time.monotonic() - running.began_s
+        if running.is_released or not await self._persist(running.job_id, lambda job: _end_job(job, message)):
+            await asyncio.to_thread(self._remove_files, running.job_id)
+        elif isinstance(message, messages.Done):
             duration = WorkDuration(running.kind, running.pack, self.device, running.amount_s, spent_s)
             with contextlib.suppress(StoreUnavailable):
                 await self._board.record_duration(duration)
-        if running.is_released or not await self._persist(running.job_id, lambda job: _end_job(job, message)):
-            await asyncio.to_thread(self._remove_files, running.job_id)
 
     def _begin_release(self, running: _RunningJob) -> None:
         # The event loop itself keeps only weak references to its tasks.
@@ -329,11 +450,16 @@ class WorkerSlot:
         if self._worker is not None:
             cause = enum_names.INTERRUPTION_CAUSE.to_name(self._worker.end_cause)
             self._worker = None
+            self.packs = ()
             self._source.worker_ended(cause or "")
 
-    def _note_device(self, message: messages.Message) -> None:
+    def _note_packs(self, message: messages.Message) -> None:
+        """Note what a message says about the packs, or about the job that is prepared."""
         if isinstance(message, messages.Loaded):
-            self.device = message.device
+            self.device, self.packs = message.device, message.packs
+        elif isinstance(message, messages.Prepared) and message.job_id == self._prepared_job_id:
+            _log.debug("The worker has read ahead.", extra={"job_id": message.job_id})
+            self._prepared_job_id = ""
 
     def _set_ready(self, is_ready: bool) -> None:
         self._is_ready = is_ready
@@ -364,7 +490,7 @@ def _end_job(job: rewas_pb2.Job, message: messages.Done | messages.Failed | mess
     if job.state == rewas_pb2.JOB_STATE_PAUSING:
         return lifecycle.pause_job(job)
     return lifecycle.fail_job(
-        job, ProblemError("The worker stopped the job without a request.", "Submit it again.", ProblemKind.INTERNAL)
+        job, ProblemError("The worker stopped the job unexpectedly.", "Submit it again.", ProblemKind.INTERNAL)
     )
 
 

@@ -34,6 +34,7 @@ from rewas_server.jobs.job_rows import (
 from rewas_server.jobs.store import (
     MAX_DURATIONS,
     Change,
+    ChangedChildren,
     JobPage,
     QueuedJob,
     SetAsideJob,
@@ -44,6 +45,9 @@ from rewas_server.jobs.store import (
 
 LISTED_AT_ONCE = 1000
 """Number of jobs that a call for all jobs reads at once."""
+
+CHANGED_AT_ONCE = 500
+"""Number of children that are changed at once."""
 
 _log = logging.getLogger("rewas.server")
 
@@ -188,16 +192,55 @@ class SqlJobStore(abc.ABC, Generic[Database]):
             jobs = [job for job in jobs if job.state in states]
         return JobPage(jobs, rows[size - 1][0] if len(rows) > size else None)
 
-    def children(self, parent_id: str) -> list[rewas_pb2.Job]:
+    def children(self, parent_id: str, size: int, after: int | None = None) -> JobPage:
+        with self._reading() as connection:
+            # One extra row shows whether there is a further page.
+            rows = connection.execute(
+                f"SELECT {FULL_ROW} FROM job WHERE parent_id = ? AND parent_id != '' AND number > ?"
+                " ORDER BY number LIMIT ?",
+                (parent_id, after or 0, size + 1),
+            ).fetchall()
+        jobs = [self._read(JobRow(*row)) for row in rows[:size]]
+        return JobPage(jobs, rows[size - 1][0] if len(rows) > size else None)
+
+    def child_ids(self, parent_id: str) -> list[str]:
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT {FULL_ROW} FROM job WHERE parent_id = ? AND parent_id != '' ORDER BY number", (parent_id,)
+                "SELECT id FROM job WHERE parent_id = ? AND parent_id != '' ORDER BY number", (parent_id,)
             ).fetchall()
-        return [self._read(JobRow(*row)) for row in rows]
+        return [job_id for (job_id,) in rows]
+
+    def count_children(self, parent_id: str) -> dict[int, int]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT state, count(*) FROM job WHERE parent_id = ? AND parent_id != '' GROUP BY state", (parent_id,)
+            ).fetchall()
+        return dict(rows)
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
         with self._writing() as connection:
-            return self._apply(connection, job_id, change)
+            return self._apply(connection, select_row(connection, job_id), change)[0]
+
+    def update_children(
+        self, parent_id: str, change: Change, *, states: Collection[int] = frozenset(), after: int = 0
+    ) -> ChangedChildren:
+        state_filter = f"AND state IN ({marks(states)})" if states else ""
+        changed = []
+        with self._writing() as connection:
+            rows = connection.execute(
+                f"SELECT {FULL_ROW} FROM job WHERE parent_id = ? AND parent_id != '' AND number > ? {state_filter}"
+                " ORDER BY number LIMIT ?",
+                (parent_id, after, *states, CHANGED_AT_ONCE),
+            ).fetchall()
+            for columns in rows:
+                row = JobRow(*columns)
+                job, has_changed = self._apply(connection, row, change)
+                if has_changed:
+                    result = job.WhichOneof("result")
+                    if result is not None:
+                        job.ClearField(result)
+                    changed.append(job)
+        return ChangedChildren(changed, rows[-1][0] if len(rows) == CHANGED_AT_ONCE else None)
 
     def next_queued(self, exclude: Collection[str] = ()) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
         passed_over = set(exclude)
@@ -237,12 +280,14 @@ class SqlJobStore(abc.ABC, Generic[Database]):
             ).fetchall()
         return [row.id for row in (JobRow(*columns) for columns in rows) if self._can_continue(row)]
 
-    def count_unfinished(self, client: str | None = None) -> int:
+    def count_unfinished(self, client: str | None = None, *, clips: bool = False) -> int:
         states = sorted(lifecycle.UNFINISHED_STATES)
-        client_filter, clients = ("", ()) if client is None else ("AND client = ? AND parent_id = ''", (client,))
+        client_filter, clients = ("", ()) if client is None else ("AND client = ?", (client,))
         with self._reading() as connection:
             row = connection.execute(
-                f"SELECT count(*) FROM job WHERE state IN ({marks(states)}) {client_filter}", (*states, *clients)
+                f"SELECT count(*) FROM job WHERE state IN ({marks(states)})"
+                f" AND parent_id {'!=' if clips else '='} '' {client_filter}",
+                (*states, *clients),
             ).fetchone()
         return int(row[0])
 
@@ -284,20 +329,6 @@ class SqlJobStore(abc.ABC, Generic[Database]):
                 f"DELETE FROM set_aside WHERE job_id IN (SELECT id FROM job WHERE {family})", (job_id, job_id)
             )
             connection.execute(f"DELETE FROM job WHERE {family}", (job_id, job_id))
-
-    def oldest_finished(self, limit: int, *, with_files: bool = False) -> list[rewas_pb2.Job]:
-        final_states = sorted(lifecycle.FINAL_STATES)
-        final_marks = marks(final_states)
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT {FULL_ROW} FROM job WHERE parent_id = '' AND finished_at_ms IS NOT NULL AND NOT pinned"
-                f" AND NOT (? AND files_deleted) AND state IN ({final_marks})"
-                " AND NOT EXISTS (SELECT 1 FROM job AS child"
-                f" WHERE child.parent_id = job.id AND (child.pinned OR child.state NOT IN ({final_marks})))"
-                " ORDER BY finished_at_ms, number LIMIT ?",
-                (with_files, *final_states, *final_states, limit),
-            ).fetchall()
-        return [self._read(JobRow(*row)) for row in rows]
 
     def media_in_use(self) -> set[str]:
         states = sorted(lifecycle.UNFINISHED_STATES)
@@ -372,13 +403,13 @@ class SqlJobStore(abc.ABC, Generic[Database]):
             _log.error("A job that cannot be read (%s) was not set aside: %s", reason, error)
             return None
 
-    def _apply(self, connection: Connection, job_id: str, change: Change) -> rewas_pb2.Job:
-        row = select_row(connection, job_id)
+    def _apply(self, connection: Connection, row: JobRow, change: Change) -> tuple[rewas_pb2.Job, bool]:
+        """Return the job of a row after a change, and whether it has changed."""
         try:
             before = parse_job(row)
         except UnreadableJob as reason:
-            return set_aside(connection, row.number, str(reason)) or failed_job(row)
+            return set_aside(connection, row.number, str(reason)) or failed_job(row), True
         after = change(before)
         if after is not before:
             store_job(connection, row.number, after)
-        return after
+        return after, after is not before

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import sqlite3
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,6 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_by_state ON job (state, priority, number);
 CREATE INDEX job_by_parent ON job (parent_id, number, state);
-CREATE INDEX job_by_end ON job (parent_id, finished_at_ms) WHERE finished_at_ms IS NOT NULL;
 CREATE INDEX job_pinned ON job (number) WHERE pinned;
 CREATE TABLE job_request (
     job_number INTEGER PRIMARY KEY REFERENCES job (number) ON DELETE CASCADE,
@@ -71,15 +71,17 @@ CREATE TABLE set_aside (
     result BLOB NOT NULL,
     request BLOB NOT NULL
 ) STRICT;
+CREATE TABLE store_identity (value TEXT NOT NULL) STRICT;
 """
 
 
-TABLES = frozenset({"job", "job_request", "job_upload", "work_duration", "set_aside"})
+TABLES = frozenset({"job", "job_request", "job_upload", "work_duration", "set_aside", "store_identity"})
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite keeps beside a database."""
 
-DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What calls of sqlite3 raise. The second one is raised for an error whose message quotes damaged text."""
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError, MemoryError)
+"""What calls of sqlite3 raise. The second one is raised for an error whose message quotes damaged text, the third one
+for a damaged length."""
 
 _DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ERRORS = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
@@ -167,8 +169,11 @@ def connect_read_only(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 def create_schema(connection: sqlite3.Connection) -> None:
-    """Create the tables in an empty database. Raises sqlite3.Error."""
-    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    """Create the tables in an empty database, which gets an identity. Raises sqlite3.Error."""
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+        f" INSERT INTO store_identity (value) VALUES ('{uuid.uuid4().hex}'); COMMIT;"
+    )
 
 
 def check_content(connection: sqlite3.Connection, path: Path) -> bool:
@@ -197,8 +202,8 @@ def check_content(connection: sqlite3.Connection, path: Path) -> bool:
         is_newer = version > SCHEMA_VERSION
         raise ProblemError(
             f"The job store {path} was written by {'a newer' if is_newer else 'an older'} version of ReWaS.",
-            ("Update ReWaS" if is_newer else "Delete the file, whose jobs this version cannot read")
-            + ", or choose another state folder.",
+            ("Update ReWaS" if is_newer else "Delete the state folder, whose jobs this version cannot read")
+            + ", or choose another one.",
             ProblemKind.RESOURCES,
         )
     if version == 0 or not tables >= TABLES:
@@ -234,7 +239,8 @@ def code_of(error: BaseException) -> int:
 def is_damage(error: BaseException) -> bool:
     """Return whether an error of SQLite shows that the file is damaged, and not that there is no room or a lock."""
     code = code_of(error)
-    return code & 0xFF in _DAMAGE_CODES or code in _READ_ERRORS or isinstance(error, UnicodeDecodeError)
+    is_damaged_value = isinstance(error, UnicodeDecodeError | MemoryError)
+    return code & 0xFF in _DAMAGE_CODES or code in _READ_ERRORS or is_damaged_value
 
 
 def is_full(error: BaseException) -> bool:

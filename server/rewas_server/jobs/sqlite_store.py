@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rewas_api.errors import ProblemError
 from rewas_server.jobs.backup import list_backups
 from rewas_server.jobs.sql_store import SqlJobStore
 from rewas_server.jobs.sqlite_file import (
@@ -21,6 +22,7 @@ from rewas_server.jobs.sqlite_file import (
     unavailable,
 )
 from rewas_server.jobs.sqlite_recovery import Recovery, damaged_files, finish_recovery, recover, remove_leftovers
+from rewas_server.jobs.state_identity import StateIdentity
 from rewas_server.jobs.store import StoreUnavailable
 
 BUSY_TIMEOUT_S = 5.0
@@ -48,16 +50,25 @@ class SqliteJobStore(SqlJobStore[OpenDatabase]):
         path: The file, which is created if necessary. Only the user may read it and its folder.
         backups_dir: Folder of the nightly copies, from which a damaged file is restored.
         busy_timeout_s: How long a call waits while another process holds a lock.
+        identity: That of the state folder, to which the file must belong.
 
-    Raises ProblemError (RESOURCES) if the file is not writable, is not a job store, or was written by a version with
-    another contract.
+    Raises ProblemError (RESOURCES) if the file is not writable, is not a job store, was written by a version with
+    another contract, or belongs to another state folder.
     """
 
     duplicate_error = sqlite3.IntegrityError
     json_texts = "SELECT value FROM json_each(?)"
 
-    def __init__(self, path: Path, backups_dir: Path | None = None, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        backups_dir: Path | None = None,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        identity: StateIdentity | None = None,
+    ) -> None:
         super().__init__(str(path), busy_timeout_s)
+        self._identity = identity
         self._path = path
         self._backups_dir = backups_dir
         self._exclusive_until_s = 0.0
@@ -141,6 +152,7 @@ class SqliteJobStore(SqlJobStore[OpenDatabase]):
             raise StoreUnavailable(self._problem.what, self._problem.remedy)
         try:
             database = self._open_or_repair()
+            self._pair(database)
         except StoreUnavailable as problem:
             now_s = time.monotonic()
             # To repair a large file takes long, and must not keep the disk busy all the time.
@@ -152,6 +164,26 @@ class SqliteJobStore(SqlJobStore[OpenDatabase]):
         self._problem = None
         self._exclusive_until_s = time.monotonic() + EXCLUSIVE_S
         return database
+
+    def _pair(self, database: OpenDatabase) -> None:
+        """Check that the database belongs to the state folder. Closes it if it raises."""
+        if self._identity is None:
+            return
+        connection = database.writer
+        try:
+            own = self._identity.read()
+            if own and self.may_have_lost_jobs():
+                # It replaces a damaged one, whose files are kept.
+                connection.execute("UPDATE store_identity SET value = ?", (own,))
+            (stored,) = connection.execute("SELECT value FROM store_identity").fetchone()
+            has_jobs = connection.execute("SELECT 1 FROM job LIMIT 1").fetchone() is not None
+            self._identity.pair(str(self._path), stored, has_jobs=has_jobs, is_in_folder=True)
+        except (OSError, *DATABASE_ERRORS) as error:
+            database.close()
+            raise unavailable(self._path, error) from error
+        except ProblemError:
+            database.close()
+            raise
 
     def _open_or_repair(self) -> OpenDatabase:
         try:

@@ -52,6 +52,19 @@ class QueuedJob:
 
 
 @dataclass(frozen=True)
+class ChangedChildren:
+    """Some children of a job after a change.
+
+    Attributes:
+        jobs: Those that have changed, without their results.
+        next_after: Where the next children begin; None after the last ones.
+    """
+
+    jobs: list[rewas_pb2.Job]
+    next_after: int | None
+
+
+@dataclass(frozen=True)
 class StoredJob:
     """What a stored job takes up, and until when.
 
@@ -169,8 +182,19 @@ class JobStore(Protocol):
         """
         ...
 
-    def children(self, parent_id: str) -> list[rewas_pb2.Job]:
-        """Return the children of a job, in the order of the timeline."""
+    def children(self, parent_id: str, size: int, after: int | None = None) -> JobPage:
+        """Return up to `size` children of a job with their results, in the order of the timeline.
+
+        after: `next_before` of the previous page; None for the first one.
+        """
+        ...
+
+    def child_ids(self, parent_id: str) -> list[str]:
+        """Return the identifiers of the children of a job, in the order of the timeline. Cheap."""
+        ...
+
+    def count_children(self, parent_id: str) -> dict[int, int]:
+        """Return the number of children of a job in each state that occurs. Cheap."""
         ...
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
@@ -179,6 +203,21 @@ class JobStore(Protocol):
         The change is not applied to a job that cannot be read: the FAILED job that replaces it is returned.
 
         Raises ProblemError (NOT_FOUND), and what the change raises.
+        """
+        ...
+
+    def update_children(
+        self, parent_id: str, change: Change, *, states: Collection[int] = frozenset(), after: int = 0
+    ) -> ChangedChildren:
+        """Apply a change to the next children of a job, all or nothing, in the order of the timeline.
+
+        Args:
+            parent_id: Identifier of the job.
+            change: As in `update`.
+            states: Change only children in these states; empty changes all.
+            after: `next_after` of the previous call; 0 for the first one.
+
+        Raises what the change raises.
         """
         ...
 
@@ -202,8 +241,13 @@ class JobStore(Protocol):
         """
         ...
 
-    def count_unfinished(self, client: str | None = None) -> int:
-        """Return the number of unfinished jobs. Cheap. client: count only its jobs without a parent."""
+    def count_unfinished(self, client: str | None = None, *, clips: bool = False) -> int:
+        """Return the number of unfinished jobs, where a timeline counts as one. Cheap.
+
+        Args:
+            client: Count only the jobs of this client.
+            clips: Count the clips of timelines instead.
+        """
         ...
 
     def record_duration(self, duration: WorkDuration) -> None:
@@ -218,17 +262,6 @@ class JobStore(Protocol):
         """Delete a job and its children.
 
         Raises ProblemError: NOT_FOUND; SETTINGS if the job or one of its children is not in a final state.
-        """
-        ...
-
-    def oldest_finished(self, limit: int, *, with_files: bool = False) -> list[rewas_pb2.Job]:
-        """Return jobs without a parent in a final state, those that ended first at the front.
-
-        Jobs that are pinned, or have a pinned or unfinished child, are left out.
-
-        Args:
-            limit: Maximum number of jobs.
-            with_files: Leave out jobs whose files have been deleted.
         """
         ...
 
@@ -275,7 +308,8 @@ def work_pack(request: rewas_pb2.SubmitJobRequest) -> str:
 def uploads_of(request: rewas_pb2.SubmitJobRequest) -> set[str]:
     """Return the SHA-256 of the uploads that a request names."""
     kind = work_kind(request)
-    return set(getattr(request, kind).uploaded_media.values()) if kind else set()
+    named = set(getattr(request, kind).uploaded_media.values()) if kind else set()
+    return named | {request.timeline.timeline_sha256} if request.timeline.timeline_sha256 else named
 
 
 def serialize_request(request: rewas_pb2.SubmitJobRequest) -> bytes:
@@ -311,13 +345,27 @@ def not_finished(job_id: str) -> ProblemError:
     )
 
 
-def record_damaged(job_id: str) -> ProblemError:
-    """Return the problem of a job whose record cannot be read."""
-    return ProblemError(
-        f'The stored record of the job "{job_id[:100]}" is damaged.',
-        "Submit the work again. `rewas doctor` shows the reason.",
-        ProblemKind.RESOURCES,
-    )
+def record_damaged(job_id: str, *, is_timeline: bool = False, has_request: bool = False) -> ProblemError:
+    """Return the problem of a job whose record cannot be read.
+
+    Args:
+        job_id: Of the job.
+        is_timeline: Whether the job has children.
+        has_request: Whether its request can be read.
+    """
+    remedy = "Submit the work again. `rewas doctor` shows the reason."
+    if is_timeline:
+        remedy = (
+            "Its unfinished clips are cancelled. "
+            + ("Retry it; this keeps" if has_request else "Submit it again; `rewas jobs list --parent` shows")
+            + " the clips that have a sound."
+        )
+    return ProblemError(f'The stored record of the job "{job_id[:100]}" is damaged.', remedy, ProblemKind.RESOURCES)
+
+
+def is_damaged(job: rewas_pb2.Job) -> bool:
+    """Return whether a job has failed because its record cannot be read."""
+    return job.problem.what == record_damaged(job.id).what
 
 
 def split_result(job: rewas_pb2.Job) -> tuple[bytes, bytes]:

@@ -20,10 +20,12 @@ from rewas_server.metrics import ServerMetrics
 MAX_ENDED_JOBS = 10_000
 """Jobs that have ended and are kept in memory, to recognise a retry."""
 UNKNOWN_KIND = "unknown"
+_NO_INTERRUPTIONS: Counter[int] = Counter()
+"""Shared by all jobs without interruptions, to save memory. It never changes."""
 _log = logging.getLogger("rewas.server")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     """What is known of a job. Times are of time.monotonic, in seconds; None if unknown."""
 
@@ -35,7 +37,7 @@ class _Known:
     stored_at_s: float | None = None
     began_at_s: float | None = None
     stage_began_at_s: float | None = None
-    interruptions: Counter[int] = field(default_factory=Counter)
+    interruptions: Counter[int] = field(default_factory=lambda: _NO_INTERRUPTIONS)
 
 
 class JobTracker:
@@ -60,18 +62,26 @@ class JobTracker:
             # A worker has begun the job before its submission returned.
             self._set_kind(job.id, early, kind)
             self._metrics.submitted.labels(kind).inc(is_new)
-        if early is not None or job.state in lifecycle.FINAL_STATES:
+        if early is not None:
+            return
+        known = _Known(kind, job.revision, job.state, job.attempt, interruptions=_count_interruptions(job))
+        if job.state in lifecycle.FINAL_STATES:
+            # For example, a clip of a timeline whose media is missing.
+            self._ended[job.id] = known
+            self._metrics.submitted.labels(kind).inc(is_new)
+            self._count_end(job, kind, is_new)
             return
         self._privacy.hide(job.id, private_texts(request))
-        known = _Known(kind, job.revision, job.state, job.attempt, interruptions=_count_interruptions(job))
+        level = _level(job)
         self._unfinished[job.id] = known
         if is_new:
             known.stored_at_s = time.monotonic()
             self._metrics.submitted.labels(kind).inc()
-            _log.info("The job was submitted (%s).", kind, extra={"job_id": job.id})
+            clips = f", {job.child_count} clips" if job.child_count else ""
+            _log.log(level, "The job was submitted (%s%s).", kind, clips, extra={"job_id": job.id})
         else:
             state = enum_names.JOB_STATE.to_name(job.state)
-            _log.info("The job is from an earlier run (%s, %s).", kind, state, extra={"job_id": job.id})
+            _log.log(level, "The job is from an earlier run (%s, %s).", kind, state, extra={"job_id": job.id})
         self._count(known, +1)
 
     def job_changed(self, job: rewas_pb2.Job) -> None:
@@ -146,20 +156,27 @@ class JobTracker:
         about = {"job_id": job.id}
         state = enum_names.JOB_STATE.to_name(job.state) or ""
         if job.state in lifecycle.FINAL_STATES:
-            self._report_end(job, known, state)
+            self._report_end(job, known)
         elif was_final:
             known.stored_at_s = time.monotonic()
             self._metrics.retries.inc()
-            _log.warning("The job is tried again on request.", extra=about)
+            level = logging.DEBUG if job.parent_id else logging.WARNING
+            _log.log(level, "The job is retried on request.", extra=about)
         elif job.state == rewas_pb2.JOB_STATE_QUEUED and known.state == rewas_pb2.JOB_STATE_RUNNING:
             _log.warning("The job waits for another attempt after attempt %d.", known.attempt, extra=about)
         elif job.state != rewas_pb2.JOB_STATE_RUNNING:
-            _log.info("The job is %s.", state, extra=about)
+            _log.log(_level(job), "The job is %s.", state, extra=about)
 
-    def _report_end(self, job: rewas_pb2.Job, known: _Known, state: str) -> None:
-        about = {"job_id": job.id}
+    def _count_end(self, job: rewas_pb2.Job, kind: str, count: int = 1) -> str:
+        """Count a job that has ended. Returns the name of the kind of its problem; "" if it has none."""
+        state = enum_names.JOB_STATE.to_name(job.state)
         problem = ProblemKind(job.problem.kind).name if job.state == rewas_pb2.JOB_STATE_FAILED else ""
-        self._metrics.finished.labels(state, known.kind, problem.lower()).inc()
+        self._metrics.finished.labels(state, kind, problem.lower()).inc(count)
+        return problem
+
+    def _report_end(self, job: rewas_pb2.Job, known: _Known) -> None:
+        about = {"job_id": job.id}
+        problem = self._count_end(job, known.kind)
         duration_s = None if known.began_at_s is None else time.monotonic() - known.began_at_s
         known.began_at_s = None
         after = "" if duration_s is None else f" after {duration_s:.2f} s"
@@ -171,8 +188,13 @@ class JobTracker:
             # Not the sentences of the problem: they may quote the prompt.
             _log.info("The job failed%s (%s).", after, problem, extra=about)
         else:
-            _log.info("The job was cancelled%s.", after, extra=about)
+            _log.log(_level(job), "The job was cancelled%s.", after, extra=about)
+
+
+def _level(job: rewas_pb2.Job) -> int:
+    """Return the log level of a change that may affect thousands of clips of a timeline at once."""
+    return logging.DEBUG if job.parent_id and not job.attempt else logging.INFO
 
 
 def _count_interruptions(job: rewas_pb2.Job) -> Counter[int]:
-    return Counter({each.cause: each.count for each in job.interruptions})
+    return Counter({each.cause: each.count for each in job.interruptions}) if job.interruptions else _NO_INTERRUPTIONS

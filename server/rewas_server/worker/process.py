@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rewas_api.v1.rewas_pb2 import (
@@ -59,12 +60,20 @@ class WorkerProcess:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch_end())]
 
     @classmethod
-    async def start(cls, config: ServerConfig, device: str) -> WorkerProcess:
-        """Start a worker, which then loads its default pack. Raises WorkerEnded, OSError if it does not start."""
+    async def start(cls, module: str, opening: Sequence[messages.Message]) -> WorkerProcess:
+        """Start a worker, which then loads its default pack.
+
+        Args:
+            module: The program.
+            opening: The first messages to it.
+
+        Raises:
+            WorkerEnded, OSError: It does not start.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "rewas_server.worker.run",
+            module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -74,19 +83,8 @@ class WorkerProcess:
         )
         worker = cls(process)
         try:
-            await worker.send(
-                messages.Start(
-                    allowed_roots=config.allowed_roots,
-                    uploads_dir=config.uploads_dir,
-                    artifacts_dir=config.artifacts_dir,
-                    default_pack=config.default_pack,
-                    device=device,
-                    execution=config.execution,
-                    conflict_model=config.conflict_model,
-                    log_level=config.log_level,
-                    log_prompts=config.log_prompts,
-                )
-            )
+            for message in opening:
+                await worker.send(message)
             async with asyncio.timeout(START_TIMEOUT_S):
                 first = await worker.receive()
             if not isinstance(first, messages.Loading):
@@ -178,6 +176,27 @@ class WorkerProcess:
             await asyncio.wait_for(self._forwarding, OUTPUT_TIMEOUT_S)
         _log.info("The worker process %d ended with status %d.", self._process.pid, status)
         self.ended.set()
+
+
+async def start_local_worker(config: ServerConfig, device: str) -> WorkerProcess:
+    """Start a worker with a model on a device of this machine. Raises WorkerEnded, OSError if it does not start."""
+    return await WorkerProcess.start("rewas_server.worker.run", [start_message(config, device)])
+
+
+def start_message(config: ServerConfig, device: str) -> messages.Start:
+    """Return the first message to a worker."""
+    return messages.Start(
+        allowed_roots=config.allowed_roots,
+        uploads_dir=config.uploads_dir,
+        artifacts_dir=config.artifacts_dir,
+        default_pack=config.default_pack,
+        device=device,
+        execution=config.execution,
+        decoding=config.decoding.limits(),
+        conflict_model=config.conflict_model,
+        log_level=config.log_level,
+        log_prompts=config.log_prompts,
+    )
 
 
 def _count_oom_kills() -> int:

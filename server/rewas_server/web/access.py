@@ -67,10 +67,10 @@ class RequestCheck:
         if host not in self._hosts or counts["host"] != 1:
             return Refusal(403, f"Use the address http://{self._hosts[0]}/.")
         if "origin" in headers and (headers["origin"] != f"http://{host}" or counts["origin"] != 1):
-            return Refusal(403, "Another page has sent this request.")
+            return Refusal(403, "Another page sent this request.")
         # "none": a person has typed the address or opened a link outside of the browser. Programs send no such header.
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return Refusal(403, f"Another page has sent this request. Type the address http://{self._hosts[0]}/.")
+            return Refusal(403, f"Another page sent this request. Enter the address http://{self._hosts[0]}/ yourself.")
         allowed = ("POST",) if path == SESSION_PATH else READ_METHODS
         if method not in allowed:
             return Refusal(405, f"Use {' or '.join(allowed)}.", allowed)

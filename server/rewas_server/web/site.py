@@ -50,7 +50,7 @@ SNAPSHOT_S = 0.5
 PAGES = Path(__file__).parent / "pages"
 STATIC_FILES = {"/page.css": "text/css", "/page.js": "text/javascript", "/icon.svg": "image/svg+xml"}
 AUDIO_PATH = "/jobs/{job_id}/audio/{name}"
-USED_LINK = "The token is wrong, or the link is too old or was used before. `rewas status --web` prints a new link."
+USED_LINK = "The token is wrong, or the link has expired or was used before. Run `rewas status --web` for a new link."
 _STATUS_BY_KIND = {ProblemKind.NOT_FOUND: 404, ProblemKind.RESOURCES: 503}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger("rewas.server")
@@ -217,7 +217,7 @@ class _Site:
         except Exception as error:
             reference = secrets.token_hex(4)
             _log.error("Internal error %s of the web page.", reference, exc_info=error)
-            return _text(500, f"An internal error has occurred. The server's log describes it under {reference}.")
+            return _text(500, f"An internal error occurred. Look for {reference} in the server's log.")
 
     async def _show_page(self, request: web.Request) -> web.StreamResponse:
         return _html(200, self._page.render("index.html", version=__version__, live=await self._page.live()))

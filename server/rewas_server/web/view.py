@@ -17,6 +17,7 @@ from rewas_server.config import ServerConfig
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.lifecycle import FINAL_STATES
 from rewas_server.jobs.scheduler import Scheduler
+from rewas_server.jobs.timelines import clip_outcome
 from rewas_server.web.energy_plot import EnergyPlot, plot_energy
 
 MAX_ACTIVE, MAX_WAITING, MAX_ENDED = 20, 20, 8
@@ -34,7 +35,7 @@ _STAGES = {
     rewas_pb2.STAGE_ENERGY: "Estimating the energy",
     rewas_pb2.STAGE_CONFLICT: "Comparing prompt and frames",
     rewas_pb2.STAGE_SAMPLE: "Generating",
-    rewas_pb2.STAGE_VOCODE: "Making the waveform",
+    rewas_pb2.STAGE_VOCODE: "Generating the waveform",
     rewas_pb2.STAGE_DELIVER: "Writing the stems",
     rewas_pb2.STAGE_LOAD: "Loading the model",
 }
@@ -166,6 +167,9 @@ class PageReader:
             view = self._ended.get((listed.id, listed.revision))
             if view is None:
                 job = await _find(self._board, listed.id)
+                if job is not None and job.timeline.HasField("file"):
+                    first = await self._board.children(job.id, MAX_CLIPS)
+                    job.timeline.clips.extend(map(clip_outcome, first.jobs))
                 view = None if job is None else await asyncio.to_thread(_ended_view, job)
             if view is not None:
                 views[listed.id, listed.revision] = view
@@ -241,7 +245,7 @@ def _ended_view(job: rewas_pb2.Job) -> EndedView:
         problem=job.problem.what,
         remedy=job.problem.remedy,
         sounds=tuple(sounds[:MAX_CLIPS]),
-        hidden_sounds=len(sounds[MAX_CLIPS:]),
+        hidden_sounds=max(len(sounds), job.child_count) - len(sounds[:MAX_CLIPS]),
     )
 
 

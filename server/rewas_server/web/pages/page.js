@@ -77,7 +77,7 @@ function startUpdates() {
       }
       say("Live", false);
     } catch {
-      say("The server does not answer. Trying again …", true);
+      say("The server is not responding. Retrying …", true);
     }
   }
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import resample, resample_loop
-from rewas_server.files.delivery import Provenance, write_broadcast_wav
+from rewas_server.delivery.broadcast_wav import write_broadcast_wav
+from rewas_server.delivery.metadata import BroadcastMetadata
+from rewas_server.delivery.provenance import Provenance
 
 PROVENANCE = Provenance("rain", 1, "starter", "0.1.0", "Apache-2.0")
 DELIVERED_HZ = (16_000, 22_050, 44_100, 48_000)
@@ -50,7 +52,7 @@ def test_every_stem_has_the_length_of_its_clip(duration_s: Fraction, rate_hz: in
     missing = np.flatnonzero(stem[0] == 0)
     assert missing.size <= 1 + -(-rate_hz // pack_hz)
     file = io.BytesIO()
-    write_broadcast_wav(file, stem, rate_hz, PROVENANCE)
+    write_broadcast_wav(file, stem, rate_hz, BroadcastMetadata(PROVENANCE))
     file.seek(0)
     assert soundfile.info(file).frames == exact_samples(duration_s, rate_hz)
 

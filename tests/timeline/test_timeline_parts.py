@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from fractions import Fraction
-from pathlib import Path
 
 import opentimelineio as otio
 import pytest
@@ -14,11 +11,9 @@ from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server.otio.clips import find_prompted_clips, parse_timeline, timeline_start_s
-from rewas_server.otio.stem_tracks import timecode_samples
+from rewas_server.otio.clips import parse_timeline, timeline_start_s
+from rewas_server.otio.planning import find_clips, ready_clips
 from rewas_server.work.clip_outcomes import no_sound_problem
-from rewas_server.work.context import WorkContext
-from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import SoundRequest, TimelineRequest, parse_request
 from rewas_server.work.timeline import PlannedClip, assemble_timeline, plan_timeline
 
@@ -91,7 +86,7 @@ def test_each_request_is_for_exactly_the_range_and_time_reference_of_its_clip(
         # A nested and trimmed track: the clips begin and end between their own frames.
         nested = otio.schema.Stack(children=[timeline.tracks[0].clone()], source_range=span(*window))
         timeline = reel(nested, start=timeline.global_start_time)
-        if not find_prompted_clips(timeline):
+        if not ready_clips(find_clips(timeline)):
             return
     request = request_of(timeline)
     planned = plan_timeline(request, "starter")
@@ -102,9 +97,6 @@ def test_each_request_is_for_exactly_the_range_and_time_reference_of_its_clip(
         assert (read.source.start_s, read.source.duration_s) == (place.source.start_s, place.duration_s)
         assert read.source.timecode_s == timeline_start_s(request.timeline) + place.position_s
         assert (read.source.name, read.source.target_url) == (place.source.name, place.source.target_url)
-        for rate_hz in SAMPLE_RATES_HZ:
-            samples = max(0, int(read.source.timecode_s * rate_hz + Fraction(1, 2)))
-            assert samples == timecode_samples(request.timeline, place, rate_hz)
 
 
 def test_a_request_has_the_settings_of_its_clip_over_the_defaults_and_a_seed() -> None:
@@ -185,12 +177,14 @@ def test_the_stems_of_finished_clips_are_placed_and_failed_ones_keep_their_probl
     finished = parse_timeline(result.timeline_otio_json)
     assert finished.tracks[0].is_equivalent_to(timeline.tracks[0])
     placed = {(track.name, clip.name): clip for track in finished.audio_tracks() for clip in track.find_clips()}
-    assert {name for name, _ in placed} == {
-        f"ReWaS {role}, take {take}" for role in ("primary", "wind", "mix") for take in (1, 2)
+    assert {track.name for track in finished.audio_tracks() if track.enabled} == {"ReWaS primary", "ReWaS wind"}
+    assert {track.name for track in finished.audio_tracks() if not track.enabled} == {
+        "ReWaS mix, take 1",
+        *(f"ReWaS {role}, take 2" for role in ("primary", "wind", "mix")),
     }
     assert {clip for _, clip in placed} == {"a primary", "c primary", "c wind", "c mix"}
     wind = placed["ReWaS wind, take 2", "c wind"]
-    assert wind.media_reference.target_url == "/stems/3/wind 1.wav"
+    assert wind.media_reference.target_url == "wind 1.wav"
     assert wind.range_in_parent().start_time.to_seconds() == 3
     # One hour of timecode, and three seconds.
     assert wind.media_reference.available_range.start_time.value == (3600 + 3) * 48000
@@ -199,6 +193,38 @@ def test_the_stems_of_finished_clips_are_placed_and_failed_ones_keep_their_probl
     mix = placed["ReWaS mix, take 1", "c mix"].metadata["rewas"]
     assert (mix["prompt"], mix["seed"]) == ("sound of c; wind in trees", 7)
     assert (mix["pack"], mix["pack_version"], mix["licence"]) == ("starter", "1.0", "Apache-2.0")
+
+
+def test_one_bad_clip_keeps_its_problem_and_stops_no_other() -> None:
+    beyond = shot("beyond", 0, 24, 24, media_start=0)
+    beyond.source_range = span(90, 24, 24)
+    bad_seed = shot("seed", 0, 24, 24, seed=2**63 - 1, takes=2)
+    number = shot("number", 0, 24, 24, takes="many")
+    timeline = reel(beyond, shot("a", 0, 24, 24), bad_seed, number, shot("b", 0, 24, 24))
+    request = request_of(timeline)
+    assert [clip.source.name for clip in request.clips] == ["a", "b"]
+    planned = plan_timeline(request, "starter")
+    clips = [rewas_pb2.TimelineClip(name=clip.name, sound=sound_of(clip, f"/stems/{clip.name}")) for clip in planned]
+    result = assemble_timeline(request, clips)
+    assert [(clip.name, clip.HasField("sound")) for clip in result.clips] == [
+        ("beyond", False),
+        ("a", True),
+        ("seed", False),
+        ("number", False),
+        ("b", True),
+    ]
+    assert result.failed_clip_count == 3
+    problems = [clip.problem for clip in result.clips if not clip.HasField("sound")]
+    for problem, name in zip(problems, ("beyond", "seed", "number"), strict=True):
+        assert f'"{name}"' in problem.what
+        assert problem.remedy
+    stems = {clip.name for track in parse_timeline(result.timeline_otio_json).audio_tracks() for clip in track}
+    assert {"a primary", "b primary"} <= stems
+
+
+def test_a_timeline_whose_clips_are_all_refused_is_refused_with_the_reasons() -> None:
+    with pytest.raises(ProblemError, match=r'No clip of the timeline "reel" has a sound: .*"a".*"b"'):
+        request_of(reel(shot("a", 0, 24, 24, takes="x"), shot("b", 0, 24, 24, takes="x")))
 
 
 def test_a_timeline_without_any_sound_has_the_reasons_of_its_clips() -> None:
@@ -214,19 +240,3 @@ def test_a_timeline_without_any_sound_has_the_reasons_of_its_clips() -> None:
     assert several.remedy == "Fix it."
     sound = rewas_pb2.TimelineClip(name="d", sound=rewas_pb2.SoundResult())
     assert no_sound_problem("reel", [failed("a", "One."), sound]) is None
-
-
-def test_a_timeline_in_its_own_process_leaves_nothing_if_all_clips_fail(tmp_path: Path) -> None:
-    """Without a model: the media of both clips is missing."""
-
-    def locate(url: str, uploaded: object) -> Path:
-        raise ProblemError(f"{url} does not exist.", "Relink it.", ProblemKind.MEDIA)
-
-    def no_engine(pack: str) -> None:
-        raise AssertionError("no model is needed")
-
-    context = WorkContext(no_engine, "starter", tmp_path / "stems", locate)  # type: ignore[arg-type]
-    request = request_of(reel(shot("a", 0, 24, 24), shot("b", 0, 48, 24)))
-    with pytest.raises(ProblemError, match=r'No clip of the timeline "reel" has a sound: .*a\.mov.*b\.mov'):
-        run_work(request, context, on_progress=lambda progress: None, cancel=threading.Event())
-    assert list(tmp_path.iterdir()) == []

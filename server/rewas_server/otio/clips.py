@@ -1,12 +1,13 @@
-"""Reads OpenTimelineIO: the exact media range of a clip, and the clips of a timeline that have a prompt.
+"""Reads the clips of OpenTimelineIO: the exact media range of each, with its time effects.
 
 Files from real tools are often wrong, so everything is checked: a ProblemError names the clip and the reason.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,17 +17,23 @@ from urllib.parse import urlsplit
 
 import opentimelineio as otio
 
-from rewas_api.clip_settings import METADATA_KEY, ClipSettings, read_clip_settings
+from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_engine.exact_time import MAX_TIME_S
+from rewas_engine.media.image_sequence import ImageSequence
+from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
+from rewas_server.otio.image_sequences import read_sequence, sequence_url
 from rewas_server.otio.names import shorten_name
-from rewas_server.otio.schemas import describe_read_error
+from rewas_server.otio.schemas import parse_any
+from rewas_server.timecode import format_timecode
 
-_NTSC_TOLERANCE_HZ = 0.005
-"""Tools write 23.976, 23.98 and 29.97 for n * 1000/1001."""
-_MAX_NESTING_DEPTH = 64
-_MAX_RATE_HZ = 2**53
-"""Larger numbers are not exact in OTIO's JSON."""
+MAX_SPEED = 10_000
+"""Faster clips are treated as mistakes."""
+_MAX_SPEED_DENOMINATOR = 1_000_000
+_NORMAL_SPEED = Fraction(1)
+_DEFAULT_RATE = Fraction(24)
+"""Frames per second where a file states no rate at all."""
+_MAX_FRAME_RATE_HZ = 1000
+"""Higher rates are those of samples."""
 _ITEM_LABELS = {otio.schema.Gap: "gap", otio.schema.Track: "track", otio.schema.Stack: "stack"}
 
 
@@ -34,13 +41,19 @@ _ITEM_LABELS = {otio.schema.Gap: "gap", otio.schema.Track: "track", otio.schema.
 class ClipSource:
     """The media range of an OTIO clip.
 
+    The picture at the time t of the clip is that of the media at `start_s + t * speed`. Backwards, the first frame is
+    the one that ends at `start_s`.
+
     Attributes:
         name: Of the clip, or of its media file; shortened if it is long.
         target_url: Location of the media, as in the clip.
         start_s: From the first frame of the media.
-        duration_s: None means up to the end of the media.
+        duration_s: As the clip is shown, whatever its speed; None means up to the end of the media.
         frame_rate: Of the clip; None if the clip does not specify it.
-        timecode_s: Timecode of the media at the clip's start, in seconds since midnight.
+        timecode_s: Start of the source range in the timecode of the media, in seconds since midnight.
+        speed: 1 normally, 0 for a freeze frame, below 0 backwards.
+        media_length_s: Duration of the media; None if the clip does not specify it.
+        sequence: The image sequence that the clip shows, in the folder of target_url; None if it shows a file.
     """
 
     name: str
@@ -49,17 +62,46 @@ class ClipSource:
     duration_s: Fraction | None
     frame_rate: Fraction | None
     timecode_s: Fraction
+    speed: Fraction = Fraction(1)
+    media_length_s: Fraction | None = None
+    sequence: ImageSequence | None = None
+
+    @property
+    def covered_s(self) -> tuple[Fraction, Fraction]:
+        """Start and end of the range of the media that is shown, in seconds from its first frame.
+
+        A freeze frame covers one frame. Raises ValueError if the duration is not known.
+        """
+        if self.duration_s is None:
+            raise ValueError("The duration is not known.")
+        if self.speed == 0:
+            return self.start_s, self.start_s + 1 / (self.frame_rate or _DEFAULT_RATE)
+        other_s = self.start_s + self.duration_s * self.speed
+        return (self.start_s, other_s) if self.speed > 0 else (other_s, self.start_s)
+
+    def part(self, begin_s: Fraction, duration_s: Fraction) -> ClipSource:
+        """Return a part of the clip. begin_s: from the start of the clip, as shown."""
+        moved_s = begin_s * self.speed
+        start_s = self.start_s + moved_s
+        # The timecode is that of the first frame of the media that the part shows, even backwards.
+        begin_media_s = moved_s if self.speed >= 0 else -self.speed * ((self.duration_s or 0) - begin_s - duration_s)
+        return replace(self, start_s=start_s, duration_s=duration_s, timecode_s=self.timecode_s + begin_media_s)
 
 
 @dataclass(frozen=True)
 class PromptedClip:
-    """A clip of a timeline that has a prompt.
+    """A visible part of a clip of a timeline that gets a sound.
 
     Attributes:
-        source: The visible media range, trimmed by the parents of the clip.
+        source: The visible media range, with the time effects of the clip and its parents.
         position_s: Start on the timeline, from its first frame.
         duration_s: Visible duration.
         frame_rate: Of the clip.
+        path: Indexes of the clip and its parents, from the tracks of the timeline down.
+        part: Number of the visible part of the clip, from 1. A clip that is covered in its middle has several.
+        track_name: Of the video track.
+        prompt_origin: Where the prompt is from, as a list shows it.
+        track: The audio track that was requested for its sound.
     """
 
     source: ClipSource
@@ -67,6 +109,11 @@ class PromptedClip:
     position_s: Fraction
     duration_s: Fraction
     frame_rate: Fraction
+    path: tuple[int, ...] = ()
+    part: int = 1
+    track_name: str = ""
+    prompt_origin: str = ""
+    track: str | None = None
 
 
 def parse_clip(text: str) -> otio.schema.Clip:
@@ -76,78 +123,161 @@ def parse_clip(text: str) -> otio.schema.Clip:
 
 def parse_timeline(text: str) -> otio.schema.Timeline:
     """Parse a timeline in OTIO JSON. Raises ProblemError (TIMELINE)."""
-    return _parse(text, otio.schema.Timeline, "timeline")
+    timeline: otio.schema.Timeline = _parse(text, otio.schema.Timeline, "timeline")
+    move_track_offsets(timeline)
+    return timeline
+
+
+def timelines_in(found: Any) -> Iterator[otio.schema.Timeline]:
+    """Yield the timelines in anything that an adapter returns."""
+    if isinstance(found, otio.schema.Timeline):
+        yield found
+    elif isinstance(found, otio.schema.SerializableCollection):
+        for item in found:
+            yield from timelines_in(item)
 
 
 def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
-    """Return the media range of a clip.
+    """Return the media range of a clip with its own time effects.
 
-    Raises ProblemError (TIMELINE) for a clip without a media file, a retimed clip, or an invalid range.
+    Raises ProblemError (TIMELINE) for a clip without a media file, with a variable speed, or with an invalid range.
     """
     owner = clip_label(clip)
-    _check_not_retimed(clip, owner)
+    return fit_into_media(read_written_source(clip, owner), owner)
+
+
+def read_written_source(clip: otio.schema.Clip, owner: str) -> ClipSource:
+    """Return the media range of a clip as it is written, which may reach beyond its media.
+
+    owner: from `clip_label`, for errors. Raises ProblemError (TIMELINE).
+    """
+    speed = read_speed(clip, owner)
     url = _target_url(clip, owner)
-    available = clip.media_reference.available_range
+    reference = clip.media_reference
+    available = reference.available_range
+    is_sequence = isinstance(reference, otio.schema.ImageSequenceReference)
+    sequence = read_sequence(reference, owner) if is_sequence else None
     chosen = clip.source_range or available
+    name = _name(clip, url)
     if chosen is None:
-        return ClipSource(_name(clip, url), url, Fraction(0), None, None, Fraction(0))
+        if speed != 1:
+            raise _timeline_problem(f"{owner} is retimed, but it has no source range.", "Give it a source range.")
+        return ClipSource(name, url, Fraction(0), None, None, Fraction(0))
     timecode_s = exact_seconds(chosen.start_time, owner, "start")
     duration_s = exact_seconds(chosen.duration, owner, "duration")
     if duration_s <= 0:
         raise _timeline_problem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
-    media_start_s = exact_seconds(available.start_time, owner, "media start") if available is not None else Fraction(0)
-    start_s = timecode_s - media_start_s
     rate = exact_rate(chosen.duration.rate, owner, "duration")
-    # Rounded timecodes shift ranges slightly; a thousandth of a frame does not matter.
-    tolerance_s = 1 / rate / 1000
+    start_s, media_length_s = timecode_s, None
     if available is not None:
-        end_s = exact_seconds(available.duration, owner, "media duration")
-        if start_s < -tolerance_s or start_s + duration_s > end_s + tolerance_s:
-            raise _timeline_problem(
-                f"{owner} shows {float(start_s):g} s to {float(start_s + duration_s):g} s of its media, "
-                f"which spans 0 s to {float(end_s):g} s.",
-                "Trim the clip to its media, or correct the media's available range.",
-            )
-    elif start_s < 0:
-        raise _timeline_problem(
-            f"{owner} starts {float(-start_s):g} s before its media.", "Trim the clip to its media."
-        )
-    return ClipSource(_name(clip, url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
+        start_s -= exact_seconds(available.start_time, owner, "media start")
+        media_length_s = exact_seconds(available.duration, owner, "media duration")
+    if speed < 0:
+        # The source range is the visible range of the media. Backwards, it is seen from its end.
+        start_s -= duration_s * speed
+    return ClipSource(name, url, start_s, duration_s, rate, timecode_s, speed, media_length_s, sequence)
 
 
-def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
-    """Return the clips on video tracks that have a prompt in metadata["rewas"], by position.
+def read_speed(item: otio.core.Item, owner: str) -> Fraction:
+    """Return how fast an item plays: 1 normally, 0 for a freeze frame, below 0 backwards.
 
-    Disabled clips and tracks are skipped. A transition does not move its neighbours: the sound of each clip covers its
-    own range, up to the cut in the middle of the transition.
-
-    Raises ProblemError (TIMELINE) for the first clip with an invalid range or position.
+    owner: from `clip_label`, for errors. Raises ProblemError (TIMELINE) for a variable or impossible speed.
     """
-    found = []
-    for clip, retimed_by, begin_s, shown in _clips_in(timeline.tracks, None, Fraction(0), None, 0):
-        if not _wants_sound(clip):
+    effects = item.effects
+    # OTIO takes long to iterate, even over no effects.
+    if not len(effects):
+        return _NORMAL_SPEED
+    speed = _NORMAL_SPEED
+    for effect in effects:
+        if not isinstance(effect, otio.schema.TimeEffect):
             continue
-        owner = clip_label(clip)
-        if retimed_by is not None:
-            raise _retiming_problem(owner, retimed_by)
-        settings = read_clip_settings(clip)
-        assert settings is not None
-        source = read_clip_source(clip)
-        position_s, end_s = shown
-        if end_s <= position_s:
-            continue
-        if position_s < 0:
-            raise _timeline_problem(f"{owner} starts before the timeline.", "Move it after the timeline's first frame.")
-        hidden_s = position_s - begin_s
-        source = replace(
-            source,
-            start_s=source.start_s + hidden_s,
-            timecode_s=source.timecode_s + hidden_s,
-            duration_s=end_s - position_s,
+        if not isinstance(effect, otio.schema.LinearTimeWarp):
+            name = shorten_name(effect.effect_name or effect.name or effect.schema_name())
+            raise _timeline_problem(
+                f"{owner} changes its speed as it plays ({name}), and only constant speeds can be read.",
+                "Render the retimed video to a file and relink the clip, or give it a constant speed.",
+            )
+        scalar = 0.0 if isinstance(effect, otio.schema.FreezeFrame) else effect.time_scalar
+        if not math.isfinite(scalar) or abs(scalar) > MAX_SPEED:
+            raise _timeline_problem(
+                f"{owner} plays at {scalar:g} times its speed.", f"Use a speed up to {MAX_SPEED} times the normal one."
+            )
+        speed *= Fraction(scalar).limit_denominator(_MAX_SPEED_DENOMINATOR)
+    return speed
+
+
+def constant_speed(clip: otio.schema.Clip) -> Fraction | None:
+    """Return how fast a clip plays, as `read_speed` does; None for a variable or impossible speed."""
+    try:
+        return read_speed(clip, "")
+    except ProblemError:
+        return None
+
+
+def fit_into_media(source: ClipSource, owner: str) -> ClipSource:
+    """Return a range shifted into its media if it reaches beyond that by up to a frame. Its duration stays.
+
+    owner: from `clip_label`. Raises ProblemError (TIMELINE) for a range that reaches further.
+    """
+    if source.duration_s is None:
+        return source
+    begin_s, end_s = source.covered_s
+    length_s = source.media_length_s
+    if begin_s >= 0 and (length_s is None or end_s <= length_s):
+        return source
+    frame_s = 1 / (source.frame_rate or _DEFAULT_RATE)
+    if begin_s < -frame_s or (length_s is not None and end_s > length_s + frame_s):
+        raise _outside_media(source, owner)
+    late_s = Fraction(0) if length_s is None else max(Fraction(0), end_s - length_s)
+    return replace(source, start_s=source.start_s + max(-late_s, -begin_s))
+
+
+def _outside_media(source: ClipSource, owner: str) -> ProblemError:
+    rate = source.frame_rate or _DEFAULT_RATE
+    begin_s, end_s = source.covered_s
+    # Editors know the range by the timecode of the media.
+    media_begin_s = source.timecode_s - begin_s
+    shown = _timecodes(source.timecode_s, source.timecode_s + end_s - begin_s, rate)
+    if source.media_length_s is None:
+        return _timeline_problem(
+            f"{owner} starts {float(-begin_s):g} s before its media.", "Trim the clip to its media."
         )
-        rate = source.frame_rate or Fraction(24)
-        found.append(PromptedClip(source, settings, position_s, end_s - position_s, rate))
-    return sorted(found, key=lambda prompted: prompted.position_s)
+    return _timeline_problem(
+        f"{owner} shows {shown} of its media, which spans "
+        f"{_timecodes(media_begin_s, media_begin_s + source.media_length_s, rate)}.",
+        "Trim the clip to its media, or correct the available range of the media.",
+    )
+
+
+def move_track_offsets(timeline: otio.schema.Timeline) -> None:
+    """Move the record times that OTIO's EDL adapter leaves as negative track starts to where all tools read them.
+
+    The first one becomes the start timecode of the timeline. A track that starts later begins with a gap.
+    """
+    offsets: dict[int, Fraction] = {}
+    for index, track in enumerate(timeline.tracks):
+        if not isinstance(track, otio.schema.Track):
+            return
+        starts_s = Fraction(0)
+        if track.source_range is not None:
+            with contextlib.suppress(ProblemError):
+                starts_s = -exact_seconds(track.source_range.start_time, clip_label(track), "start")
+        if starts_s < 0:
+            return
+        offsets[index] = starts_s
+    if not any(offsets.values()):
+        return
+    first_s = min(offsets.values())
+    for index, offset_s in offsets.items():
+        track = timeline.tracks[index]
+        rate = _DEFAULT_RATE
+        if track.source_range is not None:
+            rate = exact_rate(track.source_range.start_time.rate, clip_label(track), "start")
+        track.source_range = None
+        if offset_s > first_s:
+            track.insert(0, otio.schema.Gap(duration=rational_time(offset_s - first_s, rate)))
+        if timeline.global_start_time is None and offset_s == first_s:
+            timeline.global_start_time = rational_time(first_s, rate)
 
 
 def timeline_start_s(timeline: otio.schema.Timeline) -> Fraction:
@@ -160,69 +290,39 @@ def timeline_start_s(timeline: otio.schema.Timeline) -> Fraction:
     )
 
 
-def exact_rate(rate: float, owner: str, field: str) -> Fraction:
-    """Return the exact rate: 23.976 and 23.98 are 24000/1001.
+def timeline_frame_rate(timeline: otio.schema.Timeline) -> Fraction:
+    """Return the frame rate of a timeline: that of its start, else the one that most items of its video tracks have.
 
-    Args:
-        rate: Frames or samples per second.
-        owner: What has the rate, for errors: 'The clip "shot"'.
-        field: Its time with the rate: "start".
-
-    Raises ProblemError for an invalid rate.
+    Items with invalid rates do not count. Without any rate, it is 24.
     """
-    if not math.isfinite(rate) or not 0 < rate <= _MAX_RATE_HZ:
-        raise _timeline_problem(
-            f"{owner} has a {field} at a rate of {rate:g}.", f"Use a rate above 0, up to {_MAX_RATE_HZ:g}."
-        )
-    if abs(rate - round(rate)) < 1e-6:
-        return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
-    base = round(rate * 1.001)
-    if base and abs(rate - base * 1000 / 1001) < _NTSC_TOLERANCE_HZ:
-        return Fraction(base * 1000, 1001)
-    return Fraction(str(rate))
+    start = timeline.global_start_time
+    if start is not None and _is_frame_rate(start.rate):
+        return exact_rate(start.rate, "The timeline", "start timecode")
+    rates = Counter(
+        exact_rate(item.source_range.duration.rate, "An item", "duration")
+        for track in timeline.tracks
+        if isinstance(track, otio.schema.Track) and track.kind == otio.schema.TrackKind.Video
+        for item in track
+        if isinstance(item, otio.core.Item)
+        and item.source_range is not None
+        and _is_frame_rate(item.source_range.duration.rate)
+    )
+    return rates.most_common(1)[0][0] if rates else _DEFAULT_RATE
 
 
-def exact_seconds(time: otio.opentime.RationalTime, owner: str, field: str) -> Fraction:
-    """Return an OTIO time in seconds. Floating-point values become the fractions they stand for.
-
-    Args:
-        time: The time.
-        owner: What has the time, for errors: 'The clip "shot"'.
-        field: Which of its times: "start".
-
-    Raises ProblemError for a time that is not finite or longer than MAX_TIME_S, and for an invalid rate.
-    """
-    if not math.isfinite(time.value):
-        raise _timeline_problem(f"{owner} has a {field} of {time.value}.", "Use finite times.")
-    seconds = Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner, field)
-    if abs(seconds) > MAX_TIME_S:
-        raise _timeline_problem(
-            f"{owner} has a {field} of {time.value:g} at a rate of {time.rate:g}, which is longer than any film.",
-            f"Use times up to {MAX_TIME_S:g} s.",
-        )
-    return seconds
-
-
-def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
-    """Return seconds as an OTIO time at a rate, with a fractional value if necessary."""
-    return otio.opentime.RationalTime(float(seconds * rate), float(rate))
+def _is_frame_rate(rate: float) -> bool:
+    return 1 < rate <= _MAX_FRAME_RATE_HZ
 
 
 def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
     """Return how error messages refer to a clip, or to another item of a timeline."""
-    kind = next((label for known, label in _ITEM_LABELS.items() if isinstance(item, known)), "clip")
-    return f'The {kind} "{shorten_name(item.name)}"' if item.name else f"A {kind} without a name"
+    kind = _ITEM_LABELS.get(type(item), "clip")
+    name = item.name
+    return f'The {kind} "{shorten_name(name)}"' if name else f"A {kind} without a name"
 
 
 def _parse(text: str, schema: type, kind: str) -> Any:
-    try:
-        # OTIO's reader overflows the stack on deep nesting and crashes the process; Python's reader only raises.
-        json.loads(text)
-        item = otio.adapters.read_from_string(text, "otio_json")
-    except MemoryError:
-        raise
-    except Exception as error:  # The reader raises all kinds of C++ errors.
-        raise _timeline_problem(*describe_read_error(f"The {kind}", text, error)) from error
+    item, _ = parse_any(text, f"The {kind}")
     if not isinstance(item, schema):
         raise _timeline_problem(
             f"An OpenTimelineIO {kind} was expected, but this is a {type(item).__name__}.",
@@ -235,15 +335,11 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
     reference = clip.media_reference
     if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
         return str(reference.target_url)
+    if isinstance(reference, otio.schema.ImageSequenceReference):
+        return sequence_url(reference)
     if isinstance(reference, otio.schema.GeneratorReference):
         reason = f"shows a generator ({shorten_name(reference.generator_kind or 'of unknown kind')}), not a media file"
         remedy = "Render it to a movie file, or remove its prompt."
-    elif isinstance(reference, otio.schema.ImageSequenceReference):
-        reason = "shows an image sequence"
-        remedy = (
-            "Render it to a movie file and relink the clip, or add a movie file, such as a proxy, as another media "
-            "reference and make it the active one."
-        )
     else:
         reason, remedy = "has no media file", "Relink the clip."
     for key, other in clip.media_references().items():
@@ -254,102 +350,10 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
     raise _timeline_problem(f"{owner} {reason}.", remedy)
 
 
-def _wants_sound(clip: otio.schema.Clip) -> bool:
-    ours = clip.metadata.get(METADATA_KEY)
-    if ours is None:
-        return False
-    if not hasattr(ours, "items"):
-        read_clip_settings(clip)  # raises an error with the reason
-    if ours.get("prompt") is None:
-        return False
-    if isinstance(ours["prompt"], str) and not ours["prompt"].strip():
-        raise _timeline_problem(
-            f"{clip_label(clip)} has an empty prompt.", "Describe the sound, or remove the empty prompt."
-        )
-    return True
-
-
-Shown = tuple[Fraction, Fraction]
-
-
-def _clips_in(
-    item: otio.core.Composable,
-    retimed_by: otio.schema.TimeEffect | None,
-    begin_s: Fraction,
-    window: Shown | None,
-    depth: int,
-) -> Iterator[tuple[otio.schema.Clip, otio.schema.TimeEffect | None, Fraction, Shown]]:
-    """Yield the clips below an item. begin_s: its trimmed start on the timeline. window: its visible range."""
-    if depth > _MAX_NESTING_DEPTH:
-        raise _timeline_problem("The timeline is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels.")
-    if isinstance(item, otio.schema.Transition | otio.schema.Gap) or not getattr(item, "enabled", True):
-        return
-    if isinstance(item, otio.schema.Clip):
-        shown = _within((begin_s, begin_s + _duration_s(item)), window) if _wants_sound(item) else (begin_s, begin_s)
-        yield item, retimed_by, begin_s, shown
-        return
-    if not isinstance(item, otio.core.Composition):
-        return
-    if isinstance(item, otio.schema.Track) and item.kind != otio.schema.TrackKind.Video:
-        return
-    retimed_by = retimed_by or _find_retiming(item)
-    own_begin_s = begin_s
-    if item.source_range is not None:
-        window = _within((begin_s, begin_s + _duration_s(item)), window)
-        own_begin_s -= exact_seconds(item.source_range.start_time, clip_label(item), "start")
-    for child in item:
-        yield from _clips_in(child, retimed_by, own_begin_s, window, depth + 1)
-        if isinstance(item, otio.schema.Track):
-            own_begin_s += _duration_s(child)
-
-
-def _within(span: Shown, window: Shown | None) -> Shown:
-    return span if window is None else (max(span[0], window[0]), min(span[1], window[1]))
-
-
-def _duration_s(item: otio.core.Composable) -> Fraction:
-    """Return the duration of an item in its parent."""
-    if isinstance(item, otio.schema.Transition):
-        return Fraction(0)
-    owner = clip_label(item)
-    if item.source_range is not None:
-        duration_s = exact_seconds(item.source_range.duration, owner, "duration")
-    elif isinstance(item, otio.schema.Track):
-        duration_s = sum((_duration_s(child) for child in item), Fraction(0))
-    elif isinstance(item, otio.core.Composition):
-        duration_s = max((_duration_s(child) for child in item), default=Fraction(0))
-    elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
-        duration_s = exact_seconds(item.media_reference.available_range.duration, owner, "media duration")
-    else:
-        raise _timeline_problem(f"{owner} has no duration.", "Give it a source range.")
-    if duration_s < 0:
-        raise _timeline_problem(
-            f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more."
-        )
-    return duration_s
-
-
-def _find_retiming(item: otio.core.Item) -> otio.schema.TimeEffect | None:
-    for effect in item.effects:
-        plays_as_it_is = isinstance(effect, otio.schema.LinearTimeWarp) and effect.time_scalar == 1
-        if isinstance(effect, otio.schema.TimeEffect) and not plays_as_it_is:
-            return effect
-    return None
-
-
-def _check_not_retimed(item: otio.core.Item, owner: str) -> None:
-    effect = _find_retiming(item)
-    if effect is not None:
-        raise _retiming_problem(owner, effect)
-
-
-def _retiming_problem(owner: str, effect: otio.schema.TimeEffect) -> ProblemError:
-    scalar = getattr(effect, "time_scalar", None)
-    how = f"{effect.schema_name()}, {scalar:g} times its speed" if scalar is not None else effect.schema_name()
-    return _timeline_problem(
-        f"{owner} is retimed ({how}), and sound can only be generated for video at normal speed.",
-        "Render the retimed video to a file and relink the clip, or remove the effect.",
-    )
+def _timecodes(begin_s: Fraction, end_s: Fraction, rate: Fraction) -> str:
+    if rate > _MAX_FRAME_RATE_HZ:
+        return f"{float(begin_s):g} s to {float(end_s):g} s"
+    return f"{format_timecode(begin_s, rate)} to {format_timecode(end_s, rate)}"
 
 
 def _name(clip: otio.schema.Clip, url: str) -> str:

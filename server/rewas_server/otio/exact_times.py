@@ -1,0 +1,76 @@
+"""Exact rates and times from the floating-point numbers of OpenTimelineIO, and back."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+import opentimelineio as otio
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.exact_time import MAX_TIME_S
+
+_NTSC_TOLERANCE_HZ = 0.005
+"""Tools write 23.976, 23.98 and 29.97 for n * 1000/1001."""
+_MAX_RATE_HZ = 2**53
+"""Larger numbers are not exact in OTIO's JSON."""
+
+
+def exact_rate(rate: float, owner: str, field: str) -> Fraction:
+    """Return the exact rate: 23.976 and 23.98 are 24000/1001.
+
+    Args:
+        rate: Frames or samples per second.
+        owner: What has the rate, for errors: 'The clip "shot"'.
+        field: Its time with the rate: "start".
+
+    Raises ProblemError for an invalid rate.
+    """
+    if not math.isfinite(rate) or not 0 < rate <= _MAX_RATE_HZ:
+        raise _problem(f"{owner} has a {field} at a rate of {rate:g}.", f"Use a rate above 0, up to {_MAX_RATE_HZ:g}.")
+    return _nearest_rate(rate)
+
+
+@lru_cache(maxsize=256)
+def _nearest_rate(rate: float) -> Fraction:
+    if abs(rate - round(rate)) < 1e-6:
+        return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
+    base = round(rate * 1.001)
+    if base and abs(rate - base * 1000 / 1001) < _NTSC_TOLERANCE_HZ:
+        return Fraction(base * 1000, 1001)
+    return Fraction(str(rate))
+
+
+def exact_seconds(time: otio.opentime.RationalTime, owner: str, field: str) -> Fraction:
+    """Return an OTIO time in seconds. Floating-point values become the fractions that they stand for.
+
+    Args:
+        time: The time.
+        owner: What has the time, for errors: 'The clip "shot"'.
+        field: Which of its times: "start".
+
+    Raises ProblemError for a time that is not finite or longer than MAX_TIME_S, and for an invalid rate.
+    """
+    value = time.value
+    if not math.isfinite(value):
+        raise _problem(f"{owner} has a {field} of {value}.", "Use finite times.")
+    rate_hz = time.rate
+    rate = exact_rate(rate_hz, owner, field)
+    if abs(value) > MAX_TIME_S * rate_hz:
+        raise _problem(
+            f"{owner} has a {field} of {value:g} at a rate of {rate_hz:g}, which is longer than any film.",
+            f"Use times up to {MAX_TIME_S:g} s.",
+        )
+    if value.is_integer():
+        return Fraction(int(value) * rate.denominator, rate.numerator)
+    return Fraction(value).limit_denominator(100_000) / rate
+
+
+def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
+    """Return seconds as an OTIO time at a rate, with a fractional value if necessary."""
+    return otio.opentime.RationalTime(float(seconds * rate), float(rate))
+
+
+def _problem(what: str, remedy: str) -> ProblemError:
+    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -1,0 +1,309 @@
+"""A timeline on whole frames of one rate, as EDL, AAF and FCP XML need it.
+
+Such formats support one rate, whole frames, and little more than clips and gaps. This module converts a timeline to
+what they support. Every position is computed exactly and rounded once, so that errors never add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import opentimelineio as otio
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.otio.clips import constant_speed, timeline_start_s
+from rewas_server.otio.exact_times import exact_seconds
+from rewas_server.otio.names import shorten_name
+from rewas_server.timecode import uses_drop_frame
+
+
+@dataclass(frozen=True)
+class PlacedItem:
+    """A child of a track, where it is shown.
+
+    Attributes:
+        item: The child.
+        start_s: From the start of the track's parent.
+        duration_s: As shown.
+        hidden_s: How much of the child's beginning the track's range hides.
+    """
+
+    item: otio.core.Composable
+    start_s: Fraction
+    duration_s: Fraction
+    hidden_s: Fraction
+
+    def hidden_media_s(self) -> Fraction:
+        """Return the time from the start of the range of a clip to the first frame of its media that is shown.
+
+        Backwards, the first frame is shown last. A variable speed counts as the normal one.
+        """
+        speed = constant_speed(self.item)
+        if speed is None:
+            return self.hidden_s
+        if speed < 0:
+            return (shown_duration_s(self.item) - self.hidden_s - self.duration_s) * -speed
+        return self.hidden_s * speed
+
+
+def is_drop_frame(timeline: otio.schema.Timeline, rate: Fraction) -> bool:
+    """Whether the timecode of a timeline is drop-frame: as its file states, otherwise always at 29.97 and 59.94."""
+    if not uses_drop_frame(rate):
+        return False
+    for keys in (("rewas", "drop_frame"), ("fcp_xml", "timecode", "displayformat")):
+        value: object = timeline.metadata
+        for key in keys:
+            value = value.get(key) if hasattr(value, "get") else None
+        if value is not None:
+            return value in (True, "DF")
+    return True
+
+
+def check_frame_rate(rate: Fraction, title: str) -> None:
+    """Check that a format of whole frames supports a rate. Raises ProblemError (TIMELINE)."""
+    if rate.denominator == 1 or (rate * Fraction(1001, 1000)).denominator == 1:
+        return
+    raise ProblemError(
+        f"{title} does not support {float(rate):g} frames per second.",
+        "Write it as .otio, or set the timeline to 24, 25, 30, 50 or 60 frames per second, or to an NTSC rate.",
+        ProblemKind.TIMELINE,
+    )
+
+
+def placed_items(track: otio.schema.Track) -> Iterator[PlacedItem]:
+    """Yield the children of a track in the coordinates of its parent, trimmed to the range that the track shows.
+
+    Transitions have no duration and are at the cut. A range that starts before the first child, which EDL readers use
+    for a record timecode, moves the children and hides none.
+    """
+    begin_s = Fraction(0)
+    end_s: Fraction | None = None
+    if track.source_range is not None:
+        begin_s = exact_seconds(track.source_range.start_time, _label(track), "start")
+        if begin_s >= 0:
+            end_s = begin_s + exact_seconds(track.source_range.duration, _label(track), "duration")
+    reached_s = Fraction(0)
+    for child in track:
+        duration_s = shown_duration_s(child)
+        first_s, last_s = max(reached_s, begin_s), reached_s + duration_s
+        if end_s is not None:
+            last_s = min(last_s, end_s)
+        if last_s > first_s or (isinstance(child, otio.schema.Transition) and last_s == first_s):
+            yield PlacedItem(child, first_s - begin_s, last_s - first_s, first_s - reached_s)
+        reached_s += duration_s
+
+
+def _flat_items(track: otio.schema.Track) -> Iterator[PlacedItem]:
+    """Yield the transitions of a track, and its clips with those of nested stacks."""
+    for placed in placed_items(track):
+        if isinstance(placed.item, otio.core.Composition):
+            yield from _clips_of(placed, track.kind)
+        else:
+            yield placed
+
+
+def placed_clips(track: otio.schema.Track) -> Iterator[PlacedItem]:
+    """Yield the clips of a track, also those in nested stacks and tracks, as `placed_items` does.
+
+    Of nested video tracks, only the parts that no higher track covers are included.
+    """
+    return (placed for placed in _flat_items(track) if isinstance(placed.item, otio.schema.Clip))
+
+
+def _clips_of(outer: PlacedItem, kind: str) -> list[PlacedItem]:
+    return sorted(_clips_inside(outer, kind), key=lambda placed: placed.start_s)
+
+
+def _clips_inside(outer: PlacedItem, kind: str) -> Iterator[PlacedItem]:
+    item = outer.item
+    shown_from_s = outer.hidden_s
+    if item.source_range is not None:
+        shown_from_s += exact_seconds(item.source_range.start_time, _label(item), "start")
+    shown_to_s = shown_from_s + outer.duration_s
+    covered: list[tuple[Fraction, Fraction]] = []
+    for track in reversed([item] if isinstance(item, otio.schema.Track) else list(item)):
+        if not isinstance(track, otio.schema.Track) or track.kind != kind or not track.enabled:
+            continue
+        copy = track.deepcopy()
+        if track is item:
+            copy.source_range = None
+        found = []
+        for placed in placed_clips(copy):
+            span = max(placed.start_s, shown_from_s), min(placed.start_s + placed.duration_s, shown_to_s)
+            for first_s, last_s in _without(span, covered if kind == otio.schema.TrackKind.Video else []):
+                # The clip outlives the copy of its track.
+                hidden_s = placed.hidden_s + first_s - placed.start_s
+                place_s = outer.start_s + first_s - shown_from_s
+                yield PlacedItem(placed.item.deepcopy(), place_s, last_s - first_s, hidden_s)
+            if placed.item.enabled:
+                found.append(span)
+        covered += found
+
+
+def _without(
+    span: tuple[Fraction, Fraction], covered: Sequence[tuple[Fraction, Fraction]]
+) -> list[tuple[Fraction, Fraction]]:
+    """Return the parts of a span that are not covered."""
+    parts = [span] if span[1] > span[0] else []
+    for begin_s, end_s in covered:
+        pieces = [(first_s, min(last_s, begin_s)) for first_s, last_s in parts]
+        pieces += [(max(first_s, end_s), last_s) for first_s, last_s in parts]
+        parts = [piece for piece in pieces if piece[1] > piece[0]]
+    return parts
+
+
+def shown_duration_s(item: otio.core.Composable) -> Fraction:
+    """Return the duration of an item in its parent, in seconds. Raises ProblemError (TIMELINE)."""
+    if isinstance(item, otio.schema.Transition):
+        return Fraction(0)
+    if item.source_range is not None:
+        return exact_seconds(item.source_range.duration, _label(item), "duration")
+    if isinstance(item, otio.schema.Track):
+        return sum((shown_duration_s(child) for child in item), Fraction(0))
+    if isinstance(item, otio.core.Composition):
+        return max((shown_duration_s(child) for child in item), default=Fraction(0))
+    reference = getattr(item, "media_reference", None)
+    if reference is not None and reference.available_range is not None:
+        return exact_seconds(reference.available_range.duration, _label(item), "media duration")
+    return Fraction(0)
+
+
+def on_whole_frames(timeline: otio.schema.Timeline, rate: Fraction) -> otio.schema.Timeline:
+    """Return a copy of a timeline with all times in whole frames of one rate.
+
+    Nested stacks and tracks are replaced with their clips, because few programs read the nested timelines of others.
+
+    Every clip has a source range, and an available range that contains it. Items of less than a frame disappear.
+
+    Raises ProblemError (TIMELINE) for invalid times.
+    """
+    copy = otio.schema.Timeline(
+        timeline.name,
+        global_start_time=otio.opentime.RationalTime(round_frames(timeline_start_s(timeline), rate), float(rate)),
+        metadata=timeline.metadata,
+    )
+    copy.tracks = _stack(timeline.tracks, rate)
+    return copy
+
+
+def round_frames(seconds: Fraction, rate: Fraction) -> int:
+    """Return the nearest frame; half a frame is rounded up."""
+    return int((seconds * rate + Fraction(1, 2)) // 1)
+
+
+def frame_range(start_frames: int, duration_frames: int, rate: Fraction) -> otio.opentime.TimeRange:
+    """Return a range of whole frames."""
+    return otio.opentime.TimeRange(
+        otio.opentime.RationalTime(start_frames, float(rate)), otio.opentime.RationalTime(duration_frames, float(rate))
+    )
+
+
+def _stack(stack: otio.schema.Stack, rate: Fraction) -> otio.schema.Stack:
+    copy = otio.schema.Stack(stack.name, metadata=stack.metadata, markers=_markers(stack, rate))
+    copy.enabled = stack.enabled
+    for child in stack:
+        if isinstance(child, otio.schema.Track):
+            copy.append(_track(child, rate))
+        else:
+            # Other objects are put into a track.
+            track = otio.schema.Track(kind=otio.schema.TrackKind.Video)
+            track.append(child.deepcopy())
+            copy.append(_track(track, rate))
+    return copy
+
+
+def _track(track: otio.schema.Track, rate: Fraction) -> otio.schema.Track:
+    copy = otio.schema.Track(track.name, kind=track.kind, metadata=track.metadata)
+    copy.enabled = track.enabled
+    reached = 0
+    for placed in _flat_items(track):
+        first = round_frames(placed.start_s, rate)
+        last = round_frames(placed.start_s + placed.duration_s, rate)
+        if isinstance(placed.item, otio.schema.Transition):
+            copy.append(_transition(placed.item, rate))
+            continue
+        if not isinstance(placed.item, otio.schema.Clip) or last <= max(first, reached):
+            continue
+        if first > reached:
+            copy.append(otio.schema.Gap(duration=otio.opentime.RationalTime(first - reached, float(rate))))
+        copy.append(_clip(placed.item, placed.hidden_media_s(), last - max(first, reached), rate))
+        reached = last
+    _drop_loose_transitions(copy)
+    return copy
+
+
+def _clip(clip: otio.schema.Clip, hidden_s: Fraction, duration_frames: int, rate: Fraction) -> otio.schema.Clip:
+    copy = clip.deepcopy()
+    media = clip.media_reference
+    available = None if media is None else media.available_range
+    media_start_s = exact_seconds(available.start_time, _label(clip), "media start") if available else Fraction(0)
+    start_s = media_start_s
+    if clip.source_range is not None:
+        start_s = exact_seconds(clip.source_range.start_time, _label(clip), "start")
+    # The first frame of the media is rounded once, so that the distance to it determines the picture.
+    media_frames = round_frames(media_start_s, rate)
+    start_frames = media_frames + round_frames(start_s + hidden_s - media_start_s, rate)
+    end_frames = start_frames + duration_frames
+    if available is not None:
+        # A file that ends within a frame counts as ending with that frame.
+        exact_frames = exact_seconds(available.duration, _label(clip), "media duration") * rate
+        end_frames = max(end_frames, media_frames - int(-exact_frames // 1))
+    copy.source_range = frame_range(start_frames, duration_frames, rate)
+    references = {
+        key: _reference(reference, min(media_frames, start_frames), end_frames, rate, is_active=reference is media)
+        for key, reference in clip.media_references().items()
+    }
+    copy.set_media_references(references, clip.active_media_reference_key)
+    copy.markers[:] = _markers(clip, rate)
+    return copy
+
+
+def _reference(
+    reference: otio.core.MediaReference, first: int, end: int, rate: Fraction, *, is_active: bool
+) -> otio.core.MediaReference:
+    copy = reference.deepcopy()
+    if is_active or copy.available_range is None:
+        copy.available_range = frame_range(first, end - first, rate)
+    return copy
+
+
+def _transition(transition: otio.schema.Transition, rate: Fraction) -> otio.schema.Transition:
+    copy = transition.deepcopy()
+    for field in ("in_offset", "out_offset"):
+        offset_s = exact_seconds(getattr(transition, field), _label(transition), "offset")
+        setattr(copy, field, otio.opentime.RationalTime(round_frames(offset_s, rate), float(rate)))
+    return copy
+
+
+def _markers(item: otio.core.Item, rate: Fraction) -> list[otio.schema.Marker]:
+    copies = []
+    for marker in item.markers:
+        copy = marker.deepcopy()
+        start_s = exact_seconds(marker.marked_range.start_time, _label(item), "marker")
+        duration_s = exact_seconds(marker.marked_range.duration, _label(item), "marker")
+        copy.marked_range = frame_range(round_frames(start_s, rate), round_frames(duration_s, rate), rate)
+        copies.append(copy)
+    return copies
+
+
+def _drop_loose_transitions(track: otio.schema.Track) -> None:
+    """Remove transitions that are no longer between two clips or at the edge of one."""
+    for index in reversed(range(len(track))):
+        if not isinstance(track[index], otio.schema.Transition):
+            continue
+        sides = _neighbours(track, index)
+        if not any(isinstance(side, otio.schema.Clip | otio.schema.Stack) for side in sides) or any(
+            isinstance(side, otio.schema.Transition) for side in sides
+        ):
+            del track[index]
+
+
+def _neighbours(track: otio.schema.Track, index: int) -> Sequence[otio.core.Composable]:
+    return [track[other] for other in (index - 1, index + 1) if 0 <= other < len(track)]
+
+
+def _label(item: otio.core.Composable) -> str:
+    kind = item.schema_name().lower()
+    return f'The {kind} "{shorten_name(item.name)}"' if item.name else f"A {kind}"

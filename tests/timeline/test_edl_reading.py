@@ -1,0 +1,197 @@
+"""Reading edit decision lists: rates, drop-frame, speeds, dissolves, and events that are wrong."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+import pytest
+
+from rewas_api.errors import ProblemError
+from rewas_server.otio.clips import timeline_start_s
+from rewas_server.otio.edl_reading import read_edl
+from rewas_server.otio.pictures import find_pictures
+from rewas_server.otio.reading import ReadOptions, open_timeline
+
+PAL = Fraction(25)
+DROP = Fraction(30000, 1001)
+
+
+def edl(*events: str, fcm: str = "NON-DROP FRAME") -> str:
+    return "\n".join(["TITLE: REEL", f"FCM: {fcm}", "", *events]) + "\n"
+
+
+def event(number: int, source: tuple[str, str], record: tuple[str, str], *comments: str, edit: str = "C") -> str:
+    lines = [f"{number:03}  AX       V     {edit:8} {' '.join(source)} {' '.join(record)}", *comments]
+    return "\n".join([*lines, f"* FROM CLIP NAME: SHOT {number}", f"* FROM FILE: /media/{number}.mov"])
+
+
+SIMPLE = event(1, ("00:00:10:00", "00:00:11:00"), ("01:00:00:00", "01:00:01:00"))
+
+
+def read(text: str, rate: Fraction | None = None) -> tuple[otio.schema.Timeline, list[str]]:
+    from rewas_server.otio.clips import move_track_offsets
+
+    timeline, notes = read_edl(text, "reel.edl", rate)
+    move_track_offsets(timeline)
+    return timeline, notes
+
+
+def sources(timeline: otio.schema.Timeline) -> list[tuple[str, Fraction, Fraction, Fraction, Fraction]]:
+    """Name, position, duration, source start and speed of each picture."""
+    found = []
+    for picture in find_pictures(timeline):
+        assert picture.source is not None, picture
+        source = picture.source
+        found.append((picture.name, picture.position_s, picture.duration_s, source.timecode_s, source.speed))
+    return found
+
+
+def test_record_times_from_one_hour_become_the_start_timecode() -> None:
+    second = event(2, ("00:00:00:00", "00:00:00:12"), ("01:00:02:00", "01:00:02:12"))
+    timeline, _ = read(edl(SIMPLE, second))
+    assert timeline_start_s(timeline) == 3600
+    assert sources(timeline) == [("SHOT 1", 0, 1, 10, 1), ("SHOT 2", 2, Fraction(1, 2), 0, 1)]
+    assert timeline.name == "REEL"
+
+
+def test_record_times_from_ten_frames_lose_nothing_at_the_end() -> None:
+    timeline, _ = read(edl(event(1, ("00:00:00:00", "00:00:01:00"), ("00:00:00:10", "00:00:01:10"))))
+    assert timeline_start_s(timeline) == Fraction(10, 24)
+    assert sources(timeline) == [("SHOT 1", 0, 1, 0, 1)]
+
+
+def test_tracks_keep_their_distance() -> None:
+    later = SIMPLE.replace(" V  ", " V2 ").replace("01:00:00:00 01:00:01:00", "01:00:05:00 01:00:06:00")
+    timeline, _ = read(edl(SIMPLE, later.replace("001 ", "002 ").replace("SHOT 1", "SHOT 2")))
+    assert [found[:2] for found in sources(timeline)] == [("SHOT 1", 0), ("SHOT 2", 5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "note"),
+    [
+        (
+            edl(SIMPLE),
+            Fraction(24),
+            "It was read at 24 frames per second; if it has another rate, set it, for example with --rate",
+        ),
+        (edl(SIMPLE.replace("11:00", "11:24").replace("01:01:00", "01:01:24")), PAL, "read at 25"),
+        (edl(SIMPLE.replace("11:00", "11:29").replace("01:01:00", "01:01:29")), Fraction(30), "read at 30"),
+        (edl(SIMPLE.replace("11:00", "11:49").replace("01:01:00", "01:01:49")), Fraction(50), "read at 50"),
+        (edl(SIMPLE, fcm="DROP FRAME"), DROP, None),
+        # At 23.976 frames per second, the speed would be stated the same way.
+        (
+            edl(SIMPLE.replace("* FROM", "M2 AX 048.0 00:00:10:00\n* FROM", 1).replace("11:00", "12:00")),
+            Fraction(24),
+            "--rate 23.976",
+        ),
+        (edl(SIMPLE.replace("01:00:01:00", "01:00:01;00")), DROP, None),
+        (edl("* FRAME RATE: 23.976", SIMPLE), Fraction(24000, 1001), None),
+        (
+            edl(SIMPLE.replace("* FROM", "M2   AX       050.0    00:00:10:00\n* FROM", 1).replace("11:00", "12:00")),
+            PAL,
+            None,
+        ),
+    ],
+)
+def test_the_rate_is_found_in_the_file(text: str, rate: Fraction, note: str | None) -> None:
+    timeline, notes = read(text)
+    (clip,) = timeline.find_clips()
+    assert abs(clip.source_range.duration.rate - float(rate)) < 1e-9
+    assert len(notes) == (note is not None)
+    assert all(note in each for each in notes)
+
+
+@pytest.mark.parametrize("rate", [PAL, Fraction(24000, 1001), DROP, Fraction(60000, 1001), Fraction(48), Fraction(15)])
+def test_any_rate_can_be_set(rate: Fraction) -> None:
+    timeline, notes = read(edl(SIMPLE), rate)
+    base = -(-rate.numerator // rate.denominator)
+    assert notes == []
+    assert timeline_start_s(timeline) == 3600 * base / rate
+    assert sources(timeline)[0][2:4] == (base / rate, 10 * base / rate)
+
+
+def test_drop_frame_times_are_counted_as_such_with_colons_too() -> None:
+    timeline, _ = read(edl(SIMPLE, fcm="DROP FRAME"))
+    assert timeline_start_s(timeline) == 107892 / DROP
+
+
+@pytest.mark.parametrize(
+    ("comment", "source_out", "speed"),
+    [
+        ("M2   AX       048.0                00:00:10:00", "00:00:12:00", 2),
+        ("M2   AX       012.0                00:00:10:00", "00:00:10:12", Fraction(1, 2)),
+        ("M2   AX      -024.0                00:00:10:00", "00:00:11:00", -1),
+        ("M2   AX       000.0                00:00:10:00", "00:00:10:01", 0),
+        ("* FREEZE FRAME", "00:00:11:00", 0),
+        # M2 has one decimal and is less exact than the durations.
+        ("M2   AX       033.1                00:00:10:00", "00:00:11:09", Fraction(33, 24)),
+        # Without M2, different durations mean another speed.
+        ("* A comment", "00:00:12:00", 2),
+    ],
+)
+def test_speeds_are_read(comment: str, source_out: str, speed: Fraction) -> None:
+    timeline, _ = read(edl(event(1, ("00:00:10:00", source_out), ("01:00:00:00", "01:00:01:00"), comment)))
+    assert sources(timeline) == [("SHOT 1", 0, 1, 10, speed)]
+    (clip,) = timeline.find_clips()
+    assert "REWAS" not in clip.to_json_string()
+
+
+def test_after_a_dissolve_the_clip_is_the_one_that_it_leads_to() -> None:
+    dissolve = "\n".join(
+        [
+            "002  AX       V     C        00:00:11:00 00:00:11:00 01:00:01:00 01:00:01:00",
+            "002  BX       V     D    012 00:00:20:00 00:00:22:00 01:00:01:00 01:00:03:00",
+            "* FROM CLIP NAME: SHOT 1",
+            "* TO CLIP NAME: SHOT 2",
+            "* FROM FILE: /media/2.mov",
+        ]
+    )
+    timeline, _ = read(edl(SIMPLE, dissolve))
+    assert [found[:4] for found in sources(timeline)] == [("SHOT 1", 0, 1, 10), ("SHOT 2", 1, 2, 20)]
+    assert [type(item).__name__ for item in timeline.tracks[0]] == ["Clip", "Transition", "Clip"]
+
+
+def test_events_out_of_order_and_overlapping_ones_are_all_read() -> None:
+    late = event(1, ("00:00:00:00", "00:00:01:00"), ("01:00:05:00", "01:00:06:00"))
+    early = event(2, ("00:00:00:00", "00:00:02:00"), ("01:00:00:00", "01:00:02:00"))
+    over = event(3, ("00:00:00:00", "00:00:02:00"), ("01:00:01:00", "01:00:03:00"))
+    timeline, _ = read(edl(late, early, over))
+    assert [found[:3] for found in sources(timeline)] == [("SHOT 2", 0, 1), ("SHOT 3", 1, 2), ("SHOT 1", 5, 1)]
+
+
+def test_a_wrong_event_is_left_out_with_its_line_and_the_others_are_read() -> None:
+    wrong = event(2, ("00:00:10:99", "00:00:11:00"), ("01:00:01:00", "01:00:02:00"))
+    timeline, notes = read(edl(SIMPLE, wrong), Fraction(24))
+    assert len(sources(timeline)) == 1
+    assert notes == [
+        "The event in line 7 of reel.edl was left out. The timecode 00:00:10:99 does not exist at 24 frames per second."
+    ]
+
+
+def test_notes_and_unknown_edits_before_the_first_event_do_not_matter() -> None:
+    timeline, _ = read("TITLE: A\n* made by hand\nSOURCE TABLE\n" + SIMPLE.replace(" C ", " K B "), Fraction(24))
+    assert len(sources(timeline)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "hello", "TITLE: nothing\n", "\0\0\0", "001 AX V C 1 2 3"])
+def test_a_file_without_events_is_refused(text: str) -> None:
+    with pytest.raises(ProblemError, match=r"reel\.edl does not contain EDL events"):
+        read(text)
+
+
+def test_black_is_a_generator() -> None:
+    timeline, _ = read(edl(SIMPLE.replace("AX  ", "BL  ")))
+    (picture,) = find_pictures(timeline)
+    assert picture.problem is not None
+    assert "shows a generator (black)" in picture.problem.what
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_an_edl_is_read_from_a_file_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "reel.edl"
+    file.write_bytes(edl(SIMPLE.replace("SHOT 1", "Tür")).encode(encoding))
+    opened = open_timeline(file, ReadOptions(rate=PAL))
+    assert sources(opened.timeline) == [("Tür", 0, 1, 10, 1)]
+    assert timeline_start_s(opened.timeline) == 3600

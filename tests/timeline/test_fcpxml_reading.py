@@ -1,0 +1,149 @@
+"""Final Cut Pro X XML: every project of every event, retimed, disabled and connected clips, compound clips."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+import pytest
+
+from rewas_api.errors import ProblemError
+from rewas_server.otio.clips import timeline_start_s
+from rewas_server.otio.fcpxml_reading import read_fcpxml
+from rewas_server.otio.pictures import Picture, find_pictures
+
+RESOURCES = """
+<format id="r1" frameDuration="100/2500s" width="64" height="36"/>
+<asset id="r2" name="a" src="file:///media/a.mov" start="0s" duration="100s" hasVideo="1" format="r1"/>
+<asset id="r3" name="b" src="file:///media/b.mov" start="3600s" duration="100s" hasVideo="1" format="r1"/>
+<media id="r4" name="inner"><sequence format="r1" duration="4s" tcStart="0s"><spine>
+  <asset-clip ref="r2" name="inside" offset="0s" start="10s" duration="4s" format="r1"/>
+</spine></sequence></media>
+"""
+
+
+def project(name: str, *clips: str, start: str = "3600s") -> str:
+    spine = "".join(clips)
+    return (
+        f'<project name="{name}"><sequence format="r1" duration="60s" tcStart="{start}"><spine>{spine}</spine>'
+        "</sequence></project>"
+    )
+
+
+def document(body: str) -> str:
+    return (
+        f'<?xml version="1.0"?><!DOCTYPE fcpxml><fcpxml version="1.9"><resources>{RESOURCES}</resources>{body}</fcpxml>'
+    )
+
+
+def clip(name: str, offset: str, start: str, duration: str, inner: str = "", extra: str = "", ref: str = "r2") -> str:
+    return (
+        f'<asset-clip ref="{ref}" name="{name}" offset="{offset}" start="{start}" duration="{duration}" format="r1" '
+        f"{extra}>{inner}</asset-clip>"
+    )
+
+
+def retime(*points: tuple[str, str]) -> str:
+    listed = "".join(f'<timept time="{time}" value="{value}" interp="linear"/>' for time, value in points)
+    return f"<timeMap>{listed}</timeMap>"
+
+
+def read(tmp_path: Path, body: str) -> otio.core.SerializableObject:
+    file = tmp_path / "cut.fcpxml"
+    file.write_text(document(body), "utf-8")
+    return read_fcpxml(file)
+
+
+def only(timeline: otio.core.SerializableObject) -> Picture:
+    (picture,) = find_pictures(timeline)
+    return picture
+
+
+def test_every_project_of_every_event_is_found(tmp_path: Path) -> None:
+    one, two = (project(name, clip(name, "3600s", "0s", "2s")) for name in ("One", "Two"))
+    found = read(tmp_path, f'<library><event name="a">{one}</event><event name="b">{two}</event></library>')
+    assert [timeline.name for timeline in found] == ["One", "Two"]
+    assert [only(timeline).name for timeline in found] == ["One", "Two"]
+
+
+def test_the_start_timecode_is_not_a_gap(tmp_path: Path) -> None:
+    timeline = read(tmp_path, project("One", clip("a", "3602s", "5s", "2s")))
+    assert timeline_start_s(timeline) == 3600
+    picture = only(timeline)
+    assert picture.source is not None
+    assert (picture.position_s, picture.duration_s, picture.source.start_s) == (2, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("points", "start", "expected"),
+    [
+        ((("0s", "0s"), ("4s", "8s")), "0s", (2, 0)),
+        # The start is in the time of the clip, which is half that of the media.
+        ((("0s", "0s"), ("40s", "80s")), "10s", (2, 20)),
+        ((("0s", "0s"), ("40s", "10s")), "8s", (Fraction(1, 4), 2)),
+        ((("0s", "40s"), ("40s", "0s")), "10s", (-1, 30)),
+        ((("0s", "7s"), ("40s", "7s")), "0s", (0, 7)),
+        ((("0s", "0s"), ("10s", "20s"), ("20s", "40s")), "0s", (2, 0)),
+    ],
+)
+def test_retimed_clips_show_the_media_at_their_speed(
+    points: tuple[tuple[str, str], ...], start: str, expected: tuple[Fraction, Fraction], tmp_path: Path
+) -> None:
+    picture = only(read(tmp_path, project("One", clip("a", "3600s", start, "4s", retime(*points)))))
+    assert picture.source is not None
+    assert (picture.name, picture.duration_s) == ("a", 4)
+    assert (picture.source.speed, picture.source.start_s) == expected
+
+
+def test_a_map_that_counts_from_the_timecode_of_the_file_is_read(tmp_path: Path) -> None:
+    for first, second in ((("0s", "0s"), ("4s", "8s")), (("3600s", "3600s"), ("3604s", "3608s"))):
+        body = project("One", clip("b", "3600s", "3602s", "2s", retime(first, second), ref="r3"))
+        picture = only(read(tmp_path, body))
+        assert picture.source is not None
+        assert (picture.source.speed, picture.source.start_s) == (2, 4)
+
+
+def test_a_variable_speed_is_refused_for_this_clip(tmp_path: Path) -> None:
+    varied = clip("a", "3600s", "0s", "4s", retime(("0s", "0s"), ("2s", "2s"), ("4s", "8s")))
+    first, second = find_pictures(read(tmp_path, project("One", varied, clip("b", "3604s", "0s", "2s"))))
+    assert first.problem is not None
+    assert 'The clip "a" changes its speed as it plays (timeMap)' in first.problem.what
+    assert second.source is not None
+
+
+def test_disabled_and_connected_clips_keep_their_places(tmp_path: Path) -> None:
+    above = clip("above", "3606s", "0s", "1s", extra='lane="1"')
+    off = clip("off", "3602s", "0s", "2s", extra='enabled="0"')
+    under = clip("under", "3604s", "3604s", "4s", retime(("0s", "0s"), ("4s", "8s")) + above, ref="r3")
+    pictures = find_pictures(read(tmp_path, project("One", clip("a", "3600s", "0s", "2s"), off, under)))
+    places = [(p.name, p.position_s, p.duration_s, p.hidden) for p in pictures]
+    assert places == [
+        ("a", 0, 2, ""),
+        ("off", 2, 2, "It is disabled."),
+        ("under", 4, 2, ""),
+        ("above", 6, 1, ""),
+        ("under", 7, 1, ""),
+    ]
+
+
+def test_a_retimed_compound_clip_retimes_what_is_inside(tmp_path: Path) -> None:
+    body = '<ref-clip ref="r4" name="nest" offset="3600s" start="1s" duration="1s">{}</ref-clip>'
+    twice = body.format(retime(("0s", "0s"), ("2s", "4s")))
+    plain = body.format("").replace('offset="3600s"', 'offset="3601s"')
+    first, second = find_pictures(read(tmp_path, project("One", twice, plain)))
+    assert first.source is not None
+    assert second.source is not None
+    assert (first.name, first.source.speed, first.source.start_s) == ("inside", 2, 12)
+    assert (second.source.speed, second.source.start_s) == (1, 11)
+
+
+@pytest.mark.parametrize("body", ["", "<library/>", project("One", clip("a", "nonsense", "0s", "2s"))])
+def test_a_file_without_a_readable_project_raises(body: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r".+"):
+        read(tmp_path, body)
+
+
+def test_a_wrong_time_in_a_map_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match='A clip has the time "never"'):
+        read(tmp_path, project("One", clip("a", "3600s", "0s", "2s", retime(("0s", "never"), ("1s", "1s")))))

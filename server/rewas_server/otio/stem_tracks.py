@@ -1,107 +1,186 @@
-"""Adds stems to a timeline: one audio track per role and take, each stem exactly below its clip."""
+"""Adds stems to a timeline on audio tracks, each exactly below its clip, and removes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
 import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY
-from rewas_server.files.delivery import Provenance
-from rewas_server.otio.clips import PromptedClip, rational_time, timeline_start_s
+from rewas_engine.exact_time import sample_count
+from rewas_server.delivery.layout import StemTrack, arrange_tracks
+from rewas_server.delivery.profiles import SCHEMA, ProfileTables
+from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
+from rewas_server.delivery.stems import PlacedStem
+from rewas_server.otio.clips import timeline_frame_rate, timeline_start_s
+
+_MADE_BY = "batch"
+_ROUNDING_SAMPLES = 2
+"""A time reference and a handle are each rounded to a sample."""
+_DEFAULTS = ProfileTables(schema=SCHEMA)
 
 
-@dataclass(frozen=True)
-class PlacedStem:
-    """A stem and its clip.
-
-    take_number: from 1. samples: per channel, at sample_rate_hz.
-    """
-
-    clip: PromptedClip
-    role: str
-    take_number: int
-    path: Path
-    sample_rate_hz: int
-    samples: int
-    provenance: Provenance
-
-
-def timecode_samples(timeline: otio.schema.Timeline, clip: PromptedClip, sample_rate_hz: int) -> int:
-    """Return the start of a clip in samples since midnight of the timeline's timecode, rounded half up."""
-    return max(0, int((timeline_start_s(timeline) + clip.position_s) * sample_rate_hz + Fraction(1, 2)))
-
-
-def add_stem_tracks(timeline: otio.schema.Timeline, stems: Sequence[PlacedStem]) -> None:
+def add_stem_tracks(
+    timeline: otio.schema.Timeline, stems: Sequence[PlacedStem], profile: ProfileTables = _DEFAULTS
+) -> None:
     """Append audio tracks with the stems. Existing tracks do not change.
 
-    There is one track per role and take. If clips overlap, the stem of the later clip goes to another track with a
-    number.
+    Times on a track are whole frames if all its stems begin and end on a frame of the timeline, or of their clips.
+    Otherwise, they are whole samples, each rounded from its exact value.
     """
-    by_track: dict[tuple[str, int], list[PlacedStem]] = {}
-    for stem in stems:
-        by_track.setdefault((stem.role, stem.take_number), []).append(stem)
-    for (role, take_number), members in by_track.items():
-        for lane_number, lane in enumerate(_lanes(members), start=1):
-            name = f"ReWaS {role}, take {take_number}" + (f" ({lane_number})" if lane_number > 1 else "")
-            timeline.tracks.append(_track(name, role, take_number, lane))
+    start_s, frame_rate = timeline_start_s(timeline), timeline_frame_rate(timeline)
+    for track in arrange_tracks(stems, profile):
+        timeline.tracks.append(_make_track(track, start_s, frame_rate))
 
 
-def _lanes(stems: Sequence[PlacedStem]) -> list[list[PlacedStem]]:
-    """Distribute stems over the fewest rows without overlaps."""
-    lanes: list[list[PlacedStem]] = []
-    for stem in sorted(stems, key=lambda stem: stem.clip.position_s):
-        for lane in lanes:
-            if lane[-1].clip.position_s + lane[-1].clip.duration_s <= stem.clip.position_s:
-                lane.append(stem)
-                break
-        else:
-            lanes.append([stem])
-    return lanes
+def remove_stem_tracks(timeline: otio.schema.Timeline) -> int:
+    """Remove the stems that were added to a timeline, and their tracks if nothing else is on them.
+
+    Returns the number of stems removed.
+    """
+    removed = 0
+    for number, track in reversed(list(enumerate(timeline.tracks))):
+        if not is_stem_track(track):
+            continue
+        own = [index for index, item in enumerate(track) if is_stem_clip(item)]
+        removed += len(own)
+        if all(isinstance(item, otio.schema.Gap) or is_stem_clip(item) for item in track):
+            del timeline.tracks[number]
+            continue
+        for index in own:
+            track[index] = otio.schema.Gap(duration=track[index].source_range.duration)
+    return removed
 
 
-def _track(name: str, role: str, take_number: int, stems: Sequence[PlacedStem]) -> otio.schema.Track:
-    track = otio.schema.Track(name=name, kind=otio.schema.TrackKind.Audio)
-    track.metadata[METADATA_KEY] = {"role": role, "take": take_number}
-    reached_s = Fraction(0)
-    for stem in stems:
-        # Each gap is the difference of two exact positions, so that rounding errors do not accumulate.
-        gap_s = stem.clip.position_s - reached_s
-        if gap_s > 0:
-            track.append(otio.schema.Gap(duration=rational_time(gap_s, stem.clip.frame_rate)))
-        track.append(_stem_clip(stem))
-        reached_s = stem.clip.position_s + stem.clip.duration_s
+def is_stem_track(item: otio.core.Composable) -> bool:
+    """Whether an item is an audio track that `add_stem_tracks` has made."""
+    return (
+        isinstance(item, otio.schema.Track)
+        and item.kind == otio.schema.TrackKind.Audio
+        and "role" in _metadata_of(item)
+    )
+
+
+def is_stem_clip(item: otio.core.Composable) -> bool:
+    """Whether an item is the clip of a stem."""
+    return isinstance(item, otio.schema.Clip) and item.source_range is not None and "role" in _metadata_of(item)
+
+
+def _metadata_of(item: otio.core.SerializableObjectWithMetadata) -> Any:
+    ours = item.metadata.get(METADATA_KEY)
+    return ours if hasattr(ours, "items") else {}
+
+
+class _Units:
+    """Times on one track as OTIO times, whole frames or whole samples."""
+
+    def __init__(self, stems: Sequence[PlacedStem], start_s: Fraction, timeline_rate: Fraction) -> None:
+        rates = dict.fromkeys([timeline_rate, *(stem.frame_rate for stem in stems)])
+        frame_rate = next((rate for rate in rates if _are_whole(stems, start_s, rate)), None)
+        sample_rate_hz = max(stem.sample_rate_hz for stem in stems)
+        self._is_in_frames = frame_rate is not None
+        self._rate = Fraction(sample_rate_hz) if frame_rate is None else frame_rate
+        self._float_rate = float(self._rate)
+
+    def count(self, time_s: Fraction) -> int:
+        """Return a time in frames or samples. A sample is rounded half up."""
+        # Integers, because a fraction takes ten times as long.
+        doubled = 2 * time_s.numerator * self._rate.numerator
+        divisor = time_s.denominator * self._rate.denominator
+        return (doubled + divisor) // (2 * divisor)
+
+    def time(self, count: int) -> otio.opentime.RationalTime:
+        """Return a number of frames or samples as an OTIO time."""
+        return otio.opentime.RationalTime(count, self._float_rate)
+
+    def begin_in_media(self, stem: PlacedStem, position_s: Fraction) -> int:
+        """Return the timecode at which a stem's clip begins, in frames or samples. position_s: its timecode."""
+        in_file_samples = stem.time_reference_samples + sample_count(stem.head_handle_s, stem.sample_rate_hz)
+        if not self._is_in_frames:
+            return self.count(Fraction(in_file_samples, stem.sample_rate_hz))
+        frames = self.count(position_s)
+        if abs(in_file_samples - sample_count(position_s, stem.sample_rate_hz)) <= _ROUNDING_SAMPLES:
+            return frames
+        # Files count from midnight, so the two may differ by a day of timecode.
+        return frames + round((Fraction(in_file_samples, stem.sample_rate_hz) - position_s) * self._rate)
+
+
+def _are_whole(stems: Sequence[PlacedStem], start_s: Fraction, rate: Fraction) -> bool:
+    times = (start_s, *(time for stem in stems for time in (stem.position_s, stem.duration_s)))
+    return all((time.numerator * rate.numerator) % (time.denominator * rate.denominator) == 0 for time in times)
+
+
+def _make_track(planned: StemTrack, start_s: Fraction, timeline_rate: Fraction) -> otio.schema.Track:
+    track = otio.schema.Track(name=planned.name, kind=otio.schema.TrackKind.Audio)
+    track.enabled = planned.is_audible
+    track.metadata[METADATA_KEY] = {
+        "role": planned.role,
+        "take": planned.take_number,
+        "track": planned.track,
+        "made_by": _MADE_BY,
+    }
+    units = _Units(planned.stems, start_s, timeline_rate)
+    reached = 0
+    for stem, further_takes in zip(planned.stems, planned.further_takes, strict=True):
+        # Each length is the difference of two positions, so that rounding errors do not accumulate.
+        begin, end = units.count(stem.position_s), units.count(stem.position_s + stem.duration_s)
+        if begin > reached:
+            track.append(otio.schema.Gap(duration=units.time(begin - reached)))
+        clip_range = otio.opentime.TimeRange(
+            units.time(units.begin_in_media(stem, start_s + stem.position_s)), units.time(end - begin)
+        )
+        track.append(_stem_clip(stem, clip_range, further_takes))
+        reached = end
     return track
 
 
-def _stem_clip(stem: PlacedStem) -> otio.schema.Clip:
-    """Create a clip whose ranges start at the Broadcast WAV time reference, as other tools expect."""
-    reference_samples = stem.provenance.time_reference_samples
-    media = otio.schema.ExternalReference(
-        target_url=str(stem.path),
+def _stem_clip(
+    stem: PlacedStem, clip_range: otio.opentime.TimeRange, further_takes: Sequence[PlacedStem]
+) -> otio.schema.Clip:
+    clip = otio.schema.Clip(
+        name=f"{stem.clip_name} {stem.role}", media_reference=_reference(stem), source_range=clip_range
+    )
+    if further_takes:
+        active = clip.active_media_reference_key
+        references = {active: _reference(stem)}
+        for take in further_takes:
+            key = f"take {take.take_number}"
+            references[key] = _reference(take)
+            references[key].metadata[METADATA_KEY] = _provenance(take)
+        clip.set_media_references(references, active)
+    clip.metadata[METADATA_KEY] = _provenance(stem)
+    return clip
+
+
+def _reference(stem: PlacedStem) -> otio.schema.ExternalReference:
+    """Create a reference whose range begins at the Broadcast WAV time reference, as other tools expect."""
+    return otio.schema.ExternalReference(
+        target_url=stem.target_url,
         available_range=otio.opentime.TimeRange(
-            otio.opentime.RationalTime(reference_samples, stem.sample_rate_hz),
+            otio.opentime.RationalTime(stem.time_reference_samples, stem.sample_rate_hz),
             otio.opentime.RationalTime(stem.samples, stem.sample_rate_hz),
         ),
     )
-    clip = otio.schema.Clip(
-        name=f"{stem.clip.source.name} {stem.role}",
-        media_reference=media,
-        source_range=otio.opentime.TimeRange(
-            rational_time(Fraction(reference_samples, stem.sample_rate_hz), stem.clip.frame_rate),
-            rational_time(stem.clip.duration_s, stem.clip.frame_rate),
-        ),
-    )
-    clip.metadata[METADATA_KEY] = {
+
+
+def _provenance(stem: PlacedStem) -> dict[str, Any]:
+    provenance = stem.provenance
+    return {
         "role": stem.role,
         "take": stem.take_number,
-        "prompt": stem.provenance.prompt,
-        "seed": stem.provenance.seed,
-        "pack": stem.provenance.pack_name,
-        "pack_version": stem.provenance.pack_version,
-        "licence": stem.provenance.licence,
+        "track": stem.track,
+        "prompt": provenance.prompt,
+        "seed": provenance.seed,
+        "pack": provenance.pack_name,
+        "pack_version": provenance.pack_version,
+        "licence": provenance.licence,
+        "permitted_use": provenance.permitted_use,
+        "digital_source_type": DIGITAL_SOURCE_TYPE,
+        "sample_rate_hz": stem.sample_rate_hz,
+        "samples": stem.samples,
+        "channels": stem.channels,
+        "time_reference_samples": stem.time_reference_samples,
+        **stem.origin,
     }
-    return clip

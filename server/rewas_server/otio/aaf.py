@@ -1,0 +1,110 @@
+"""Prepares timelines for OTIO's AAF writer, and corrects what it writes.
+
+The writer requires a mob ID and ranges at one rate everywhere, writes rates as floating-point numbers, and guesses
+which timecodes are drop-frame.
+"""
+
+from __future__ import annotations
+
+import uuid
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+
+from rewas_server.otio.audio_files import read_audio_facts
+from rewas_server.otio.clips import timeline_frame_rate
+from rewas_server.otio.exact_times import exact_rate
+from rewas_server.otio.frame_timeline import is_drop_frame, on_whole_frames
+from rewas_server.otio.media_paths import file_url, find_path, location
+from rewas_server.timecode import frames_per_label_second
+
+_KEY = "AAF"
+_MOB_NAMESPACE = uuid.UUID("8f0c5a9e-6d43-5b0c-9a51-0b7a4a4f7b1d")
+_MOB_PREFIX = "urn:smpte:umid:060a2b34.01010105.01010f20.13000000"
+
+
+def prepare(timeline: otio.schema.Timeline) -> otio.schema.Timeline:
+    """Return a timeline that OTIO's adapter can write. The media references of `timeline` are absolute.
+
+    Raises ProblemError (TIMELINE) for invalid times.
+    """
+    rate = timeline_frame_rate(timeline)
+    ready = on_whole_frames(timeline, rate)
+    for index in reversed(range(len(ready.tracks))):
+        track = ready.tracks[index]
+        if track.enabled and track.kind in (otio.schema.TrackKind.Video, otio.schema.TrackKind.Audio):
+            for position in reversed(range(len(track))):
+                _prepare_item(track, position, rate)
+        else:
+            track.clear()
+        if not len(track):
+            del ready.tracks[index]
+    return ready
+
+
+def finish(path: Path, timeline: otio.schema.Timeline) -> None:
+    """Make the rates of a written file exact, and mark its timecodes as drop-frame or not. Raises OSError."""
+    import aaf2
+
+    rate = timeline_frame_rate(timeline)
+    is_drop = is_drop_frame(timeline, rate)
+    with aaf2.open(str(path), "rw") as file:
+        for mob in file.content.mobs:
+            for slot in mob.slots:
+                if isinstance(slot, aaf2.mobslots.TimelineMobSlot):
+                    slot.edit_rate = _exact(slot.edit_rate)
+                    if isinstance(slot.segment, aaf2.components.Timecode):
+                        slot.segment.drop = is_drop
+                        slot.segment.fps = frames_per_label_second(rate)
+
+
+def _prepare_item(track: otio.schema.Track, position: int, rate: Fraction) -> None:
+    item = track[position]
+    if isinstance(item, otio.schema.Transition):
+        del track[position]
+    elif isinstance(item, otio.schema.Clip):
+        if not item.enabled or isinstance(item.media_reference, otio.schema.GeneratorReference):
+            track[position] = otio.schema.Gap(duration=item.source_range.duration)
+        else:
+            _prepare_clip(item, track.kind, rate)
+
+
+def _prepare_clip(clip: otio.schema.Clip, kind: str, rate: Fraction) -> None:
+    clip.effects.clear()
+    reference = clip.media_reference
+    url = "" if reference is None else location(reference)
+    path = find_path(url, Path.cwd())
+    available = reference.available_range if reference is not None else clip.source_range
+    if reference is None or not isinstance(reference, otio.schema.ExternalReference | otio.schema.MissingReference):
+        reference = otio.schema.ExternalReference(url, available)
+    clip.set_media_references({otio.schema.Clip.DEFAULT_MEDIA_KEY: reference}, otio.schema.Clip.DEFAULT_MEDIA_KEY)
+    if isinstance(reference, otio.schema.ExternalReference) and path is not None:
+        reference.target_url = file_url(path)
+    # A mob has the name of its clip. The same clip is the same mob in every file.
+    clip.metadata[_KEY] = {"MobID": _mob_id(f"{kind}:{url}:{clip.name}")}
+    facts = read_audio_facts(path) if kind == otio.schema.TrackKind.Audio and isinstance(path, Path) else None
+    description = {}
+    if facts is not None:
+        block_align = facts.channels * facts.depth_bits // 8
+        description = {
+            "SampleRate": str(facts.sample_rate_hz),
+            "AudioSamplingRate": str(facts.sample_rate_hz),
+            "Channels": facts.channels,
+            "QuantizationBits": facts.depth_bits,
+            "BlockAlign": block_align,
+            "AverageBPS": block_align * facts.sample_rate_hz,
+            "Length": facts.samples,
+        }
+    elif kind == otio.schema.TrackKind.Video:
+        description = {"SampleRate": str(rate)}
+    reference.metadata[_KEY] = {"EssenceDescription": description}
+
+
+def _mob_id(name: str) -> str:
+    digits = uuid.uuid5(_MOB_NAMESPACE, name).hex
+    return f"{_MOB_PREFIX}.{'.'.join(digits[at : at + 8] for at in range(0, 32, 8))}"
+
+
+def _exact(rate: Fraction) -> Fraction:
+    return exact_rate(float(rate), "A slot", "rate")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wavinfo import WavInfoReader
 
+from rewas_engine.media.stem import Stem
+from rewas_engine.requests.gains import apply_gains
 from rewas_engine.runtime.atomic_files import write_bytes_atomic
-from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav
+from rewas_server.delivery.broadcast_wav import write_broadcast_wav
+from rewas_server.delivery.file_names import safe_file_name
+from rewas_server.delivery.metadata import BroadcastMetadata
+from rewas_server.delivery.provenance import Provenance
+from rewas_server.delivery.stem_folder import StemFolder
 
-PROVENANCE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
+PROVENANCE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0")
+METADATA = BroadcastMetadata(PROVENANCE, 172_972_800)
 
 
 def noise(channels: int, samples: int) -> np.ndarray:
-    return np.random.default_rng(1).uniform(-1, 1, (channels, samples)).astype(np.float32)
+    return np.random.default_rng(1).uniform(-0.4, 0.4, (channels, samples)).astype(np.float32)
 
 
-def broadcast_wav(waveform: np.ndarray, sample_rate_hz: int, provenance: Provenance) -> bytes:
+def broadcast_wav(waveform: np.ndarray, sample_rate_hz: int, metadata: BroadcastMetadata) -> bytes:
     file = io.BytesIO()
-    write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
+    write_broadcast_wav(file, waveform, sample_rate_hz, metadata)
     return file.getvalue()
 
 
@@ -35,7 +41,7 @@ def broadcast_wav(waveform: np.ndarray, sample_rate_hz: int, provenance: Provena
 def test_the_file_has_exactly_the_samples(tmp_path: Path, channels: int, samples: int, rate_hz: int) -> None:
     waveform = noise(channels, samples)
     with StemFolder(tmp_path) as folder:
-        written = folder.write(waveform, rate_hz, "growl", PROVENANCE)
+        written = folder.write(waveform, rate_hz, "growl", METADATA)
     info = soundfile.info(written.path)
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (rate_hz, channels, samples, "PCM_24")
     read, _ = soundfile.read(written.path, dtype="float32", always_2d=True)
@@ -43,73 +49,51 @@ def test_the_file_has_exactly_the_samples(tmp_path: Path, channels: int, samples
     assert written.size_bytes == written.path.stat().st_size
 
 
-def test_another_reader_finds_time_and_provenance(tmp_path: Path) -> None:
-    with StemFolder(tmp_path) as folder:
-        written = folder.write(noise(1, 4800), 48000, "growl", PROVENANCE)
-    info = WavInfoReader(str(written.path))
-    assert info.fmt.sample_rate == 48000
-    assert info.fmt.bits_per_sample == 24
-    assert info.data.frame_count == 4800
-    assert info.bext.time_reference == 172_972_800
-    assert info.bext.originator == "ReWaS NLE"
-    assert info.bext.description.startswith("pack=starter 0.1.0; licence=Apache-2.0; seed=7; prompt=")
-    assert "naively" in info.bext.description
-    assert info.info.copyright == "Apache-2.0"
-    assert struct.unpack("<I", written.path.read_bytes()[4:8])[0] == written.size_bytes - 8
-
-
-@pytest.mark.parametrize("channels", [1, 2, 6])
-def test_samples_are_rounded_as_libsndfile_rounds_them(channels: int) -> None:
-    waveform = noise(channels, 5000)
-    waveform[:, :6] = [1, -1, 0.5, -0.5, 1 - 2**-24, 0]
-    expected = io.BytesIO()
-    soundfile.write(expected, waveform.T, 48000, "PCM_24", format="WAV")
-    written = io.BytesIO(broadcast_wav(waveform, 48000, PROVENANCE))
-    samples = [soundfile.read(io.BytesIO(file.getvalue()), dtype="int32")[0] for file in (expected, written)]
-    assert np.array_equal(*samples)
-
-
-def test_the_time_reference_comes_before_the_samples() -> None:
-    content = broadcast_wav(noise(1, 5000), 48000, PROVENANCE)
-    assert 0 < content.index(b"bext") < content.index(b"data")
-
-
-def test_the_file_has_the_whole_prompt() -> None:
-    prompt = "дождь " * 300
-    content = broadcast_wav(noise(1, 10), 48000, Provenance(prompt, 1, "starter", "0.1.0", "Apache-2.0"))
-    assert prompt.strip().encode() in content
-
-
 def test_the_same_stem_gives_the_same_samples() -> None:
-    first, second = (broadcast_wav(noise(1, 100), 48000, PROVENANCE) for _ in range(2))
+    first, second = (broadcast_wav(noise(1, 100), 48000, METADATA) for _ in range(2))
     assert first[-300:] == second[-300:]
 
 
-def test_a_clipping_stem_is_scaled_and_the_file_says_so(tmp_path: Path) -> None:
+def test_a_stem_with_high_peaks_is_lowered_and_the_file_states_this(tmp_path: Path) -> None:
+    loud = noise(2, 4800) * 5
     with StemFolder(tmp_path) as folder:
-        written = folder.write(noise(1, 4800) * 2, 48000, "loud", PROVENANCE)
-    samples, _ = soundfile.read(written.path)
-    assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20), abs=1e-4)
-    assert "scaled by -" in WavInfoReader(str(written.path)).bext.coding_history
+        written = folder.write(loud, 48000, "loud", METADATA)
+    samples, _ = soundfile.read(written.path, dtype="float32")
+    # One gain for the whole stem.
+    gain = np.abs(samples).max() / np.abs(loud).max()
+    assert np.abs(samples.T - gain * loud).max() < 1e-6
+    bext = WavInfoReader(str(written.path)).bext
+    assert bext.coding_history.splitlines()[1].endswith(
+        f"T=lowered by {-20 * np.log10(gain):.2f} dB to a true peak of -1 dBTP"
+    )
+    assert bext.max_true_peak <= -1
+
+
+def test_the_peak_of_a_generated_stem_needs_no_second_limit(tmp_path: Path) -> None:
+    stems = {role: Stem(role, noise(1, 9600) * 3, 48000) for role in ("primary", "ambience")}
+    for role, stem in apply_gains(stems, {"primary": 6.0, "ambience": 0.0}).items():
+        with StemFolder(tmp_path) as folder:
+            written = folder.write(stem.waveform, 48000, role, METADATA)
+        assert np.array_equal(soundfile.read(written.path, dtype="float32")[0], stem.waveform[0])
 
 
 def test_non_finite_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
-        broadcast_wav(np.full((1, 10), np.nan, np.float32), 48000, PROVENANCE)
+        broadcast_wav(np.full((1, 10), np.nan, np.float32), 48000, METADATA)
 
 
 def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     with StemFolder(tmp_path) as folder:
-        paths = [folder.write(noise(1, 10), 48000, "growl", PROVENANCE).path for _ in range(3)]
+        paths = [folder.write(noise(1, 10), 48000, "growl", METADATA).path for _ in range(3)]
     with StemFolder(tmp_path) as folder:
-        paths.append(folder.write(noise(1, 10), 48000, "growl", PROVENANCE).path)
+        paths.append(folder.write(noise(1, 10), 48000, "growl", METADATA).path)
     assert [path.name for path in paths] == ["growl.wav", "growl 2.wav", "growl 3.wav", "growl 4.wav"]
 
 
 def test_a_failed_job_leaves_no_stem_and_keeps_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.wav").write_bytes(b"mine")
     with pytest.raises(RuntimeError), StemFolder(tmp_path) as folder:  # noqa: PT012
-        folder.write(noise(1, 10), 48000, "mine", PROVENANCE)
+        folder.write(noise(1, 10), 48000, "mine", METADATA)
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]
     assert (tmp_path / "mine.wav").read_bytes() == b"mine"
@@ -117,7 +101,7 @@ def test_a_failed_job_leaves_no_stem_and_keeps_other_files(tmp_path: Path) -> No
 
 def test_a_folder_created_for_a_failed_job_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ValueError), StemFolder(tmp_path / "new") as folder:
-        folder.write(np.full((1, 4), np.inf, np.float32), 48000, "growl", PROVENANCE)
+        folder.write(np.full((1, 4), np.inf, np.float32), 48000, "growl", METADATA)
     assert not (tmp_path / "new").exists()
 
 
@@ -150,7 +134,7 @@ def test_a_full_disk_is_reported_with_the_file(
         pytest.raises(OSError, match=r"No space left on device.*growl\.wav'$"),
         StemFolder(tmp_path / "stems") as folder,
     ):
-        folder.write(noise(1, samples), 48000, "growl", PROVENANCE)
+        folder.write(noise(1, samples), 48000, "growl", METADATA)
     assert list(tmp_path.iterdir()) == []
     # Errors in a callback from C are printed to stderr.
     assert capfd.readouterr().err == ""

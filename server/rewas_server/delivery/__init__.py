@@ -1,0 +1,1 @@
+"""Delivered sound files: Broadcast WAV with position, provenance and loudness."""

@@ -1,0 +1,216 @@
+"""Renders generated stems for delivery: rate, length with handles, channels, fades, and one gain for each take."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.exact_time import sample_count
+from rewas_engine.media.audio import read_audio_file
+from rewas_server.delivery.fades import apply_fades
+from rewas_server.delivery.layout import LaidOutStem
+from rewas_server.delivery.loudness import measure_loudness
+from rewas_server.delivery.metadata import BroadcastMetadata, TimecodeRate
+from rewas_server.delivery.peaks import apply_gain, true_peak_gain_db
+from rewas_server.delivery.profiles import FileFormat, Profile
+from rewas_server.delivery.stems import GeneratedStem, TimelineFacts
+from rewas_server.delivery.time_reference import time_reference_samples
+
+_VERSION = 2
+"""Raise it when a change makes the same stem and profile give a different file."""
+_HALF_POWER = np.float32(np.sqrt(0.5))
+_MAX_MISSING_SAMPLES = 2
+"""Ranges that are rounded twice may be a sample short at either end."""
+
+
+@dataclass(frozen=True)
+class DeliveredRange:
+    """The range of a stem that is in a delivered file.
+
+    Attributes:
+        head_frames: Whole frames of the timeline before the clip.
+        tail_frames: Whole frames after it.
+        head_s: The time before the clip, in seconds.
+        tail_s: The time after it, in seconds.
+        samples: Length of the file, per channel.
+        time_reference_samples: Timecode of its first sample, in samples since midnight.
+    """
+
+    head_frames: int
+    tail_frames: int
+    head_s: Fraction
+    tail_s: Fraction
+    samples: int
+    time_reference_samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedStem:
+    """waveform: `[channels, samples]` at the profile's rate. metadata: with loudness. gain_db: 0 or lower."""
+
+    waveform: NDArray[np.float32]
+    metadata: BroadcastMetadata
+    gain_db: float
+
+
+def delivered_range(stem: GeneratedStem, profile: Profile, facts: TimelineFacts) -> DeliveredRange:
+    """Return the range of a stem to deliver: the clip with the handles of the profile, as far as the sound reaches."""
+    rate_hz = profile.file.sample_rate_hz
+    head = tail = 0
+    if profile.file.handle_frames:
+        head, tail = (
+            max(0, min(profile.file.handle_frames, int(held_s * facts.frame_rate)))
+            for held_s in (stem.head_handle_s, stem.tail_handle_s)
+        )
+    head_s, tail_s = head / facts.frame_rate, tail / facts.frame_rate
+    return DeliveredRange(
+        head,
+        tail,
+        head_s,
+        tail_s,
+        sample_count(head_s + stem.duration_s + tail_s, rate_hz),
+        time_reference_samples(facts.start_s + stem.position_s - head_s, _timecode_rate(facts), rate_hz),
+    )
+
+
+def common_key(profile: Profile, facts: TimelineFacts) -> str:
+    """Return a text that changes with everything that determines the content of all files of a delivery."""
+    timeline = (facts.name, facts.frame_rate, facts.is_drop_frame)
+    return repr((_VERSION, profile.file, profile.credits, profile.content_credentials, timeline))
+
+
+def render_key(laid_out: LaidOutStem, take: Sequence[LaidOutStem], held: DeliveredRange, common: str) -> str:
+    """Return a text that changes with everything that determines the content of a file.
+
+    Args:
+        laid_out: The stem.
+        take: All delivered stems of the same take, since they get the same gain.
+        held: The range of the stem that is delivered.
+        common: The `common_key` of the delivery.
+    """
+    stem = laid_out.stem
+    sounds = sorted((each.stem.role, each.stem.sha256, each.stem.head_handle_s, each.stem.duration_s) for each in take)
+    content = (
+        common,
+        stem.role,
+        [(role, sha256, str(head_s), str(duration_s)) for role, sha256, head_s, duration_s in sounds],
+        stem.loops,
+        stem.provenance,
+        stem.clip_name,
+        stem.media_name,
+        stem.take_number,
+        laid_out.track,
+        (held.head_frames, held.tail_frames, held.samples, held.time_reference_samples),
+    )
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def render_take(
+    take: Sequence[LaidOutStem], profile: Profile, facts: TimelineFacts, wanted: Sequence[LaidOutStem]
+) -> list[RenderedStem]:
+    """Render some stems of a take.
+
+    Args:
+        take: All delivered stems of the take, since they get the same gain.
+        profile: The delivery profile.
+        facts: Facts about the timeline.
+        wanted: The stems of the take to render.
+
+    Raises:
+        ProblemError: MEDIA for a stem that cannot be read or is too short.
+    """
+    sounds = [_prepare(each.stem, profile.file, delivered_range(each.stem, profile, facts)) for each in take]
+    limit = profile.file.max_true_peak_db
+    gain_db = true_peak_gain_db((waveform for waveform, _ in sounds), profile.file.sample_rate_hz, limit)
+    rendered = []
+    for each, (waveform, changes) in zip(take, sounds, strict=True):
+        if each not in wanted:
+            continue
+        if gain_db:
+            waveform = apply_gain(waveform, gain_db)
+            lowered = f"lowered by {-gain_db:.2f} dB with all stems of the take to a true peak of {limit:g} dBTP"
+            changes = (*changes, lowered)
+        metadata = _metadata(each, profile, facts, waveform.shape[0], changes)
+        loudness = measure_loudness(waveform, profile.file.sample_rate_hz)
+        rendered.append(RenderedStem(waveform, replace(metadata, loudness=loudness), gain_db))
+    return rendered
+
+
+def _prepare(
+    stem: GeneratedStem, file: FileFormat, held_range: DeliveredRange
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return the samples of a stem `[channels, samples]` before the gain of its take, and how they were changed."""
+    sound, rate_hz = read_audio_file(stem.path)
+    changes = []
+    if rate_hz != file.sample_rate_hz:
+        resampled = soxr.resample(np.ascontiguousarray(sound.T), rate_hz, file.sample_rate_hz, quality="VHQ")
+        sound = np.asarray(resampled, np.float32).reshape(-1, sound.shape[0]).T
+        changes.append(f"resampled from {rate_hz} Hz")
+    first = sample_count(max(stem.head_handle_s - held_range.head_s, Fraction(0)), file.sample_rate_hz)
+    length = held_range.samples
+    missing = first + length - sound.shape[1]
+    if missing > _MAX_MISSING_SAMPLES:
+        raise ProblemError(
+            f'The {stem.role} stem of the clip "{stem.clip_name}" is {missing / file.sample_rate_hz:.3f} s shorter '
+            "than the clip.",
+            "Generate its sound again.",
+            ProblemKind.MEDIA,
+        )
+    cut = np.zeros((sound.shape[0], length), np.float32)
+    held = sound[:, first : first + length]
+    cut[:, : held.shape[1]] = held
+    waveform = _with_channels(cut, file.channels)
+    if waveform.shape[0] > cut.shape[0]:
+        changes.append("mono sound in both channels at -3 dB")
+    elif waveform.shape[0] < cut.shape[0]:
+        changes.append(f"mean of {cut.shape[0]} channels")
+    is_whole_loop = stem.loops and first == 0 and missing >= 0
+    if not is_whole_loop:
+        waveform = apply_fades(waveform, file.sample_rate_hz, fade_s=Fraction(str(file.fade_ms)) / 1000)
+    return waveform, tuple(changes)
+
+
+def _with_channels(waveform: NDArray[np.float32], channels: str) -> NDArray[np.float32]:
+    count = waveform.shape[0]
+    if channels == "stereo":
+        if count == 2:
+            return waveform
+        mono = waveform if count == 1 else waveform.mean(axis=0, keepdims=True)
+        # As loud as in mono, and as a mono file in the centre of a stereo bus.
+        return np.repeat(mono * _HALF_POWER, 2, axis=0)
+    return waveform if count == 1 else np.asarray(waveform.mean(axis=0, keepdims=True), np.float32)
+
+
+def _metadata(
+    laid_out: LaidOutStem, profile: Profile, facts: TimelineFacts, channels: int, processing: tuple[str, ...]
+) -> BroadcastMetadata:
+    stem, credits = laid_out.stem, profile.credits
+    names = (stem.role,) if channels == 1 else (f"{stem.role} L", f"{stem.role} R")
+    rights = f"© {credits.copyright}" if credits.copyright else ""
+    return BroadcastMetadata(
+        provenance=stem.provenance,
+        time_reference_samples=delivered_range(stem, profile, facts).time_reference_samples,
+        timecode_rate=_timecode_rate(facts),
+        title=stem.clip_name,
+        track_names=names,
+        project=credits.project or facts.name,
+        take=str(stem.take_number),
+        tape=stem.media_name,
+        note=f"Track {laid_out.track}.",
+        credits=", ".join(each for each in (credits.creator, rights, credits.contact) if each),
+        processing=processing,
+        # Not the current time, so that delivering the same sound again gives the same file.
+        created=stem.created or datetime.fromtimestamp(stem.path.stat().st_mtime).astimezone(),
+    )
+
+
+def _timecode_rate(facts: TimelineFacts) -> TimecodeRate:
+    return TimecodeRate(facts.frame_rate, facts.is_drop_frame)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from rewas_api.errors import ProblemError, ProblemKind
@@ -49,7 +51,7 @@ class CheckingLimits:
 
 
 SHORT_REQUEST_LIMITS = CheckingLimits(time_s=30.0, memory_bytes=512 * 1024**2)
-LONG_REQUEST_LIMITS = CheckingLimits(time_s=60.0, memory_bytes=2 * 1024**3)
+LONG_REQUEST_LIMITS = CheckingLimits(time_s=150.0, memory_bytes=2 * 1024**3)
 
 
 class RequestChecker:
@@ -79,31 +81,37 @@ class RequestChecker:
         """Start the process for short requests. A failure is logged; the first request tries again."""
         await self._short.start()
 
-    async def check(self, request: bytes) -> CheckedWork:
+    async def check(self, request: bytes, uploaded_bytes: int = 0) -> CheckedWork:
         """Check a request without running it.
 
-        request: a serialised SubmitJobRequest.
+        Args:
+            request: A serialised SubmitJobRequest.
+            uploaded_bytes: Size of the timeline, if it was uploaded.
 
         Raises:
             ProblemError: It cannot be fulfilled, or cannot be read within the limits.
         """
-        return await self._lane_for(len(request)).run(CHECK, [request], CheckedWork.from_frame)
+        return await self._lane_for(len(request) + uploaded_bytes).run(CHECK, [request], CheckedWork.from_frame)
 
     async def assemble(
-        self, request: rewas_pb2.SubmitJobRequest, clips: Sequence[rewas_pb2.TimelineClip]
+        self, request: rewas_pb2.SubmitJobRequest, clips_path: Path, uploaded_bytes: int = 0
     ) -> rewas_pb2.TimelineResult:
         """Put the sounds of a timeline's clips on its audio tracks.
 
         Args:
             request: The request for the timeline.
-            clips: What became of each clip, in the order of the timeline.
+            clips_path: A file with a serialised TimelineResult, whose clips are in the order of the timeline. Clips may
+                be large, so they do not pass through this process. A result that is too long for a message becomes a
+                file in the same folder.
+            uploaded_bytes: Size of the timeline, if it was uploaded.
 
         Raises:
             ProblemError: The result is too large, or the timeline cannot be read within the limits.
+            OSError: There is no such file.
         """
-        outcomes = rewas_pb2.TimelineResult(clips=clips)
-        parts = [await asyncio.to_thread(message.SerializeToString) for message in (request, outcomes)]
-        return await self._lane_for(sum(map(len, parts))).run(
+        parts = [request.SerializeToString(), os.fsencode(clips_path)]
+        size_bytes = len(parts[0]) + clips_path.stat().st_size + uploaded_bytes
+        return await self._lane_for(size_bytes).run(
             ASSEMBLE, parts, lambda answer: rewas_pb2.TimelineResult.FromString(answer.parts[0])
         )
 
@@ -225,7 +233,7 @@ def _reported_problem(answer: Frame) -> ProblemError:
 
 def _unreadable(reason: str) -> ProblemError:
     return ProblemError(
-        f"The clip or timeline cannot be read: it ends the process that reads it ({reason}).",
+        f"The clip or timeline cannot be read: it crashes the process that reads it ({reason}).",
         "Write it with OTIO 0.18, and remove what the request does not need.",
         ProblemKind.TIMELINE,
     )
@@ -233,8 +241,8 @@ def _unreadable(reason: str) -> ProblemError:
 
 def _not_started(reason: str) -> ProblemError:
     return ProblemError(
-        f"The process that checks requests does not start: {reason}.",
-        "Free some memory. The server's log has details.",
+        f"The process that checks requests did not start: {reason}.",
+        "Free some memory; see the server's log for details.",
         ProblemKind.RESOURCES,
     )
 

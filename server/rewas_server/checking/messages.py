@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rewas_api.errors import ProblemError
+from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 
 SETTINGS, CHECK, ASSEMBLE, READY, DONE, PROBLEM, OUT_OF_MEMORY = b"S", b"C", b"A", b"R", b"D", b"P", b"M"
@@ -44,7 +44,7 @@ class CheckingSettings:
 
     Attributes:
         allowed_roots: Folders from which media may be read by path.
-        uploads_dir: Folder of uploaded media.
+        uploads_dir: Folder of uploads.
         default_pack: Pack for requests that name none.
         time_limit_s: Longest time for one request.
         memory_limit_bytes: Most memory for one request, beyond what the process has at its start.
@@ -72,10 +72,14 @@ class CheckingSettings:
 
 @dataclass(frozen=True)
 class ChildWork:
-    """The request for one clip of a timeline. It has no idempotency key yet."""
+    """The request for one clip of a timeline. It has no idempotency key yet.
+
+    problem: Why the clip cannot get a sound, if its media is missing.
+    """
 
     name: str
     request: rewas_pb2.SubmitJobRequest
+    problem: ProblemError | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,11 @@ class CheckedWork:
 
     def to_frame(self) -> Frame:
         """Encode the answer."""
-        names = [child.name for child in self.children]
-        body = {"kind": self.kind, "name": self.name, "packs": sorted(self.packs), "children": names}
+        children = [
+            (child.name, child.problem and (child.problem.what, child.problem.remedy, child.problem.kind.value))
+            for child in self.children
+        ]
+        body = {"kind": self.kind, "name": self.name, "packs": sorted(self.packs), "children": children}
         return Frame(DONE, [json.dumps(body).encode(), *(child.request.SerializeToString() for child in self.children)])
 
     @classmethod
@@ -105,7 +112,10 @@ class CheckedWork:
         """Decode the answer."""
         body = json.loads(frame.parts[0])
         requests = map(rewas_pb2.SubmitJobRequest.FromString, frame.parts[1:])
-        children = tuple(map(ChildWork, body["children"], requests))
+        children = tuple(
+            ChildWork(name, request, problem and ProblemError(problem[0], problem[1], ProblemKind(problem[2])))
+            for (name, problem), request in zip(body["children"], requests, strict=True)
+        )
         return cls(body["kind"], body["name"], frozenset(body["packs"]), children)
 
 

@@ -31,6 +31,19 @@ def no_sound_problem(name: str, clips: Sequence[rewas_pb2.TimelineClip]) -> Prob
     )
 
 
+def raise_if_all_fail(name: str, problems: Sequence[ProblemError | None]) -> None:
+    """Raise ProblemError if no clip of a timeline can get a sound.
+
+    Args:
+        name: Of the timeline.
+        problems: Why each clip can get none; None if it can.
+    """
+    clips = [rewas_pb2.TimelineClip(problem=None if each is None else each.to_proto()) for each in problems]
+    without_sound = no_sound_problem(name, clips)
+    if without_sound is not None:
+        raise without_sound
+
+
 def cancelled_problem(name: str) -> ProblemError:
     """Return the problem of a clip whose job was cancelled. name: of the clip."""
     return ProblemError(f'The clip "{name}" was cancelled.', "Retry it to get its sound.", ProblemKind.SETTINGS)

@@ -1,4 +1,4 @@
-"""Checks whether a prompt contradicts the video of a clip."""
+"""Checks whether a prompt contradicts the video of a clip, or suggests prompts for it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
 from rewas_server.work.requests import ConflictRequest
-from rewas_server.work.translation import conflict_message
+from rewas_server.work.translation import conflict_message, suggestions_message
 
 
 def check_conflict(
     request: ConflictRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.ConflictResult:
-    """Check the prompt of a clip against its video."""
+    """Check the prompt of a clip against its video. Without a prompt, suggest some."""
     model = context.engine(request.pack or context.default_pack)
     clip = request.video_clip(context.locate_media)
     with name_clip_in_media_errors(clip):
         read = model.read_clip(clip)
+        if not request.prompt:
+            suggestions = model.suggest_prompts(clip, on_progress=progress.part(0, 1), cancel=cancel)
+            return suggestions_message(suggestions, read, model.pack)
         report = model.check_conflict(clip, request.prompt, on_progress=progress.part(0, 1), cancel=cancel)
     return conflict_message(report, read, model.pack)

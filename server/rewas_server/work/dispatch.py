@@ -11,7 +11,7 @@ from rewas_engine import Cancelled, EngineError
 from rewas_engine.media.isolation.seam import cancels_decoding
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
-from rewas_server.files.delivery import StemFolder
+from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.files.media import local_path
 from rewas_server.work.context import MonotonicProgress, Result, WorkContext
 from rewas_server.work.requests import CheckedRequest, ConflictRequest, EnergyRequest, SoundRequest
@@ -25,7 +25,7 @@ def run_work(
     on_progress: ProgressCallback,
     cancel: CancelSignal,
 ) -> Result:
-    """Run a request.
+    """Run a request. The clips of a timeline are separate requests.
 
     Raises:
         ProblemError: The work failed.
@@ -77,11 +77,8 @@ def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgr
         from rewas_server.work.conflict import check_conflict
 
         return check_conflict(request, context, progress, cancel)
-    if isinstance(request, SoundRequest):
-        from rewas_server.work.sound import generate_sound
+    assert isinstance(request, SoundRequest), "the clips of a timeline are separate jobs"
+    from rewas_server.work.sound import generate_sound
 
-        with StemFolder(context.output_dir) as folder:
-            return generate_sound(request, context, progress, cancel, folder)
-    from rewas_server.work.timeline import generate_timeline
-
-    return generate_timeline(request, context, progress, cancel)
+    with StemFolder(context.output_dir) as folder:
+        return generate_sound(request, context, progress, cancel, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EnergyCurve, Note, TextureCurve, apply_edits, find_cuts, find_events
 from rewas_engine.media.probe import read_clip, read_clip_with_sound, select_audio_track
-from rewas_engine.requests.notes import audio_track_note
+from rewas_engine.requests.notes import audio_track_note, retimed_sound_note, still_picture_note
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
 from rewas_server.work.requests import EnergyRequest
@@ -39,6 +39,8 @@ def compute_energy(
             if request.from_audio:
                 track = select_audio_track(clip, request.audio_track, cancel=cancel)
                 notes = [] if track.count <= 1 else [audio_track_note(clip.name, track)]
+                if clip.speed != 1:
+                    notes.append(retimed_sound_note(clip.name, clip.speed))
                 curve = model.measure_energy(clip, audio_track=track.number, on_progress=on_progress, cancel=cancel)
                 if request.measure_texture:
                     texture = model.measure_texture(clip, audio_track=track.number, cancel=cancel)
@@ -49,6 +51,8 @@ def compute_energy(
         assert curve is not None
         # Media without video can be a source of energy too.
         read = read_clip_with_sound(clip)[0] if request.from_audio else read_clip(clip)
+        if model is not None and not request.from_audio and read.is_frozen:
+            notes.append(still_picture_note())
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if request.find_cuts else ()
     if cancel.is_set():
         raise Cancelled

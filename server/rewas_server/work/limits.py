@@ -12,8 +12,8 @@ from rewas_api.v1 import rewas_pb2
 MAX_CLIP_OTIO_BYTES = 2_000_000
 """Longest OTIO JSON of a clip, in UTF-8."""
 MAX_TIMELINE_OTIO_BYTES = 64_000_000
-"""Longest OTIO JSON of a timeline, in UTF-8. With the rest of its request it fits into a message."""
-MAX_TIMELINE_CLIPS = 5000
+"""Longest OTIO JSON of a timeline, in UTF-8. Long ones are uploaded: they do not fit into a message."""
+MAX_TIMELINE_CLIPS = 20_000
 """Largest number of clips of a timeline that have a prompt. Each becomes a job."""
 MAX_URL_CHARACTERS = 4096
 """Longest location of media, and longest path of a project folder."""
@@ -21,8 +21,8 @@ MAX_UPLOADED_MEDIA = 10_000
 """Largest number of uploads that a request names."""
 MAX_PACK_NAME_CHARACTERS = 200
 MAX_EDIT_CHARACTERS = 1000
-MAX_CURVE_VALUES = 10_000_000
-"""Largest number of values of a curve: a day at 100 Hz has 8 640 000."""
+MAX_CURVE_VALUES = 1_500_000
+"""Largest number of values of a curve: four hours at 100 Hz have 1 440 000."""
 MAX_POINTS = 100_000
 """Largest number of points of one energy."""
 MAX_CUTS = 100_000
@@ -60,11 +60,11 @@ def _check_clip_work(work: ClipWork) -> None:
         _check_settings(work.settings)
         _check_count("layers with an energy", work.layer_energies, MAX_LAYERS)
         _check_count("cuts", work.cuts_s, MAX_CUTS)
-        _check_count("values of the texture", work.texture.values, MAX_CURVE_VALUES)
+        _check_count("texture values", work.texture.values, MAX_CURVE_VALUES)
         check_url("The location of the sound to regenerate", work.regenerate.sound_url)
         energies = [work.energy, *work.layer_energies.values()]
     else:
-        _check_length("The name of the pack", work.pack, MAX_PACK_NAME_CHARACTERS)
+        _check_length("The pack name", work.pack, MAX_PACK_NAME_CHARACTERS)
         energies = [work.energy] if isinstance(work, rewas_pb2.EnergyWork) else []
     for energy in energies:
         _check_energy(energy)
@@ -74,25 +74,30 @@ def _check_otio(kind: str, text: str, limit_bytes: int) -> None:
     # A character has up to four bytes; counting them takes a copy of the text.
     size_bytes = len(text) if len(text) > limit_bytes or text.isascii() else len(text.encode())
     if size_bytes > limit_bytes:
-        raise ProblemError(
-            f"The OpenTimelineIO JSON of the {kind} has {size_bytes / 1e6:.1f} MB; "
-            f"the limit is {limit_bytes // 1_000_000} MB.",
-            f"Remove metadata that the {kind} does not need"
-            + (", or split the timeline." if kind == "timeline" else ", or shorten its name."),
-            ProblemKind.TIMELINE,
-        )
+        raise otio_too_long(kind, size_bytes, limit_bytes)
+
+
+def otio_too_long(kind: str, size_bytes: int, limit_bytes: int) -> ProblemError:
+    """Return the problem of a clip or timeline whose OTIO JSON is too long. kind: "clip" or "timeline"."""
+    return ProblemError(
+        f"The OpenTimelineIO JSON of the {kind} is {size_bytes / 1e6:.1f} MB; "
+        f"the limit is {limit_bytes // 1_000_000} MB.",
+        f"Remove metadata that the {kind} does not need"
+        + (", or split the timeline." if kind == "timeline" else ", or shorten its name."),
+        ProblemKind.TIMELINE,
+    )
 
 
 def _check_settings(settings: rewas_pb2.SoundSettings) -> None:
     _check_count("layers", settings.layers, MAX_LAYERS)
-    _check_length("The name of the pack", settings.pack, MAX_PACK_NAME_CHARACTERS)
+    _check_length("The pack name", settings.pack, MAX_PACK_NAME_CHARACTERS)
 
 
 def _check_energy(energy: rewas_pb2.EnergyInput) -> None:
     for edit in energy.edits:
-        _check_length("An edit of the energy", edit, MAX_EDIT_CHARACTERS)
-    _check_count("values of the energy", energy.curve.values, MAX_CURVE_VALUES)
-    _check_count("points of the energy", energy.points.points, MAX_POINTS)
+        _check_length("An energy edit", edit, MAX_EDIT_CHARACTERS)
+    _check_count("energy values", energy.curve.values, MAX_CURVE_VALUES)
+    _check_count("energy points", energy.points.points, MAX_POINTS)
 
 
 def _check_uploads(uploaded_media: Mapping[str, str]) -> None:

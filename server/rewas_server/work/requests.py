@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import opentimelineio as otio
 
@@ -17,28 +18,31 @@ from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import format_value
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import SettingsError, TextureCurve, VideoClip
+from rewas_engine import ImageSequence, MediaError, SettingsError, TextureCurve, VideoClip
 from rewas_engine.checks import check_seed
 from rewas_engine.requests.validation import check_combination, validate_cuts
+from rewas_server.files.media import local_path
+from rewas_server.otio.clip_keys import COUNTS_BY_MEDIA_KEY, NUMBER_KEY
 from rewas_server.otio.clips import (
     ClipSource,
     PromptedClip,
     clip_label,
-    find_prompted_clips,
     parse_clip,
     parse_timeline,
     read_clip_source,
     timeline_start_s,
 )
+from rewas_server.otio.media_timecode import read_as_timecode
 from rewas_server.otio.names import shorten_name
+from rewas_server.otio.planning import ClipState, ListedClip, find_clips
+from rewas_server.work.clip_outcomes import raise_if_all_fail
 from rewas_server.work.energy_requests import EnergySpec, parse_energy_work, parse_layer_energies, parse_sound_energy
 from rewas_server.work.limits import MAX_TIMELINE_CLIPS, check_limits, check_url
 from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
 
-NUMBER_KEY = "timeline_number"
-"""Key in metadata["rewas"] of a clip whose request is one of a timeline's: its number there, from 1."""
 MAX_TIMELINE_NUMBER = 999_999
 
+T = TypeVar("T")
 LocateMedia = Callable[[str, Mapping[str, str]], Path]
 """Maps a clip's target_url and the uploads of its request to the file to read. Raises ProblemError."""
 
@@ -73,7 +77,12 @@ class ClipRequest:
 
     def video_clip(self, locate_media: LocateMedia) -> VideoClip:
         """The clip for the engine. Raises ProblemError if its media is missing."""
-        return video_clip(self.source, locate_clip_media(self.source, self.uploaded_media, locate_media))
+        path = locate_clip_media(self.source, self.uploaded_media, locate_media)
+        try:
+            source = read_as_timecode(self.source, path)
+        except MediaError:
+            source = self.source  # The engine says what is wrong with the file.
+        return video_clip(source, path, self.uploaded_media.get(source.target_url, ""))
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class EnergyRequest(ClipRequest):
 
 @dataclass(frozen=True)
 class ConflictRequest(ClipRequest):
-    """Check whether a prompt contradicts the video of a clip."""
+    """Check whether a prompt contradicts the video of a clip. With the prompt "", suggest prompts."""
 
     prompt: str
 
@@ -142,6 +151,28 @@ class SoundRequest(ClipRequest):
     regenerate: RegenerateRequest | None
     timeline_number: int | None
 
+    def locate_sound(self, locate_media: LocateMedia) -> Path | None:
+        """Return the file of the sound to regenerate, if there is one. Raises ProblemError, which names the clip."""
+        if self.regenerate is None:
+            return None
+        with name_clip_in_location_errors(self.name):
+            return locate_media(self.regenerate.sound_url, self.uploaded_media)
+
+
+@dataclass(frozen=True)
+class RefusedClip:
+    """A clip with a prompt that cannot get a sound.
+
+    Attributes:
+        place: Number of clips with a prompt before it.
+        name: Of the clip.
+        problem: Why it gets no sound.
+    """
+
+    place: int
+    name: str
+    problem: ProblemError
+
 
 @dataclass(frozen=True)
 class TimelineRequest:
@@ -150,11 +181,23 @@ class TimelineRequest:
     Attributes:
         clips: In order of time, each with its settings over the timeline's defaults.
         uploaded_media: SHA-256 of uploaded files by target_url.
+        refused: The clips with a prompt that cannot get a sound, in order of time.
     """
 
     timeline: otio.schema.Timeline
     clips: tuple[PromptedClip, ...]
     uploaded_media: Mapping[str, str]
+    refused: tuple[RefusedClip, ...] = ()
+
+    def with_refused(self, of_clips: Sequence[T], of_refused: Callable[[RefusedClip], T]) -> list[T]:
+        """Merge values of `clips` with values of the refused clips, in order of time.
+
+        of_clips: one value for each of `clips`. of_refused: returns the value of a refused clip.
+        """
+        merged = list(of_clips)
+        for refused in self.refused:
+            merged.insert(refused.place, of_refused(refused))
+        return merged
 
     @property
     def name(self) -> str:
@@ -166,10 +209,20 @@ class TimelineRequest:
         """Names of the packs that the request uses; "" for the default one."""
         return frozenset(clip.settings.pack or "" for clip in self.clips)
 
-    def check_media(self, locate_media: LocateMedia) -> None:
-        """Raise ProblemError if a media file of the request is missing or may not be read."""
+    def media_problems(self, locate_media: LocateMedia) -> list[ProblemError | None]:
+        """Return for each clip why its media is missing or may not be read; None if it can be read.
+
+        Raises ProblemError if there is no media at all.
+        """
+        problems: list[ProblemError | None] = []
         for clip in self.clips:
-            locate_clip_media(clip.source, self.uploaded_media, locate_media)
+            try:
+                locate_clip_media(clip.source, self.uploaded_media, locate_media)
+                problems.append(None)
+            except ProblemError as problem:
+                problems.append(problem)
+        raise_if_all_fail(self.name, problems)
+        return problems
 
 
 CheckedRequest = EnergyRequest | ConflictRequest | SoundRequest | TimelineRequest
@@ -194,29 +247,48 @@ def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
 
 
 def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
-    """Parse and check a request for a timeline. Raises ProblemError if no clip has a prompt."""
+    """Parse and check a request for a timeline. Raises ProblemError if no clip can get a sound."""
     with name_clip_in_settings_errors("The timeline's defaults"):
         defaults = ClipSettings.from_proto(work.defaults)
     timeline = parse_timeline(work.timeline_otio_json)
     timeline_start_s(timeline)  # An invalid one must not fail after the work.
-    clips = [replace(clip, settings=clip.settings.over(defaults)) for clip in find_prompted_clips(timeline)]
-    if not clips:
+    wanted = [each for each in find_clips(timeline) if each.state in (ClipState.READY, ClipState.REFUSED)]
+    if not wanted:
         raise ProblemError(
             f'No clip on the video tracks of the timeline "{shorten_name(timeline.name)}" has a prompt.',
             'Add one to the metadata of each clip, for example {"rewas": {"prompt": "dog growling"}}.',
             ProblemKind.TIMELINE,
         )
-    if len(clips) > MAX_TIMELINE_CLIPS:
+    if len(wanted) > MAX_TIMELINE_CLIPS:
         raise ProblemError(
-            f'{len(clips)} clips of the timeline "{shorten_name(timeline.name)}" have a prompt; '
+            f'{len(wanted)} clips of the timeline "{shorten_name(timeline.name)}" have a prompt; '
             f"the limit is {MAX_TIMELINE_CLIPS}.",
             "Split the timeline.",
             ProblemKind.TIMELINE,
         )
-    for clip in clips:
-        _check_seed(clip.settings, f'The clip "{clip.source.name}"')
-        _check_url(clip.source)
-    return TimelineRequest(timeline, tuple(clips), dict(work.uploaded_media))
+    clips, refused = [], []
+    for place, listed in enumerate(wanted):
+        try:
+            clips.append(_checked_clip(listed, defaults))
+        except ProblemError as problem:
+            refused.append(RefusedClip(place, listed.picture.name, problem))
+    request = TimelineRequest(timeline, tuple(clips), dict(work.uploaded_media), tuple(refused))
+    none: list[ProblemError | None] = [None] * len(clips)
+    raise_if_all_fail(request.name, request.with_refused(none, lambda each: each.problem))
+    return request
+
+
+def _checked_clip(listed: ListedClip, defaults: ClipSettings) -> PromptedClip:
+    """Return a clip with its settings over the defaults. Raises ProblemError if it cannot get a sound."""
+    if listed.clip is None:
+        assert listed.problem is not None
+        raise listed.problem
+    label = f'The clip "{listed.clip.source.name}"'
+    with name_clip_in_settings_errors(label):
+        clip = replace(listed.clip, settings=listed.clip.settings.over(defaults))
+    _check_seed(clip.settings, label)
+    _check_url(clip.source)
+    return clip
 
 
 def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
@@ -252,7 +324,9 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
 def _read_source(clip: otio.schema.Clip) -> ClipSource:
     source = read_clip_source(clip)
     _check_url(source)
-    return source
+    held = clip.metadata.get(METADATA_KEY)
+    is_guess = hasattr(held, "items") and held.get(COUNTS_BY_MEDIA_KEY) is True
+    return replace(source, media_length_s=None) if is_guess else source
 
 
 def _check_url(source: ClipSource) -> None:
@@ -273,8 +347,10 @@ def _check_audio_track(number: int, from_audio: bool, name: str) -> None:
 def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
     clip = parse_clip(work.clip_otio_json)
     source = _read_source(clip)
-    settings = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip))
-    return ConflictRequest(source, dict(work.uploaded_media), work.pack, settings.prompt)
+    prompt = ""
+    if work.prompt:
+        prompt = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip)).prompt
+    return ConflictRequest(source, dict(work.uploaded_media), work.pack, prompt)
 
 
 def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
@@ -379,9 +455,47 @@ def _prefix_settings_errors(label: str) -> Iterator[None]:
 
 
 def locate_clip_media(source: ClipSource, uploaded_media: Mapping[str, str], locate_media: LocateMedia) -> Path:
-    """Return the file of a clip. Raises ProblemError, which names the clip, if it is missing or may not be read."""
+    """Return the file of a clip; for an image sequence, its pattern in the folder of its pictures.
+
+    Raises ProblemError, which names the clip, if the media is missing or may not be read.
+    """
     with name_clip_in_location_errors(source.name):
-        return locate_media(source.target_url, uploaded_media)
+        if source.sequence is None:
+            return locate_media(source.target_url, uploaded_media)
+        return _locate_sequence(source, source.sequence, locate_media)
+
+
+def _locate_sequence(source: ClipSource, sequence: ImageSequence, locate_media: LocateMedia) -> Path:
+    """Check each picture that a clip shows: any of them may be a link to another folder."""
+    shown_s = (Fraction(0), sequence.duration_s) if source.duration_s is None else source.covered_s
+    try:
+        folder = local_path(source.target_url).parent.resolve()
+        for number, path in enumerate(sequence.paths(folder, *shown_s)):
+            if number and not path.is_symlink():
+                if not path.is_file() and sequence.missing == "error":
+                    raise problem_from_error(sequence.missing_error(folder, path.name))
+                continue
+            try:
+                locate_media(str(path), {})
+            except ProblemError as problem:
+                if problem.kind is not ProblemKind.MEDIA or sequence.missing == "error":
+                    raise
+    except (OSError, RuntimeError) as error:
+        raise ProblemError(
+            f"The folder of the image sequence {source.target_url} cannot be read.",
+            "Check the folder.",
+            ProblemKind.MEDIA,
+        ) from error
+    except ProblemError as problem:
+        if problem.kind is not ProblemKind.PERMISSION:
+            raise
+        raise ProblemError(
+            problem.what,
+            "Image sequences cannot be uploaded. Start the server with `rewas serve --allow-root FOLDER` for their "
+            "folder, or render the sequence to a movie file.",
+            problem.kind,
+        ) from problem
+    return folder / sequence.pattern
 
 
 @contextmanager
@@ -399,6 +513,25 @@ def _lower(label: str) -> str:
     return label[0].lower() + label[1:]
 
 
-def video_clip(source: ClipSource, path: Path) -> VideoClip:
-    """The engine's clip for a range of a media file."""
-    return VideoClip(path, start=source.start_s, duration=source.duration_s, name=source.name)
+def follows_video(request: CheckedRequest) -> bool:
+    """Whether the work on one clip begins with estimating its energy from its video."""
+    if isinstance(request, SoundRequest):
+        return request.energy.given is None and request.regenerate is None and not request.settings.loop
+    return isinstance(request, EnergyRequest) and request.energy.given is None and not request.from_audio
+
+
+def video_clip(source: ClipSource, path: Path, sha256: str = "") -> VideoClip:
+    """The engine's clip for a range of a media file or an image sequence. sha256: of an upload.
+
+    Raises ProblemError for a clip that runs backwards beyond the start of its media.
+    """
+    with _prefix_settings_errors(f'The clip "{source.name}"'):
+        return VideoClip(
+            path,
+            start=source.start_s,
+            duration=source.duration_s,
+            name=source.name,
+            sha256=sha256,
+            speed=source.speed,
+            sequence=source.sequence,
+        )

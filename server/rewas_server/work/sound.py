@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
-from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings
+from rewas_api.clip_settings import DEFAULT_SAMPLE_RATE_HZ, SAMPLE_RATES_HZ, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
@@ -33,15 +33,15 @@ from rewas_engine import (
 from rewas_engine.matching.report import ConflictPolicy
 from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
+from rewas_server.delivery.file_names import safe_file_name
+from rewas_server.delivery.metadata import BroadcastMetadata, TimecodeRate
+from rewas_server.delivery.provenance import Provenance
+from rewas_server.delivery.stem_folder import StemFolder, WrittenStem
+from rewas_server.delivery.time_reference import time_reference_samples
 from rewas_server.files.media import local_path
 from rewas_server.otio.clips import ClipSource
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
-from rewas_server.work.requests import (
-    RegenerateRequest,
-    SoundRequest,
-    name_clip_in_location_errors,
-)
+from rewas_server.work.requests import RegenerateRequest, SoundRequest
 from rewas_server.work.translation import (
     clip_message,
     conflict_message,
@@ -55,7 +55,6 @@ from rewas_server.work.translation import (
     texture_message,
 )
 
-DEFAULT_SAMPLE_RATE_HZ = 48000
 _MAX_CLIP_NAME_BYTES = 80
 _DELIVERY_SHARE = 0.02
 """Approximate share of a job that writing the files takes."""
@@ -69,14 +68,14 @@ class _ClipJob:
         settings: With seed, takes, pack and sample rate filled in.
         energy: The given energy before its edits.
         edits: Edits of the energy, whether it is given or estimated.
-        time_reference_samples: Of the stems, since midnight.
+        source: The clip as requested, with its timecode.
     """
 
     clip: VideoClip
     settings: ClipSettings
     energy: EnergyCurve | None
     file_name: str
-    time_reference_samples: int
+    source: ClipSource
     regenerate: Regenerate | None = None
     cuts_s: tuple[Fraction, ...] = ()
     texture: TextureCurve | None = None
@@ -90,7 +89,6 @@ def generate_sound(
     progress: MonotonicProgress,
     cancel: CancelSignal,
     folder: StemFolder,
-    part: tuple[float, float] = (0.0, 1.0),
 ) -> rewas_pb2.SoundResult:
     """Generate the takes of one clip and write their stems.
 
@@ -100,7 +98,6 @@ def generate_sound(
         progress: Receives the progress.
         cancel: Stops the work.
         folder: Receives the stems.
-        part: Where this work begins and ends in what `progress` reports, 0 to 1.
     """
     settings = _resolve_settings(request.settings, context)
     clip = request.video_clip(context.locate_media)
@@ -118,14 +115,14 @@ def generate_sound(
         settings=settings,
         energy=energy,
         file_name=_file_name(request.source) if number is None else f"{number:03d} {_file_name(request.source)}",
-        time_reference_samples=_round_half_up(request.source.timecode_s * settings.sample_rate_hz),
+        source=request.source,
         regenerate=regenerate,
         cuts_s=request.cuts_s,
         texture=request.texture,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
         edits=request.energy.edits,
     )
-    return _generate_takes(assignment, context, folder, progress, part, cancel)
+    return _generate_takes(assignment, context, folder, progress, cancel)
 
 
 def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
@@ -150,8 +147,8 @@ def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
 
 def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context: WorkContext) -> Regenerate:
     """Read the sound to regenerate. Raises MediaError, ProblemError."""
-    with name_clip_in_location_errors(request.name):
-        path = context.locate_media(existing.sound_url, request.uploaded_media)
+    path = request.locate_sound(context.locate_media)
+    assert path is not None
     try:
         stem = Stem.read(path)
     except MediaError as error:
@@ -179,19 +176,17 @@ def _generate_takes(
     context: WorkContext,
     folder: StemFolder,
     progress: MonotonicProgress,
-    part: tuple[float, float],
     cancel: CancelSignal,
 ) -> rewas_pb2.SoundResult:
-    """Generate and write the takes of one clip. part: where it begins and ends in the whole job, 0 to 1."""
+    """Generate and write the takes of one clip."""
     settings = assignment.settings
     assert settings.seed is not None
-    begin, end = part
-    delivery_begin = end - (end - begin) * _DELIVERY_SHARE
+    delivery_begin = 1 - _DELIVERY_SHARE
     model = context.engine(settings.pack or context.default_pack)
     with name_clip_in_media_errors(assignment.clip):
         cuts_s = assignment.cuts_s
         if settings.new_sound_at_cuts and not cuts_s:
-            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
+            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(0.0, 0.0), cancel=cancel)
         generated = model.generate(
             assignment.clip,
             prompt=settings.prompt,
@@ -214,7 +209,7 @@ def _generate_takes(
             layers=_layers(settings, assignment.layer_energies),
             regenerate=assignment.regenerate,
             conflict=_policy(settings),
-            on_progress=progress.part(begin, delivery_begin),
+            on_progress=progress.part(0.0, delivery_begin),
             cancel=cancel,
         )
     delivery_began_s = time.monotonic()
@@ -223,7 +218,7 @@ def _generate_takes(
         progress.report("deliver", number - 1, len(generated.takes), delivery_begin)
         stems = _write_take(assignment, generated, number, take, folder, cancel)
         takes.append(take_message(take, stems))
-    progress.report("deliver", len(generated.takes), len(generated.takes), end)
+    progress.report("deliver", len(generated.takes), len(generated.takes), 1.0)
     if cancel.is_set():
         raise Cancelled
     return rewas_pb2.SoundResult(
@@ -264,6 +259,8 @@ def _write_take(
         stems[MIX] = take.mix()
         prompts[MIX] = "; ".join([generated.prompt, *prompts.values()])
     delivered = []
+    source = assignment.source
+    timecode_rate = TimecodeRate.of_first(source.frame_rate, generated.clip.frame_rate)
     for role, stem in stems.items():
         if cancel.is_set():
             raise Cancelled
@@ -273,10 +270,18 @@ def _write_take(
             pack_name=generated.pack.name,
             pack_version=generated.pack.version,
             licence=generated.pack.licence,
-            time_reference_samples=assignment.time_reference_samples,
+            permitted_use=generated.pack.permits,
         )
-        name = f"{assignment.file_name} {role} take {number} seed {take.seed}"
-        written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
+        metadata = BroadcastMetadata(
+            provenance=provenance,
+            time_reference_samples=time_reference_samples(source.timecode_s, timecode_rate, stem.sample_rate_hz),
+            timecode_rate=timecode_rate,
+            title=source.name,
+            track_names=(role,) * stem.waveform.shape[0],
+            take=str(number),
+        )
+        name = f"{assignment.file_name} {role} take {number} seed {provenance.seed}"
+        written = folder.write(stem.waveform, stem.sample_rate_hz, name, metadata)
         delivered.append(_stem_message(role, written))
     return delivered
 
@@ -331,7 +336,3 @@ def _file_name(source: ClipSource) -> str:
     name = Path(source.name)
     is_file_name = bool(name.suffix) and name.suffix.casefold() == Path(source.target_url).suffix.casefold()
     return safe_file_name(name.stem if is_file_name else source.name, _MAX_CLIP_NAME_BYTES)
-
-
-def _round_half_up(samples: Fraction) -> int:
-    return max(0, int(samples + Fraction(1, 2)))

@@ -1,8 +1,7 @@
 """A timeline as one request for each of its clips, and the timeline with their sounds.
 
 `plan_timeline` makes the requests, the ordinary sound job generates each of them, and `assemble_timeline` puts their
-stems on audio tracks. A server stores each request as a separate job; `generate_timeline` runs all three parts in the
-caller's process.
+stems on audio tracks. A server stores each request as a separate job.
 
 A clip's request holds an ordinary OTIO clip. Its media begins at the timecode at which the source range lies on the
 timeline, so its sound gets the time reference of the timeline like that of any clip gets its timecode. Its number on
@@ -13,31 +12,29 @@ is not among them.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 
 import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings
-from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EngineError
 from rewas_engine.media.stem import MIX
-from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.files.delivery import Provenance, StemFolder
-from rewas_server.otio.clips import PromptedClip, exact_rate, timeline_start_s
-from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
-from rewas_server.work.clip_outcomes import no_sound_problem
-from rewas_server.work.context import MonotonicProgress, WorkContext
-from rewas_server.work.requests import NUMBER_KEY, SoundRequest, TimelineRequest, parse_request
-from rewas_server.work.translation import problem_from_error
+from rewas_server.delivery.metadata import TimecodeRate
+from rewas_server.delivery.provenance import Provenance
+from rewas_server.delivery.stems import PlacedStem
+from rewas_server.delivery.time_reference import time_reference_samples
+from rewas_server.otio.clip_keys import COUNTS_BY_MEDIA_KEY, NUMBER_KEY
+from rewas_server.otio.clip_media import reference_for
+from rewas_server.otio.clips import ClipSource, PromptedClip, timeline_start_s
+from rewas_server.otio.exact_times import exact_rate
+from rewas_server.otio.schemas import restore_schemas
+from rewas_server.otio.stem_tracks import add_stem_tracks
+from rewas_server.work.requests import TimelineRequest
 
 _MAX_EXACT_INTEGER = 2**53
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,64 +66,79 @@ def plan_timeline(request: TimelineRequest, default_pack: str) -> tuple[PlannedC
 def assemble_timeline(request: TimelineRequest, clips: Sequence[rewas_pb2.TimelineClip]) -> rewas_pb2.TimelineResult:
     """Put the stems of the clips that have a sound on audio tracks of the timeline, which changes.
 
-    clips: what became of each clip, in the order of the timeline.
+    The media references of stems contain the names of their files.
+
+    clips: the outcome of each of the request's clips, in the order of the timeline. The result also has the refused
+        clips.
     """
     add_stem_tracks(
         request.timeline,
         [
             stem
-            for place, clip in zip(request.clips, clips, strict=True)
+            for number, (place, clip) in enumerate(zip(request.clips, clips, strict=True), start=1)
             if clip.HasField("sound")
-            for stem in _placed_stems(request.timeline, place, clip.sound)
+            for stem in _placed_stems(request.timeline, number, place, clip.sound)
         ],
     )
+    outcomes = request.with_refused(
+        clips, lambda refused: rewas_pb2.TimelineClip(name=refused.name, problem=refused.problem.to_proto())
+    )
     # Without white space: a timeline that fits into a message still does with its stems.
-    return rewas_pb2.TimelineResult(timeline_otio_json=request.timeline.to_json_string(indent=-1), clips=clips)
+    return rewas_pb2.TimelineResult(
+        timeline_otio_json=restore_schemas(request.timeline.to_json_string(indent=-1), indent=None),
+        clips=outcomes,
+        failed_clip_count=sum(not clip.HasField("sound") for clip in outcomes),
+    )
 
 
-def generate_timeline(
-    request: TimelineRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
-) -> rewas_pb2.TimelineResult:
-    """Generate sound for every clip with a prompt, and put the stems on audio tracks.
+def build_sound_work(
+    source: ClipSource, settings: ClipSettings, frame_rate: Fraction, *, number: int | None = None, sha256: str = ""
+) -> rewas_pb2.SoundWork:
+    """Return the request for the sound of one clip.
 
-    A clip that fails does not stop the others: the result holds its problem.
-
-    Raises:
-        ProblemError: No clip has a sound.
-        Cancelled: On request. No stem is left behind.
+    Args:
+        source: What the clip shows. Its sound gets `timecode_s` as its time reference.
+        settings: Of the sound.
+        frame_rate: Of the clip.
+        number: Of the clip on its timeline, from 1. The names of its files begin with it.
+        sha256: Of the uploaded media; "" if the server reads it where it is.
     """
-    planned = plan_timeline(request, context.default_pack)
-    clips: list[rewas_pb2.TimelineClip] = []
-    with StemFolder(context.output_dir) as folder:
-        for clip, part in zip(planned, _parts(planned), strict=True):
-            clips.append(_generate_clip(clip, context, folder, progress, part, cancel))
-        problem = no_sound_problem(request.name, clips)
-        if problem is not None:
-            raise problem
-        return assemble_timeline(request, clips)
+    assert source.duration_s is not None
+    covered_begin_s, covered_end_s = source.covered_s
+    media_length_s = covered_end_s if source.media_length_s is None else source.media_length_s
+    available_range = _exact_range(source.timecode_s - covered_begin_s, media_length_s, frame_rate)
+    clip = otio.schema.Clip(
+        name=source.name,
+        media_reference=reference_for(source, available_range),
+        source_range=_exact_range(source.timecode_s, source.duration_s, frame_rate),
+    )
+    if source.speed == 0:
+        clip.effects.append(otio.schema.FreezeFrame())
+    elif source.speed != 1:
+        clip.effects.append(otio.schema.LinearTimeWarp(time_scalar=float(source.speed)))
+    held: dict[str, object] = {} if number is None else {NUMBER_KEY: number}
+    if source.media_length_s is None:
+        held[COUNTS_BY_MEDIA_KEY] = True
+    if held:
+        clip.metadata[METADATA_KEY] = held
+    return rewas_pb2.SoundWork(
+        clip_otio_json=clip.to_json_string(indent=-1),
+        uploaded_media={source.target_url: sha256} if sha256 else {},
+        settings=settings.to_proto(),
+    )
 
 
 def _plan_clip(
     number: int, place: PromptedClip, timeline_begin_s: Fraction, request: TimelineRequest, default_pack: str
 ) -> PlannedClip:
-    source = place.source
     settings = place.settings.over(ClipSettings(pack=default_pack, seed=secrets.randbelow(2**31)))
-    timecode_s = timeline_begin_s + place.position_s
-    media_begin_s = timecode_s - source.start_s
-    clip = otio.schema.Clip(
-        name=source.name,
-        media_reference=otio.schema.ExternalReference(
-            target_url=source.target_url,
-            available_range=_exact_range(media_begin_s, source.start_s + place.duration_s, place.frame_rate),
-        ),
-        source_range=_exact_range(timecode_s, place.duration_s, place.frame_rate),
-    )
-    clip.metadata[METADATA_KEY] = {NUMBER_KEY: number}
-    uploads = request.uploaded_media
-    work = rewas_pb2.SoundWork(
-        clip_otio_json=clip.to_json_string(indent=-1),
-        uploaded_media={url: uploads[url] for url in [source.target_url] if url in uploads},
-        settings=settings.to_proto(),
+    source = replace(place.source, timecode_s=timeline_begin_s + place.position_s, duration_s=place.duration_s)
+    work = build_sound_work(
+        source,
+        settings,
+        place.frame_rate,
+        number=number,
+        sha256=request.uploaded_media.get(source.target_url, ""),
     )
     return PlannedClip(source.name, work, place.duration_s * (settings.takes or 1))
 
@@ -148,63 +160,39 @@ def _exact_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime
 
 
 def _placed_stems(
-    timeline: otio.schema.Timeline, place: PromptedClip, sound: rewas_pb2.SoundResult
+    timeline: otio.schema.Timeline, clip_number: int, place: PromptedClip, sound: rewas_pb2.SoundResult
 ) -> Iterator[PlacedStem]:
+    """Yield the stems of a clip. Only those of the first take without faults are audible, without their mix."""
+    audible_take = next((number for number, take in enumerate(sound.takes, start=1) if not take.faults), 1)
+    timecode_rate = TimecodeRate.usual(place.frame_rate)
     prompts = {layer.name: layer.prompt for layer in sound.settings.layers}
     prompts[MIX] = "; ".join([sound.settings.prompt, *prompts.values()])
     for number, take in enumerate(sound.takes, start=1):
         seeds = {layer.name: layer.seed for layer in take.layers}
         for stem in take.stems:
             yield PlacedStem(
-                clip=place,
+                clip_name=place.source.name,
+                clip_number=clip_number,
                 role=stem.role,
                 take_number=number,
-                path=Path(stem.artifact.path),
+                track=stem.role,
+                is_audible=number == audible_take and stem.role != MIX,
+                position_s=place.position_s,
+                duration_s=place.duration_s,
+                frame_rate=place.frame_rate,
+                target_url=stem.artifact.name,
                 sample_rate_hz=stem.sample_rate_hz,
                 samples=stem.samples,
+                channels=stem.channels,
+                time_reference_samples=time_reference_samples(
+                    timeline_start_s(timeline) + place.position_s, timecode_rate, stem.sample_rate_hz
+                ),
                 provenance=Provenance(
                     prompt=prompts.get(stem.role, sound.settings.prompt),
                     seed=seeds.get(stem.role, take.seed),
                     pack_name=sound.pack.name,
                     pack_version=sound.pack.version,
                     licence=sound.pack.licence,
-                    time_reference_samples=timecode_samples(timeline, place, stem.sample_rate_hz),
+                    permitted_use=sound.pack.permitted_use,
                 ),
             )
-
-
-def _parts(planned: Sequence[PlannedClip]) -> Iterator[tuple[float, float]]:
-    """Yield where the work for each clip begins and ends in the whole, 0 to 1."""
-    total_s = sum(clip.amount_s for clip in planned)
-    done_s = Fraction(0)
-    for clip in planned:
-        yield float(done_s / total_s), float((done_s + clip.amount_s) / total_s)
-        done_s += clip.amount_s
-
-
-def _generate_clip(
-    clip: PlannedClip,
-    context: WorkContext,
-    folder: StemFolder,
-    progress: MonotonicProgress,
-    part: tuple[float, float],
-    cancel: CancelSignal,
-) -> rewas_pb2.TimelineClip:
-    # Generating imports the networks, which takes seconds; planning and assembling do not need them.
-    from rewas_server.work.sound import generate_sound
-
-    if cancel.is_set():
-        raise Cancelled
-    try:
-        request = parse_request(rewas_pb2.SubmitJobRequest(sound=clip.work))
-        assert isinstance(request, SoundRequest)
-        with StemFolder(context.output_dir) as own_folder:
-            sound = generate_sound(request, context, progress, cancel, own_folder, part)
-        folder.adopt(own_folder)
-        return rewas_pb2.TimelineClip(name=clip.name, sound=sound)
-    except Cancelled:
-        raise
-    except Exception as error:
-        if not isinstance(error, ProblemError | EngineError | OSError | MemoryError):
-            _log.exception('The clip "%s" failed.', clip.name)
-        return rewas_pb2.TimelineClip(name=clip.name, problem=problem_from_error(error).to_proto())

@@ -30,6 +30,7 @@ from rewas_engine import (
     PackInfo,
     ProbedClip,
     SettingsError,
+    Suggestion,
     Take,
     TextureCurve,
 )
@@ -171,6 +172,7 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
         summary=pack.summary,
         checks_conflict=pack.checks_conflict or has_matcher,
         scores_text=pack.scores_words,
+        content_sha256=pack.content_sha256,
     )
 
 
@@ -187,6 +189,7 @@ def clip_message(clip: ProbedClip) -> rewas_pb2.ClipInfo:
         start_s=rational(clip.start_s),
         duration_s=rational(clip.duration_s),
         frame_rate=rational(clip.frame_rate),
+        speed=rational(clip.speed),
     )
 
 
@@ -209,12 +212,30 @@ def conflict_message(
             )
             for span in report.spans
         ],
-        suggestions=[
-            rewas_pb2.PromptSuggestion(prompt=suggestion.text, score=suggestion.score, source=suggestion.source)
-            for suggestion in report.suggestions
-        ],
+        suggestions=_suggestion_messages(report.suggestions),
         encoder=report.encoder,
     )
+
+
+def suggestions_message(
+    suggestions: Sequence[Suggestion], clip: ProbedClip, pack: PackInfo
+) -> rewas_pb2.ConflictResult:
+    """Convert suggested prompts to a message without a verdict."""
+    return rewas_pb2.ConflictResult(
+        clip=clip_message(clip),
+        explanation=f"The video looks like “{suggestions[0].text}”."
+        if suggestions
+        else "The video shows nothing that the model knows well enough.",
+        pack=pack_message(pack, has_matcher=True),
+        suggestions=_suggestion_messages(suggestions),
+    )
+
+
+def _suggestion_messages(suggestions: Sequence[Suggestion]) -> list[rewas_pb2.PromptSuggestion]:
+    return [
+        rewas_pb2.PromptSuggestion(prompt=suggestion.text, score=suggestion.score, source=suggestion.source)
+        for suggestion in suggestions
+    ]
 
 
 def note_message(note: Note) -> rewas_pb2.Note:

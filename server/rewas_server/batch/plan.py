@@ -1,0 +1,250 @@
+"""Which sound each clip of a timeline needs, and which of them are the same."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import EngineError
+from rewas_server.batch.content_key import SoundIdentity, SoundRange, content_key
+from rewas_server.batch.record import BatchRecord
+from rewas_server.otio.clips import ClipSource, PromptedClip
+from rewas_server.otio.names import shorten_name
+from rewas_server.otio.planning import ClipState, ListedClip
+from rewas_server.work.timeline import build_sound_work
+from rewas_server.work.translation import problem_from_error
+
+
+@dataclass(frozen=True)
+class WantedSound:
+    """The sound that a clip needs.
+
+    Attributes:
+        number: Of the clip on the timeline, from 1.
+        key: See `content_key`.
+        family: See `SoundIdentity.family`.
+        shown: The range of the sound, with handles.
+        head_s: Length of the handle before the clip, as shown.
+        clip: The clip.
+        seed: Of the first take.
+        media: The file.
+        can_be_cut: Whether a part of a longer sound may be used.
+    """
+
+    number: int
+    key: str
+    family: str
+    shown: SoundRange
+    head_s: Fraction
+    clip: PromptedClip
+    seed: int
+    media: Path
+    can_be_cut: bool
+
+    @property
+    def name(self) -> str:
+        """Of the clip."""
+        return self.clip.source.name
+
+    @property
+    def settings(self) -> ClipSettings:
+        """Of the clip, with the seed."""
+        return replace(self.clip.settings, seed=self.seed)
+
+    @property
+    def amount_s(self) -> Fraction:
+        """Seconds of sound, all takes together."""
+        return self.shown.duration_s * (self.clip.settings.takes or 1)
+
+    def sound_work(self) -> rewas_pb2.SoundWork:
+        """Return the request for exactly this sound."""
+        source = self.clip.source.part(-self.head_s, self.shown.duration_s)
+        return build_sound_work(source, self.settings, self.clip.frame_rate)
+
+
+@dataclass
+class BatchPlan:
+    """Says which sound each clip needs. It reads the media of a clip only when it has changed.
+
+    Args:
+        clips: The clips that get a sound by their number, in the order of the timeline, with all settings but the seed.
+        record: The finished sounds.
+        pack_content_sha256: Returns the hash of a pack's files. Raises ProblemError, EngineError.
+        locate_media: Returns the file of a clip. Raises ProblemError.
+        handle_s: How much sound to generate before and after each clip, as far as the media reaches.
+        again: Patterns for the names of clips that get another sound than the last one.
+        conflict_model_sha256: Of a CLIP model that compares prompts with the video; "" without one.
+        clip_count: Number of clips with a prompt, including those that cannot get a sound; 0 means that all can.
+    """
+
+    clips: Mapping[int, PromptedClip]
+    record: BatchRecord
+    pack_content_sha256: Callable[[str], str]
+    locate_media: Callable[[ClipSource], Path]
+    handle_s: Fraction = Fraction(0)
+    again: Sequence[str] = ()
+    conflict_model_sha256: str = ""
+    clip_count: int = 0
+    notes: list[str] = field(default_factory=list, init=False)
+    _renewed: dict[str, int] = field(default_factory=dict, init=False)
+
+    def want(self, number: int) -> WantedSound:
+        """Return the sound that a clip needs. number: of the clip, from 1. Raises ProblemError, which names it."""
+        clip = self.clips[number]
+        try:
+            media = self.locate_media(clip.source)
+            identity = SoundIdentity(
+                media_sha256=self._media_sha256(clip.source, media),
+                speed=clip.source.speed,
+                freeze_s=clip.source.start_s if clip.source.speed == 0 else None,
+                settings=clip.settings,
+                pack_content_sha256=self.pack_content_sha256(clip.settings.pack or ""),
+                conflict_model_sha256=self.conflict_model_sha256,
+            )
+        except (OSError, EngineError) as error:
+            problem = problem_from_error(error)
+            name = clip.source.name
+            what = problem.what if name in problem.what else f'The clip "{name}": {problem.what}'
+            raise ProblemError(what, problem.remedy, problem.kind) from error
+        head_s, tail_s = (Fraction(0), Fraction(0)) if clip.settings.loop else handles(clip.source, self.handle_s)
+        shown = SoundRange.of(
+            clip.source.start_s - head_s * clip.source.speed,
+            head_s + clip.duration_s + tail_s,
+            clip.source.speed,
+        )
+        variation = 0
+        seed = clip.settings.seed
+        if seed is None:
+            variation = self._variation(clip, identity.seed_base(shown))
+            seed = identity.derive_seed(shown, variation)
+        elif self._is_renewed(clip):
+            self._note_chosen_seed(clip)
+        family = identity.family
+        return WantedSound(
+            number=number,
+            key=content_key(family, shown, seed),
+            family=family,
+            shown=shown,
+            head_s=head_s,
+            clip=clip,
+            seed=seed,
+            media=media,
+            can_be_cut=variation == 0 and not clip.settings.loop,
+        )
+
+    def _media_sha256(self, source: ClipSource, media: Path) -> str:
+        """Return the SHA-256 of a media file, or of all pictures of an image sequence. Raises OSError."""
+        sequence = source.sequence
+        if sequence is None:
+            return self.record.media_sha256(media)
+        digest = hashlib.sha256(f"{sequence.picture_rate} {sequence.step} {sequence.missing}\n".encode())
+        for path in sequence.paths(media.parent, Fraction(0), sequence.duration_s):
+            content = self.record.media_sha256(path) if path.is_file() else "missing"
+            digest.update(f"{path.name} {content}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def find_longer_clips(self) -> dict[int, int]:
+        """Map each clip that shows a part of what another clip with the same settings shows to that clip, by number.
+
+        Both share one sound, which is generated for the longer clip, whichever comes first. So the sounds of a timeline
+        do not depend on the order in which they are generated.
+        """
+        groups: dict[tuple[object, ...], list[tuple[Fraction, Fraction, int]]] = {}
+        for number, clip in self.clips.items():
+            source = clip.source
+            if clip.settings.loop:
+                continue
+            speed = source.speed
+            begin_s = SoundRange.of(source.start_s, clip.duration_s, speed).start_s
+            frozen_s = source.start_s if speed == 0 else None
+            groups.setdefault((source.target_url, speed, frozen_s, clip.settings), []).append(
+                (begin_s, -clip.duration_s, number)
+            )
+        longer: dict[int, int] = {}
+        for members in groups.values():
+            longest: tuple[Fraction, int] | None = None
+            for begin_s, negative_s, number in sorted(members):
+                end_s = begin_s - negative_s
+                if longest is not None and end_s <= longest[0]:
+                    if not self._is_renewed(self.clips[number]):
+                        longer[number] = longest[1]
+                else:
+                    longest = (end_s, number)
+        return longer
+
+    def _variation(self, clip: PromptedClip, base: str) -> int:
+        if not self._is_renewed(clip):
+            return self.record.variation(base)
+        if base not in self._renewed:
+            self._renewed[base] = self.record.raise_variation(base)
+        return self._renewed[base]
+
+    def _is_renewed(self, clip: PromptedClip) -> bool:
+        return any(fnmatch.fnmatchcase(clip.source.name, pattern) for pattern in self.again)
+
+    def _note_chosen_seed(self, clip: PromptedClip) -> None:
+        text = (
+            f'The clip "{clip.source.name}" keeps its sound, because its settings contain the seed '
+            f"{clip.settings.seed}. Change or remove the seed to get another sound."
+        )
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def handles(source: ClipSource, wanted_s: Fraction) -> tuple[Fraction, Fraction]:
+    """Return how long the handles before and after a clip can be, as shown, up to `wanted_s`.
+
+    If the length of the media is not known, the handle towards its end is empty.
+    """
+    if source.speed == 0:
+        return wanted_s, wanted_s
+    begin_s, end_s = source.covered_s
+    before_s = max(Fraction(0), begin_s / abs(source.speed))
+    known_end_s = end_s if source.media_length_s is None else source.media_length_s
+    after_s = max(Fraction(0), (known_end_s - end_s) / abs(source.speed))
+    if source.speed < 0:
+        before_s, after_s = after_s, before_s
+    return min(wanted_s, before_s), min(wanted_s, after_s)
+
+
+def list_wanted_clips(listed: Sequence[ListedClip], defaults: ClipSettings, timeline_name: str) -> list[ListedClip]:
+    """Return the clips with a prompt, including those that cannot get a sound, with the defaults filled in.
+
+    Raises ProblemError (TIMELINE) if there are none.
+    """
+    wanted = []
+    for each in listed:
+        if each.clip is not None:
+            settings = each.clip.settings.over(defaults)
+            wanted.append(replace(each, clip=replace(each.clip, settings=settings)))
+        elif each.state is ClipState.REFUSED:
+            wanted.append(each)
+    if not wanted:
+        raise ProblemError(
+            f'No clip on the video tracks of the timeline "{shorten_name(timeline_name)}" has a prompt.',
+            "Give one for all clips with --prompt, fill in a sheet from `rewas timeline sheet` and give it with "
+            "--sheet, or let the model pack suggest prompts with --suggest.",
+            ProblemKind.TIMELINE,
+        )
+    return wanted
+
+
+def check_again_patterns(patterns: Iterable[str], clips: Sequence[PromptedClip]) -> None:
+    """Raise ProblemError (SETTINGS) for a pattern that matches the name of no clip."""
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(clip.source.name, pattern) for clip in clips):
+            raise ProblemError(
+                f'No clip that gets a sound has a name like "{pattern}", which --again names.',
+                "Check the name; * stands for any text.",
+                ProblemKind.SETTINGS,
+            )
+
+
+__all__ = ["BatchPlan", "WantedSound", "check_again_patterns", "handles", "list_wanted_clips"]

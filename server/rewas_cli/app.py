@@ -15,6 +15,7 @@ from rewas_cli.commands.config import config
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.jobs import jobs
 from rewas_cli.commands.packs import packs
+from rewas_cli.commands.timeline import timeline
 from rewas_cli.commands.train import train
 from rewas_cli.console import (
     BAD_INPUT,
@@ -65,7 +66,7 @@ def rewas(
         typer.Option(
             metavar="FILE",
             envvar="REWAS_CLIENT_CERTIFICATE",
-            help="The certificate of the server, which may then be on another machine. The connection is encrypted.",
+            help="The server's certificate, for an encrypted connection. A server on another machine needs it.",
             rich_help_panel=_REMOTE_PANEL,
         ),
     ] = None,
@@ -74,7 +75,7 @@ def rewas(
         typer.Option(
             metavar="FILE",
             envvar="REWAS_CLIENT_TOKEN_FILE",
-            help="A file with the token of the server. On this computer, commands find it by themselves.",
+            help="A file with the server's token. The token of a server on this computer is found automatically.",
             rich_help_panel=_REMOTE_PANEL,
         ),
     ] = None,
@@ -87,6 +88,7 @@ def rewas(
 
 app.command("generate", cls=Command, epilog=generate.EXAMPLES, rich_help_panel=_SOUND_PANEL)(generate.generate)
 app.command("batch", cls=Command, epilog=batch.EXAMPLES, rich_help_panel=_SOUND_PANEL)(batch.batch)
+app.add_typer(timeline, name="timeline", rich_help_panel=_SOUND_PANEL)
 app.command("energy", cls=Command, epilog=energy.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(energy.energy)
 app.command("texture", cls=Command, epilog=texture.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(texture.texture)
 app.command("conflict", cls=Command, epilog=conflict.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(conflict.conflict)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from rewas_cli.startup import INTERRUPTED as INTERRUPTED
 
 if TYPE_CHECKING:
     from rewas_engine.runtime.progress import Progress, ProgressCallback
+    from rewas_server.batch.run import BatchProgress
 
 SUCCESS = 0
 FAILED_WORK = 1
@@ -92,6 +93,11 @@ def find_lost_output() -> OSError | None:
     return None
 
 
+def printable(text: str) -> str:
+    """Replace control characters: names come from other clients and files, and could move the cursor of a terminal."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def note(text: str) -> None:
     """Print a note to standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False, style="dim")
@@ -155,6 +161,44 @@ def progress_bar(name: str) -> Iterator[ProgressCallback]:
             bar.update(task, completed=progress.fraction, description=label, steps=steps)
 
         yield show
+
+
+@contextlib.contextmanager
+def batch_progress_bar(name: str) -> Iterator[Callable[[BatchProgress], None]]:
+    """Show on standard error which clip of a batch is in progress; if that is not a terminal, print a line per clip."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        seen: set[int] = set()
+
+        def print_clip(progress: BatchProgress) -> None:
+            if progress.number not in seen:
+                seen.add(progress.number)
+                console.print(_count_clips(progress), markup=False)
+
+        yield print_clip
+        return
+    columns = (
+        TextColumn("{task.fields[clip]}"),
+        TextColumn("[cyan]{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("[dim]{task.fields[steps]}"),
+        TimeRemainingColumn(),
+    )
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Reading the media", total=1.0, clip=escape(name), steps="")
+
+        def show(progress: BatchProgress) -> None:
+            steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
+            label = STAGE_LABELS.get(progress.stage, "Waiting")
+            clip = escape(_count_clips(progress))
+            bar.update(task, completed=progress.fraction, description=label, steps=steps, clip=clip)
+
+        yield show
+
+
+def _count_clips(progress: BatchProgress) -> str:
+    return f"Clip {progress.number} of {progress.clip_count} {progress.clip_name}".rstrip()
 
 
 @contextlib.contextmanager

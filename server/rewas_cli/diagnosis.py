@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import os
 import platform
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -52,17 +54,20 @@ class Finding:
     remedy: str = ""
 
 
-def check_installation(config_path: Path | None = None, *, full: bool = False) -> Iterator[Finding]:
+def check_installation(
+    config_path: Path | None = None, *, database: str | None = None, full: bool = False
+) -> Iterator[Finding]:
     """Yield the findings, one by one.
 
     Args:
         config_path: The configuration file of the server; the default one if None.
+        database: URL of the server's PostgreSQL database, if the configuration does not name it.
         full: Whether to generate a short sound, which takes seconds to minutes.
     """
     yield from _check_python()
     yield from _check_packages()
     try:
-        config = resolve_config({}, config_path).config
+        config = resolve_config({"database": database}, config_path).config
         file = config_path or default_config_path()
         there = f"{file} is valid." if file.is_file() else f"{file} does not exist, so the defaults apply."
         yield Finding("configuration", OK, there)
@@ -207,16 +212,20 @@ def _check_state_folder(config: ServerConfig) -> Iterator[Finding]:
     if not folder.exists():
         parent = next(each for each in folder.parents if each.exists())
         if os.access(parent, os.W_OK | os.X_OK):
-            yield Finding(name, OK, f"{folder} does not exist yet; the first start of the server creates it.")
+            yield Finding(name, OK, f"{folder} does not exist yet; the server creates it when it first starts.")
         else:
-            yield Finding(name, PROBLEM, f"{folder} cannot be created in {parent}.", "Change `state_dir`.")
+            yield Finding(
+                name, PROBLEM, f"{folder} cannot be created in {parent}.", "Change `state_dir` in the configuration."
+            )
         return
     try:
         with tempfile.TemporaryFile(dir=folder):
             yield Finding(name, OK, f"{folder} is writable.")
     except OSError as error:
         found = f"{folder} is not writable ({error.strerror})."
-        yield Finding(name, PROBLEM, found, "Make it yours, or change `state_dir` in the configuration.")
+        yield Finding(
+            name, PROBLEM, found, "Give yourself write permission, or change `state_dir` in the configuration."
+        )
     free_bytes = shutil.disk_usage(folder).free
     free = f"{free_bytes / 1e9:.1f} GB are free for {folder}."
     if free_bytes < LOW_SPACE_BYTES:
@@ -248,13 +257,109 @@ def _check_modes(config: ServerConfig) -> Iterator[Finding]:
 
 
 def _check_database(config: ServerConfig) -> Iterator[Finding]:
+    yield from _check_postgres(config) if config.database else _check_sqlite(config)
+
+
+def _check_postgres(config: ServerConfig) -> Iterator[Finding]:
+    from rewas_server.jobs.state_identity import StateIdentity
+
+    name = "database"
+    try:
+        from rewas_server.jobs.postgres_store import inspect_database
+    except ModuleNotFoundError:
+        remedy = f'Run `pip install "{DISTRIBUTION}[postgres]"`.'
+        yield Finding(name, PROBLEM, "The setting `database` needs the package psycopg.", remedy)
+        return
+    state = inspect_database(config.database)
+    if not state.identity:
+        yield Finding(name, OK, f"{state.name} is empty; the server creates its tables when it first starts.")
+    else:
+        yield Finding(name, OK, f"{state.name} can be used. Number of jobs: {state.jobs}.")
+    if not state.is_durable:
+        found = f"{state.name} may lose jobs when its machine fails: its setting fsync is off."
+        yield Finding(name, WARNING, found, "Turn fsync on in the configuration of PostgreSQL.")
+    own = StateIdentity(config.state_dir).read()
+    if state.identity and state.identity != own:
+        found = f"The state folder {config.state_dir} does not belong to {state.name}."
+        remedy = "Change `state_dir` or `database` in the configuration, or start with a new folder and database."
+        yield Finding(name, PROBLEM if own or state.jobs else WARNING, found, remedy)
+    yield from _check_set_aside(state.set_aside)
+
+
+def _check_set_aside(count: int) -> Iterator[Finding]:
+    if count:
+        found = f"Jobs that could not be read and were set aside: {count}."
+        remedy = "Submit their work again; the database table set_aside lists them with the reasons."
+        yield Finding("set-aside jobs", WARNING, found, remedy)
+
+
+def _check_content_store(config: ServerConfig) -> Iterator[Finding]:
+    """Store a small file where the server and the cluster share files, read it, and delete it."""
+    if config.backend != "ray" and not config.content_store:
+        return
+    from rewas_server.files.content_store import ContentStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = ContentStore(config.content_store_url, Path(folder) / "cache")
+        content = secrets.token_bytes(1024)
+        (Path(folder) / "file").write_bytes(content)
+        sha256 = store.put(Path(folder) / "file")
+        try:
+            is_same = store.get(sha256).read_bytes() == content
+        finally:
+            store.delete(sha256)
+    name = "content store"
+    if is_same:
+        yield Finding(name, OK, f"{store.name} stores, returns and deletes files.")
+    else:
+        yield Finding(name, PROBLEM, f"{store.name} does not return the file that was stored.", "Choose another store.")
+
+
+def _check_cluster(config: ServerConfig) -> Iterator[Finding]:
+    """Ask the cluster whether it takes jobs. Without `ray_url`, the server starts Ray itself."""
+    if config.backend != "ray":
+        return
+    name = "cluster"
+    if not config.ray_url:
+        try:
+            version = importlib.metadata.version("ray")
+        except importlib.metadata.PackageNotFoundError:
+            remedy = f'Run `pip install "{DISTRIBUTION}[ray]"`, or set `ray_url` to a cluster.'
+            yield Finding(name, PROBLEM, "The setting `backend` needs the package ray, which is not installed.", remedy)
+            return
+        yield Finding(name, OK, f"The server starts Ray {version} on this machine.")
+        return
+    from rewas_server.cluster.readiness import find_problem, open_session
+
+    assert config.ray_token_file is not None
+    try:
+        token = config.ray_token_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"The cluster's token {config.ray_token_file} cannot be read ({error})."
+        yield Finding(name, PROBLEM, found, "Change `ray_token_file` in the configuration.")
+        return
+    url = config.ray_url.rstrip("/")
+
+    async def ask() -> str:
+        async with open_session(token) as session:
+            return await find_problem(session, url)
+
+    problem = asyncio.run(ask())
+    if problem:
+        remedy = "Check `ray_url` in the configuration, and the application on the cluster."
+        yield Finding(name, PROBLEM, problem, remedy)
+    else:
+        yield Finding(name, OK, f"The cluster at {url} takes jobs.")
+
+
+def _check_sqlite(config: ServerConfig) -> Iterator[Finding]:
     from rewas_server.jobs.sqlite_file import DamagedFile, check_content, connect_read_only
     from rewas_server.jobs.sqlite_recovery import damaged_files
 
     path, name = config.database_path, "database"
     for damaged in damaged_files(path):
-        found = f"{damaged} is a damaged database that the server has replaced by what could be read of it."
-        yield Finding(name, WARNING, found, "Delete it once you miss no job.")
+        found = f"{damaged} is a damaged database, from which the server recovered what it could."
+        yield Finding(name, WARNING, found, "Delete it once you are sure that no job is missing.")
     if not path.exists():
         return
     try:
@@ -264,20 +369,17 @@ def _check_database(config: ServerConfig) -> Iterator[Finding]:
             (jobs,) = connection.execute("SELECT count(*) FROM job").fetchone()
             (set_aside,) = connection.execute("SELECT count(*) FROM set_aside").fetchone()
     except (DamagedFile, sqlite3.DatabaseError) as error:
-        remedy = "Start the server again: it keeps the file and restores what it can, also from the nightly copies."
+        remedy = "Restart the server: it keeps the file and restores what it can from it and the nightly copies."
         yield Finding(name, PROBLEM, f"{path} is damaged or cannot be read ({error}).", remedy)
         return
     yield Finding(name, OK, f"{path} is intact. Number of jobs: {jobs}.")
-    if set_aside:
-        found = f"Jobs that could not be read and were set aside: {set_aside}."
-        remedy = "The table set_aside of the database has them with the reasons; submit their work again."
-        yield Finding("set-aside jobs", WARNING, found, remedy)
+    yield from _check_set_aside(set_aside)
 
 
 def _check_backups(config: ServerConfig) -> Iterator[Finding]:
     from rewas_server.jobs.backup import list_backups
 
-    if not config.database_path.exists():
+    if config.database or not config.database_path.exists():
         return
     backups = list_backups(config.backups_dir)
     if not backups:
@@ -287,7 +389,7 @@ def _check_backups(config: ServerConfig) -> Iterator[Finding]:
     age_days = (time.time() - backups[0].stat().st_mtime) / 86_400
     found = f"The latest copy of the database is {backups[0]}, {age_days:.1f} days old. Copies: {len(backups)}."
     if age_days > OLD_BACKUP_DAYS:
-        remedy = "Look for warnings in the log of the server, and keep it running at night."
+        remedy = "Look for warnings in the server's log, and keep the server running at night."
         yield Finding("backups", WARNING, found, remedy)
     else:
         yield Finding("backups", OK, found)
@@ -298,14 +400,14 @@ def _check_token(config: ServerConfig) -> Iterator[Finding]:
 
     path = config.token_path
     if not path.exists():
-        yield Finding("token", OK, f"{path} does not exist yet; the first start of the server creates it.")
+        yield Finding("token", OK, f"{path} does not exist yet; the server creates it when it first starts.")
         return
     try:
         read_token_file(path)
     except OSError as error:
         yield Finding("token", PROBLEM, f"{path} cannot be read ({error.strerror}).", "Run this as the server's user.")
         return
-    yield Finding("token", OK, f"{path} is readable for you alone.")
+    yield Finding("token", OK, f"Only you can read {path}.")
 
 
 def _check_server(config: ServerConfig) -> Iterator[Finding]:
@@ -317,7 +419,7 @@ def _check_server(config: ServerConfig) -> Iterator[Finding]:
         with socket.create_connection((config.local_host, config.port), timeout=_CONNECT_TIMEOUT_S):
             pass
     except OSError:
-        yield Finding(name, OK, f"No server runs; port {config.port} is free.")
+        yield Finding(name, OK, f"No server is running; port {config.port} is free.")
         return
     token = read_token_file(config.token_path) if config.certificate else None
     try:
@@ -335,8 +437,8 @@ def _check_server(config: ServerConfig) -> Iterator[Finding]:
     else:
         reason = info.worker_problem or "Its worker process is starting."
         level = PROBLEM if info.worker_problem else WARNING
-        found = f"ReWaS {info.version} answers at {address}, without a worker. {reason}"
-        yield Finding(name, level, found, "Look at the log of the server; jobs wait meanwhile.")
+        found = f"ReWaS {info.version} answers at {address}, but has no worker. {reason}"
+        yield Finding(name, level, found, "Check the server's log; jobs wait in the meantime.")
 
 
 def _check_extension(config: ServerConfig) -> Iterator[Finding]:
@@ -355,9 +457,9 @@ def _check_extension(config: ServerConfig) -> Iterator[Finding]:
             found = f"{folder} has version {theirs}; the server has {ours}."
             yield Finding(name, PROBLEM, found, "Install the same version of both.")
         else:
-            yield Finding(name, OK, f"{folder} has version {theirs}, as the server.")
+            yield Finding(name, OK, f"{folder} has version {theirs}, the same as the server.")
     if not found_any:
-        yield Finding(name, OK, "Blender has no ReWaS extension on this computer, or is installed elsewhere.")
+        yield Finding(name, OK, "No ReWaS extension was found; Blender may be installed elsewhere.")
 
 
 def _find_extensions() -> list[Path]:
@@ -385,8 +487,8 @@ def _check_generation(config: ServerConfig) -> Iterator[Finding]:
         done_s = time.monotonic()
     waveform = result.takes[0].stems["primary"].waveform
     found = (
-        f"Loading {config.default_pack} took {loaded_s - began_s:.1f} s, generating a second of sound "
-        f"{done_s - loaded_s:.1f} s, on {model.device}."
+        f"On {model.device}, loading {config.default_pack} took {loaded_s - began_s:.1f} s, and generating a second of "
+        f"sound took {done_s - loaded_s:.1f} s."
     )
     if not _has_sound(waveform):
         remedy = "Check the pack with `rewas packs verify`, and try --device cpu."
@@ -423,6 +525,8 @@ _CHECKS: dict[str, Callable[[ServerConfig], Iterator[Finding]]] = {
     "media": _check_media,
     "state folder": _check_state_folder,
     "database": _check_database,
+    "content store": _check_content_store,
+    "cluster": _check_cluster,
     "backups": _check_backups,
     "token": _check_token,
     "server": _check_server,

@@ -13,6 +13,7 @@ from rewas_api import enum_names
 from rewas_api.client import FINAL_STATES, RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_cli.console import printable
 
 Report = dict[str, Any]
 FULL_ID_CHARACTERS = 32
@@ -39,7 +40,7 @@ def find_job(client: RewasClient, id_start: str) -> rewas_pb2.Job:
     if not found:
         raise ProblemError(
             f'No job has an identifier that starts with "{printable(id_start[:40])}".',
-            "`rewas jobs list` shows the jobs.",
+            "Run `rewas jobs list` to see the jobs.",
             ProblemKind.NOT_FOUND,
         )
     if len(found) > 1:
@@ -79,13 +80,7 @@ def job_report(job: rewas_pb2.Job) -> Report:
         "created_at": _time(job, "created_at"),
         "started_at": _time(job, "started_at"),
         "finished_at": _time(job, "finished_at"),
-        "problem": {
-            "what": problem.what,
-            "remedy": problem.remedy,
-            "kind": rewas_pb2.ProblemKind.Name(problem.kind).removeprefix("PROBLEM_KIND_"),
-        }
-        if problem
-        else None,
+        "problem": None if problem is None else problem_report(problem),
     }  # fmt: skip
 
 
@@ -102,7 +97,7 @@ def file_reports(job: rewas_pb2.Job) -> list[Report]:
             "name": stem.artifact.name,
             "size_bytes": stem.artifact.size_bytes,
             "sha256": stem.artifact.sha256,
-            "path": stem.artifact.path,
+            "path": stem.artifact.path or None,
         }
         for clip, job_id, sound in sounds
         for take in sound.takes
@@ -187,6 +182,12 @@ def job_lines(report: Mapping[str, Any], files: Sequence[Report], children: Sequ
         yield f"    {format_size(file['size_bytes'])}, SHA-256 {file['sha256']}"
 
 
+def problem_report(problem: rewas_pb2.Problem) -> Report:
+    """A problem as JSON."""
+    kind = rewas_pb2.ProblemKind.Name(problem.kind).removeprefix("PROBLEM_KIND_")
+    return {"what": problem.what, "remedy": problem.remedy, "kind": kind}
+
+
 def server_report(client: RewasClient) -> Report:
     """The state of a server, with its running, waiting and latest jobs. Raises like the client's calls."""
     info = client.get_server_info()
@@ -202,6 +203,9 @@ def server_report(client: RewasClient) -> Report:
         "default_pack": info.default_pack,
         "worker_ready": info.worker_ready,
         "worker_problem": info.worker_problem or None,
+        "loaded_packs": list(info.loaded_packs),
+        "coming_packs": list(info.coming_packs),
+        "load_problem": problem_report(info.load_problem) if info.HasField("load_problem") else None,
         "jobs_ahead": info.jobs_ahead,
         "active": [job_report(job) for job in _first(active, 5)],
         "waiting": queue[:5],
@@ -229,11 +233,6 @@ def format_size(size_bytes: float) -> str:
             return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.1f} TB"
-
-
-def printable(text: str) -> str:
-    """Replace control characters: names come from other clients, and could move the cursor of a terminal."""
-    return "".join(each if each.isprintable() else "�" for each in text)
 
 
 _ACTIVE_STATES = [rewas_pb2.JOB_STATE_RUNNING, rewas_pb2.JOB_STATE_CANCELLING, rewas_pb2.JOB_STATE_PAUSING]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -13,7 +14,12 @@ from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.curves.texture import BAND_NAMES
+from rewas_server.files.media import local_path
 from rewas_server.work.translation import SOURCES, texture_from_message
+
+if TYPE_CHECKING:
+    from rewas_server.batch.stem_delivery import SoundedClip
+    from rewas_server.delivery.deliver import DeliveredStem, Delivery
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -45,15 +51,56 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
     }
 
 
-def timeline_clip_report(clip: rewas_pb2.TimelineClip, stem_paths: StemPaths) -> Report:
-    """A clip of a timeline: its sound, or why it has none."""
-    if clip.HasField("problem"):
-        problem = ProblemError.from_proto(clip.problem)
+def batch_clip_reports(clips: Sequence[SoundedClip], delivery: Delivery) -> list[Report]:
+    """The clips of a batch: the sound of each, or why it has none."""
+    delivered: dict[int, list[DeliveredStem]] = {}
+    for stem in delivery.stems:
+        delivered.setdefault(stem.stem.clip_number, []).append(stem)
+    return [_batch_clip_report(clip, delivered.get(clip.outcome.number, [])) for clip in clips]
+
+
+def problem_report(problem: ProblemError) -> Report:
+    """A problem: what happened, what helps, and its kind."""
+    return {"what": problem.what, "remedy": problem.remedy, "kind": problem.kind.name}
+
+
+def _batch_clip_report(clip: SoundedClip, delivered: Sequence[DeliveredStem]) -> Report:
+    outcome, picture, place = clip.outcome, clip.listed.picture, clip.listed.clip
+    # A sound may be for a part of the picture.
+    position_s = picture.position_s if place is None else place.position_s
+    where = {
+        "number": outcome.number,
+        "position_s": None if position_s is None else float(position_s),
+        "origin": outcome.origin,
+        "prompt_origin": clip.listed.prompt_origin,
+    }
+    if clip.result is None or place is None:
+        problem = outcome.problem
+        assert problem is not None
         return {
-            "clip": {"name": clip.name},
-            "problem": {"what": problem.what, "remedy": problem.remedy, "kind": problem.kind.name},
+            "clip": {"name": picture.name},
+            **where,
+            "problem": problem_report(problem),
         }
-    return {**sound_report(clip.sound, Path(clip.sound.clip.path), stem_paths), "problem": None}
+    paths = {stem.stem.path.name: stem.path for stem in delivered}
+    report = sound_report(clip.result, local_path(place.source.target_url), paths)
+    # The sound may be that of another clip with the same picture, or longer.
+    source = place.source
+    shown = {
+        "start_s": float(source.start_s),
+        "duration_s": float(place.duration_s),
+        "speed": report["clip"]["speed"] and float(source.speed),  # A still has none, whatever its timeline says.
+    }
+    report["clip"] |= {"name": picture.name, **shown}
+    for stem in delivered:
+        held = report["takes"][stem.stem.take_number - 1]["stems"][stem.stem.role]
+        held |= {
+            "sample_rate": stem.placed.sample_rate_hz,
+            "channels": stem.placed.channels,
+            "samples": stem.placed.samples,
+            "sha256": stem.sha256,
+        }
+    return {**report, **where, "problem": None}
 
 
 def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
@@ -120,6 +167,7 @@ def clip_report(clip: rewas_pb2.ClipInfo, media: Path) -> Report:
         "path": str(media),
         "start_s": _number(clip.start_s),
         "duration_s": _number(clip.duration_s),
+        "speed": _number(clip.speed),
         # Media without video has none.
         "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}"
         if clip.frame_rate.numerator
@@ -127,12 +175,21 @@ def clip_report(clip: rewas_pb2.ClipInfo, media: Path) -> Report:
     }
 
 
-def sound_lines(report: Report) -> list[str]:
-    """A clip's sound as lines of text."""
+def shown_range(clip: Mapping[str, Any]) -> str:
+    """What a clip shows of its media, as text. clip: from `clip_report`."""
+    start_s, duration_s, speed = clip["start_s"], clip["duration_s"], clip["speed"]
+    if not speed:
+        return f"a still picture for {duration_s:g} s"
+    text = f"{start_s:g} s to {start_s + duration_s * speed:g} s"
+    return text if speed == 1 else f"{text} at {100 * speed:.4g} % speed"
+
+
+def sound_lines(report: Report, origin: str = "generated with") -> list[str]:
+    """A clip's sound as lines of text. origin: what stands before the name of the pack."""
     clip, pack = report["clip"], report["pack"]
     lines = [
-        f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
-        f"generated with {pack['name']} {pack['version']} ({pack['licence']})"
+        f"{clip['name']}, {shown_range(clip)}: “{report['prompt']}”, "
+        f"{origin} {pack['name']} {pack['version']} ({pack['licence']})"
     ]
     if report["cuts_s"]:
         lines.append(f"  new sound at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
@@ -158,15 +215,38 @@ def sound_lines(report: Report) -> list[str]:
     return lines
 
 
-def timeline_lines(clips: Sequence[Report], timeline: Path) -> list[str]:
-    """The clips of a timeline as lines of text, those without a sound last. timeline: the file that was written."""
+def batch_lines(clips: Sequence[Report], timeline: Path, is_verbose: bool) -> list[str]:
+    """The clips of a batch as lines of text, those without a sound last.
+
+    Args:
+        clips: See `batch_clip_reports`.
+        timeline: The file that was written.
+        is_verbose: Whether to print also the clips that have kept their sounds.
+    """
     failed = [clip for clip in clips if clip["problem"] is not None]
-    lines = [line for clip in clips if clip["problem"] is None for line in sound_lines(clip)]
-    lines.append(f"timeline: {timeline}")
+    lines = []
+    for clip in clips:
+        if clip["problem"] is None and (is_verbose or clip["origin"] != "kept"):
+            lines += sound_lines(clip, _ORIGINS[clip["origin"]])
+    lines += [f"timeline: {timeline}", _count_origins(clips)]
     if failed:
         lines.append(f"{len(failed)} of {len(clips)} clips failed:")
         lines += [f"  {clip['clip']['name']}: {clip['problem']['what']} {clip['problem']['remedy']}" for clip in failed]
     return lines
+
+
+_ORIGINS = {
+    "generated": "generated with",
+    "kept": "kept from an earlier run, generated with",
+    "cut": "cut from a longer sound, generated with",
+}
+
+
+def _count_origins(clips: Sequence[Report]) -> str:
+    counts = Counter(clip["origin"] for clip in clips)
+    said = {"generated": "generated", "kept": "kept", "cut": "cut from longer ones"}
+    found = [f"{counts[origin]} {words}" for origin, words in said.items() if counts[origin]]
+    return f"sounds: {', '.join(found)}"
 
 
 def note_lines(report: Mapping[str, Any]) -> list[str]:
@@ -229,6 +309,7 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
                 "sha256": stem.artifact.sha256,
             }
             for stem in take.stems
+            if stem.artifact.name in stem_paths
         },
         "energy_mae": take.energy_mae_nats,
         "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,

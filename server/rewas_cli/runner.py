@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,23 +19,29 @@ from rewas_cli.connection import open_client
 from rewas_cli.console import note
 from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
-from rewas_engine.runtime.progress import ProgressCallback
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
+from rewas_server.batch.local_maker import LocalMaker
+from rewas_server.batch.record import BatchRecord
+from rewas_server.batch.run import SoundMaker
+from rewas_server.batch.server_maker import ServerMaker
 from rewas_server.config_file import resolve_config
-from rewas_server.files.delivery import StemFolder
+from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.files.media import local_path
+from rewas_server.otio.clips import ClipSource
 from rewas_server.work.context import Result, WorkContext
 from rewas_server.work.dispatch import run_work
-from rewas_server.work.requests import parse_request
+from rewas_server.work.requests import locate_clip_media, parse_request
 from rewas_server.work.translation import pack_message
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
+SUBMIT_PATIENCE_S = 120.0
+"""How long to retry a submission while the server does not answer, for example because it has just started."""
 _WORK_FIELDS = {
     rewas_pb2.EnergyWork: "energy",
     rewas_pb2.ConflictWork: "conflict",
     rewas_pb2.SoundWork: "sound",
-    rewas_pb2.TimelineWork: "timeline",
 }
 
 
@@ -54,10 +59,16 @@ class Runner(Protocol):
     def packs(self) -> list[rewas_pb2.Pack]:
         """Return the installed packs, the default one first."""
 
-    def share(self, media: Path, cancel: threading.Event) -> str | None:
+    def share(self, media: Path, cancel: CancelSignal) -> str | None:
         """Make media readable where the work is done. Return its SHA-256 if it was uploaded."""
 
-    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
+    def pack_content_sha256(self, pack: str) -> str:
+        """Return the hash of a pack's files; "" is the default pack. Raises ProblemError, EngineError."""
+
+    def sound_maker(self, record: BatchRecord, is_detached: bool) -> SoundMaker:
+        """Return what generates the sounds of a batch. is_detached: leave as soon as a server has its job."""
+
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Outcome:
         """Run the work and write stems into the folder. Raises ProblemError or Cancelled, and leaves no stems then."""
 
 
@@ -103,7 +114,7 @@ def connect(server: str | None) -> RewasClient:
     return open_client(f"{config.local_host}:{config.port}", config.certificate, token_file)
 
 
-def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:
+def uploaded_media(runner: Runner, media: Path, cancel: CancelSignal) -> dict[str, str]:
     """Return `uploaded_media` of a request for one file; empty if the file can be read where it is."""
     sha256 = runner.share(media, cancel)
     return {str(media): sha256} if sha256 is not None else {}
@@ -129,20 +140,37 @@ class LocalRunner:
         has_matcher = self._conflict_model is not None
         return [pack_message(pack, has_matcher=has_matcher) for pack in installed_packs()]
 
-    def share(self, media: Path, cancel: threading.Event) -> str | None:
+    def share(self, media: Path, cancel: CancelSignal) -> str | None:
         return None
 
-    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
+    def pack_content_sha256(self, pack: str) -> str:
+        # A missing or damaged pack is reported before torch is loaded.
+        return _pack_content_sha256(pack or DEFAULT_PACK)
+
+    def sound_maker(self, record: BatchRecord, is_detached: bool) -> SoundMaker:
+        return LocalMaker(record, self._generate)
+
+    def _generate(
+        self, work: rewas_pb2.SoundWork, folder: Path, on_progress: ProgressCallback, cancel: CancelSignal
+    ) -> rewas_pb2.SoundResult:
+        result = self._work(work, folder, on_progress, cancel)
+        assert isinstance(result, rewas_pb2.SoundResult)
+        return result
+
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Outcome:
         request = parse_request(_request(work))
         for pack in sorted(request.packs):
             # A missing or damaged pack is reported before torch is loaded.
             read_pack(find_pack(pack or DEFAULT_PACK))
+        result = self._work(work, output_dir, on_progress, cancel)
+        return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
+
+    def _work(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Result:
         engine = functools.partial(
             _engine, device=self._device, execution=self._execution, conflict_model=self._conflict_model
         )
         context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
-        result = run_work(request, context, on_progress=on_progress, cancel=cancel)
-        return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
+        return run_work(parse_request(_request(work)), context, on_progress=on_progress, cancel=cancel)
 
 
 class ServerRunner:
@@ -151,12 +179,33 @@ class ServerRunner:
     def __init__(self, client: RewasClient) -> None:
         self._client = client
         self._shared_files: dict[Path, None] = {}
+        self._packs: list[rewas_pb2.Pack] | None = None
 
     def packs(self) -> list[rewas_pb2.Pack]:
         self._client.get_server_info()
         return self._client.list_packs()
 
-    def share(self, media: Path, cancel: threading.Event) -> str | None:
+    def pack_content_sha256(self, pack: str) -> str:
+        if self._packs is None:
+            self._packs = self.packs()
+        for number, installed in enumerate(self._packs):
+            if installed.name == pack or (number == 0 and not pack):
+                if installed.HasField("problem"):
+                    raise ProblemError.from_proto(installed.problem)
+                return installed.content_sha256
+        known = ", ".join(installed.name for installed in self._packs) or "none"
+        raise ProblemError(
+            f'No pack on the server is named "{pack[:80]}".', f"Choose an installed pack: {known}.", ProblemKind.PACK
+        )
+
+    def sound_maker(self, record: BatchRecord, is_detached: bool) -> SoundMaker:
+        return ServerMaker(record, self._client, self, note, is_detached)
+
+    def project_folders(self) -> list[str]:
+        """Return the folders in which the server may read the shared files that were not uploaded."""
+        return find_project_folders(self._shared_files)
+
+    def share(self, media: Path, cancel: CancelSignal) -> str | None:
         info, real_path = self._client.get_server_info(), media.resolve()
         if any(real_path.is_relative_to(root) for root in info.allowed_roots):
             return None
@@ -165,6 +214,13 @@ class ServerRunner:
             if str(real_path.parent) in folders:
                 self._shared_files[real_path] = None
                 return None
+        if not real_path.is_file():
+            raise ProblemError(
+                f"The image sequence {media} cannot be uploaded to the server.",
+                "Render it to a movie file, or put it into a folder that the server may read "
+                "(`rewas serve --allow-root FOLDER`).",
+                ProblemKind.MEDIA,
+            )
         try:
             return self._client.upload_media(media, on_progress=_stopping(cancel))
         except ProblemError:
@@ -173,22 +229,22 @@ class ServerRunner:
                 raise Cancelled from None
             raise
 
-    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
-        submitted = self._client.submit(
-            work,
-            project_folders=find_project_folders(self._shared_files),
-            # A whole timeline leaves the way free for the clip that somebody is waiting for.
-            priority=rewas_pb2.PRIORITY_BATCH
-            if isinstance(work, rewas_pb2.TimelineWork)
-            else rewas_pb2.PRIORITY_NORMAL,
-        )
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Outcome:
         try:
+            submitted = self._client.submit(
+                work,
+                project_folders=self.project_folders(),
+                priority=rewas_pb2.PRIORITY_NORMAL,
+                cancel=cancel,
+                on_lost=lambda problem: note(f"{problem.what} Retrying; press Ctrl-C to stop."),
+                reconnect_timeout_s=SUBMIT_PATIENCE_S,
+            )
             job = self._client.wait(
                 submitted.id,
                 on_snapshot=lambda job: on_progress(_job_progress(job)),
                 cancel=cancel,
                 on_lost=lambda problem: note(
-                    f"{problem.what} Its jobs continue when it is back; Ctrl-C stops waiting."
+                    f"{problem.what} Jobs continue when the server is back; press Ctrl-C to stop waiting."
                 ),
             )
         except ServerUnavailable as problem:
@@ -196,11 +252,11 @@ class ServerRunner:
         result: Result = getattr(job, str(job.WhichOneof("result")))
         paths: dict[str, Path] = {}
         with StemFolder(output_dir) as folder:
-            for job_id, artifact in _artifacts_by_job(job.id, result):
+            for artifact in list_artifacts(result):
                 name = Path(artifact.name)
                 path = folder.claim(name.stem, name.suffix)
                 paths[artifact.name] = self._client.fetch_artifact(
-                    job_id, artifact, path, on_progress=_stopping(cancel)
+                    job.id, artifact, path, on_progress=_stopping(cancel)
                 )
         return Outcome(result, paths)
 
@@ -219,18 +275,7 @@ def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
     """Return all files of a result."""
     if isinstance(result, rewas_pb2.SoundResult):
         return [stem.artifact for take in result.takes for stem in take.stems]
-    if isinstance(result, rewas_pb2.TimelineResult):
-        return [artifact for clip in result.clips for artifact in list_artifacts(clip.sound)]
     return []
-
-
-def _artifacts_by_job(job_id: str, result: Result) -> Iterator[tuple[str, rewas_pb2.Artifact]]:
-    """Yield the files of a job's result, each with the job that holds it: those of a timeline are its clips' jobs."""
-    if isinstance(result, rewas_pb2.TimelineResult):
-        for clip in result.clips:
-            yield from ((clip.job_id, artifact) for artifact in list_artifacts(clip.sound))
-    else:
-        yield from ((job_id, artifact) for artifact in list_artifacts(result))
 
 
 def find_media_file(path: Path, name: str | None = None) -> Path:
@@ -244,10 +289,23 @@ def find_media_file(path: Path, name: str | None = None) -> Path:
 
 
 @functools.cache
+def _pack_content_sha256(pack: str) -> str:
+    return read_pack(find_pack(pack)).info.content_sha256
+
+
+@functools.cache
 def _engine(pack: str, *, device: str, execution: Execution, conflict_model: Path | None) -> ReWaS:
     from rewas_engine import ReWaS
 
     return ReWaS.from_pretrained(pack, device=device, execution=execution, conflict_model=conflict_model)
+
+
+def locate_local_media(source: ClipSource) -> Path:
+    """Return the file that a clip shows; for an image sequence, its pattern in the folder of its pictures.
+
+    Raises ProblemError, which names the clip.
+    """
+    return locate_clip_media(source, {}, _locate_local_media)
 
 
 def _locate_local_media(target_url: str, uploaded_media: Mapping[str, str]) -> Path:
@@ -264,7 +322,7 @@ def _job_progress(job: rewas_pb2.Job) -> Progress:
     return Progress(enum_names.STAGE.to_name(job.stage) or "", job.step, job.total_steps, job.fraction)
 
 
-def _stopping(cancel: threading.Event) -> Callable[[int, int], None]:
+def _stopping(cancel: CancelSignal) -> Callable[[int, int], None]:
     def on_progress(done_bytes: int, total_bytes: int) -> None:
         if cancel.is_set():
             raise Cancelled

@@ -182,6 +182,19 @@ def test_unusable_timelines_are_refused(
     assert_only_files(tmp_path, "reel.otio")
 
 
+@pytest.mark.parametrize(("value", "rate"), [(1e30, 24.0), (1.0, 1e308), (86_400.0, 0.0), (float("nan"), 24.0)])
+def test_an_impossible_start_timecode_is_refused_before_the_work(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, value: float, rate: float
+) -> None:
+    path = timeline_file(tmp_path / "reel.otio", str(media / "ball.mp4"))
+    timeline = otio.adapters.read_from_file(str(path))
+    timeline.global_start_time = otio.opentime.RationalTime(value, rate)
+    otio.adapters.write_to_file(timeline, str(path))
+    result = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
+    assert_refused(result, '"reel"', "start timecode")
+    assert_only_files(tmp_path, "reel.otio")
+
+
 def test_files_without_a_timeline_are_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.otio"
     wrong.write_text("no timeline")
@@ -192,7 +205,7 @@ def test_files_without_a_timeline_are_refused(bare_rewas: Rewas, tmp_path: Path)
     for path, message in (
         (wrong, "wrong.otio"),
         (unknown, "format"),
-        (clip, "Clip"),
+        (clip, "prompt"),
         (tmp_path / "gone.otio", "timeline file"),
     ):
         result = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")

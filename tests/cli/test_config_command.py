@@ -19,7 +19,7 @@ def test_show_names_value_and_source(bare_rewas: Rewas, tmp_path: Path, monkeypa
     settings = bare_rewas("config", "show", "--config", file, "--json").json()["settings"]
     assert settings["queue_limit"] == {
         "value": 7, "source": "file", "place": f"{file}, line 1", "variable": "REWAS_QUEUE_LIMIT",
-        "description": "Maximum number of waiting and running jobs.",
+        "description": "Maximum number of unfinished jobs, where a timeline counts as one.",
     }  # fmt: skip
 
 

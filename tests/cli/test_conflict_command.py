@@ -140,10 +140,10 @@ def test_a_refused_clip_of_a_timeline_does_not_stop_the_others(bare_rewas: Rewas
     assert (refused["clip"]["name"], refused["problem"]["kind"]) == ("one", "CONFLICT")
     assert "the clip one" in refused["problem"]["what"]
     assert (generated["clip"]["name"], generated["problem"]) == ("two", None)
-    (stem,) = tmp_path.rglob("*.wav")
+    (stem,) = (tmp_path / "stems").glob("*.wav")
     finished = otio.adapters.read_from_file(str(tmp_path / "out.otio"))
     (placed,) = finished.audio_tracks()[0].find_clips()
-    assert placed.media_reference.target_url == str(stem)
+    assert tmp_path / placed.media_reference.target_url == stem
     assert placed.range_in_parent().start_time.to_seconds() == 5
 
 
@@ -201,3 +201,57 @@ def test_a_report_survives_the_contract() -> None:
 def test_the_worker_gets_the_conflict_model_of_the_server(folder: Path | None) -> None:
     start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", conflict_model=folder)
     assert messages.from_line(messages.to_line(start)) == start
+
+
+def write_reel(path: Path, *media: Path, frames: float = 125) -> None:
+    """Write a timeline with the beginning of each file, in frames at 25 frames per second, without prompts."""
+    timeline = otio.schema.Timeline("reel")
+    track = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
+    timeline.tracks.append(track)
+    duration = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 25), otio.opentime.RationalTime(frames, 25))
+    for file in media:
+        track.append(otio.schema.Clip(file.stem, otio.schema.ExternalReference(target_url=str(file)), duration))
+    otio.adapters.write_to_file(timeline, str(path))
+
+
+def test_a_pack_suggests_prompts_for_a_sheet_and_overrides_none(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    best = bare_rewas("conflict", film.path, "--prompt", film.wrong, "--json").json()["suggestions"][0]
+    write_reel(tmp_path / "reel.otio", film.path, tmp_path / "gone.mkv")
+    sheet = tmp_path / "sheet.csv"
+    result = bare_rewas("timeline", "sheet", tmp_path / "reel.otio", "-o", sheet, "--suggest", "--json")
+    report = result.json()
+    assert (result.code, report["lines"], report["with_prompt"]) == (0, 2, 1)
+    suggested, missing = report["notes"][-2:]
+    assert missing.startswith('No prompt was suggested. The clip "gone": The media file')
+    assert suggested.startswith(f'The clip "shot 4": suggested “{best["words"]}” (0.')
+    assert f",{best['words']}," in sheet.read_text("utf-8-sig")
+    filled = tmp_path / "filled.csv"
+    rules = ("--prompt-for", "shot*=my own", "--suggest", "--json")
+    report = bare_rewas("timeline", "sheet", tmp_path / "reel.otio", "-o", filled, *rules).json()
+    assert not [note for note in report["notes"] if "suggested “" in note]
+    assert ",my own," in filled.read_text("utf-8-sig")
+
+
+def test_a_batch_uses_suggested_prompts(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    write_reel(tmp_path / "reel.otio", film.path)
+    batch = ("batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems")
+    refused = bare_rewas(*batch, "--json")
+    assert_refused(refused, "TIMELINE", "has a prompt", "--suggest")
+    result = bare_rewas(*batch, "--suggest", "--steps", 1, "--precision", "float32", "--json")
+    assert result.code == 0, result.errors
+    assert "suggested “" in result.errors
+    (clip,) = result.json()["clips"]
+    assert f"suggested “{clip['prompt']}” (0." in result.errors
+
+
+def test_a_pack_that_cannot_suggest_says_so(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:
+    write_reel(tmp_path / "reel.otio", film.path)
+    sheet = ("timeline", "sheet", tmp_path / "reel.otio", "-o", tmp_path / "sheet.csv", "--suggest", "--json")
+    assert_refused(bare_rewas(*sheet, "--pack", packs / "starter"), "PACK", "cannot suggest prompts")
+    assert not (tmp_path / "sheet.csv").exists()
+
+
+def test_a_server_suggests_prompts(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
+    write_reel(tmp_path / "reel.otio", media / "ball.mp4", frames=25)
+    sheet = ("timeline", "sheet", tmp_path / "reel.otio", "-o", tmp_path / "sheet.csv", "--suggest", "--json")
+    assert_refused(rewas(*sheet, "--server", server), "PACK", "cannot suggest prompts")

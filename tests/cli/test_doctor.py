@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
+import importlib.metadata
 import os
 import shutil
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +121,70 @@ def test_a_damaged_database_is_found(find: Any, state_dir: Path) -> None:
     assert find()["database"].level == PROBLEM
     path.write_bytes(b"not a database" * 100)
     assert find()["database"].level == PROBLEM
+
+
+def test_the_content_store_is_checked(find: Any, tmp_path: Path) -> None:
+    url = str(tmp_path / "shared")
+    assert find(content_store=f'"{url}"')["content store"] == Finding(
+        "content store", OK, f"{url} stores, returns and deletes files."
+    )
+    assert list((tmp_path / "shared").iterdir()) == []
+    (tmp_path / "file").touch()
+    assert find(content_store=f'"{tmp_path}/file"')["content store"].level == PROBLEM
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """The address of a server that answers as the application on a cluster does."""
+
+    class Gate(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_allowed = self.headers.get("Authorization") == "Bearer correct-horse"
+            self.send_response(200 if is_allowed and self.path == "/ready" else 401)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"replicas": 1, "problem": ""}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Gate) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_cluster_is_checked(find: Any, cluster: str, port: int, tmp_path: Path) -> None:
+    token_file = tmp_path / "cluster-token"
+    token_file.write_text("correct-horse\n")
+    settings = {"backend": '"ray"', "content_store": f'"{tmp_path}/shared"', "ray_token_file": f'"{token_file}"'}
+    url = f'"{cluster}"'
+    assert find(**settings, ray_url=url)["cluster"] == Finding("cluster", OK, f"The cluster at {cluster} takes jobs.")
+    unused = find(**settings, ray_url=f'"http://127.0.0.1:{port}"')["cluster"]
+    assert (unused.level, unused.found) == (
+        PROBLEM, f"The cluster at http://127.0.0.1:{port} does not answer (ClientConnectorError)."
+    )  # fmt: skip
+    token_file.write_text("wrong")
+    assert "refuses the token" in find(**settings, ray_url=url)["cluster"].found
+    token_file.unlink()
+    missing = find(**settings, ray_url=url)["cluster"]
+    assert missing.level == PROBLEM
+    assert str(token_file) in missing.found
+    assert "cluster" not in find()
+
+
+def test_a_cluster_on_this_machine_needs_ray(find: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "ray":
+            raise importlib.metadata.PackageNotFoundError
+        return known(name)
+
+    known = importlib.metadata.version
+    assert find(backend='"ray"')["cluster"].found == f"The server starts Ray {known('ray')} on this machine."
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert find(backend='"ray"')["cluster"].remedy.startswith('Run `pip install "rewas-nle[ray]"`')
 
 
 def test_too_little_space_is_a_problem(find: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_the_list_shows_top_level_jobs_and_filters(jobs: Rewas) -> None:
     children = jobs("list", "--parent", TIMELINE[:2], "--json").json()["jobs"]
     assert [job["id"] for job in children] == [FIRST_CLIP, SECOND_CLIP]
     assert {job["parent_id"] for job in children} == {TIMELINE}
-    assert jobs("list", "--state", "running").output == "There are no such jobs.\n"
+    assert jobs("list", "--state", "running").output == "No jobs match.\n"
 
 
 def test_the_list_is_a_table_that_says_when_there_is_more(jobs: Rewas) -> None:

@@ -134,7 +134,7 @@ def test_contradictory_options_are_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 is in a format that is not read"),
+        (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 is in a format that is not supported"),
         (
             ["--regenerate", "{sound}", "--range", "1-2", "--cuts", "1"],
             "A regenerated sound cannot have a new sound at cuts",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rewas_cli.commands.completion import complete_from
+from rewas_cli.commands.prompt_options import (
+    DefaultPromptOption,
+    MarkersOption,
+    PromptForOption,
+    SheetOption,
+    SuggestOption,
+    prompt_options,
+)
 from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
     CompileOption,
@@ -22,7 +33,30 @@ from rewas_cli.commands.shared_options import (
     ServerOption,
     build_execution,
 )
-from rewas_cli.console import FAILED_WORK, SUCCESS, Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
+from rewas_cli.commands.timeline_options import (
+    MediaPathsOption,
+    PathMapOption,
+    ProfileOption,
+    RateOption,
+    SearchFolderOption,
+    TimelineArgument,
+    TimelineNameOption,
+    VisibleOption,
+    read_options,
+    resolve_options,
+)
+from rewas_cli.console import (
+    FAILED_WORK,
+    INTERRUPTED,
+    SUCCESS,
+    Printer,
+    batch_progress_bar,
+    cancel_on_ctrl_c,
+    note,
+    print_problem,
+    progress_bar,
+    protect_stdout,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -30,26 +64,36 @@ if TYPE_CHECKING:
 
     import opentimelineio as otio
 
-    from rewas_cli.runner import Outcome, Runner
-    from rewas_server.otio.clips import PromptedClip
+    from rewas_api.clip_settings import ClipSettings
+    from rewas_api.errors import ProblemError
+    from rewas_cli.runner import Runner
+    from rewas_engine.runtime.progress import CancelSignal
+    from rewas_server.batch.record import BatchRecord
+    from rewas_server.batch.server_maker import BatchDetached
+    from rewas_server.batch.stem_delivery import SoundedClip
+    from rewas_server.delivery.deliver import Delivery
+    from rewas_server.delivery.profiles import Profile
+    from rewas_server.otio.planning import ClipList, FindOptions, ListedClip
+    from rewas_server.otio.reading import ReadOptions
 
 
+_REPEAT_PANEL = "Repeat"
 _DEFAULTS_PANEL = "Defaults for clips without their own setting"
 EXAMPLES = """\
 rewas batch cut.otio --output cut-with-sound.otio --stems stems/
 rewas batch cut.otio --output cut-with-sound.otio --stems stems/ --takes 3 --steps 25 --seed 7
+rewas batch cut.edl --rate 25 --output cut-with-sound.otio --stems stems/ --sheet spotting.csv
+rewas batch cut.aaf --output mix.rpp --stems stems/ --profile post --search-folder /mnt/rushes
+rewas batch cut.otio --output cut-with-sound.otio --stems stems/ --again "door*"
+rewas batch cut.otio --output cut-with-sound.otio --stems stems/ --server 127.0.0.1:50071 --detach
 """
 
 
 def batch(
-    timeline: Annotated[
-        Path, typer.Argument(metavar="TIMELINE", help="The timeline, in any format that OpenTimelineIO reads.")
-    ],
+    timeline: TimelineArgument,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The timeline to write (.otio).", rich_help_panel=OUTPUT_PANEL
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="The timeline to write.", rich_help_panel=OUTPUT_PANEL),
     ],
     stems: Annotated[
         Path,
@@ -57,9 +101,21 @@ def batch(
             "--stems", metavar="DIR", file_okay=False, help="The folder for the stems.", rich_help_panel=OUTPUT_PANEL
         ),
     ],
+    media_paths: MediaPathsOption = None,
+    profile: ProfileOption = "default",
     sample_rate: SampleRateOption = None,
     level: LevelOption = None,
     as_json: JsonOption = False,
+    rate: RateOption = None,
+    timeline_name: TimelineNameOption = None,
+    visible: VisibleOption = "topmost",
+    search_folders: SearchFolderOption = None,
+    path_maps: PathMapOption = None,
+    sheet: SheetOption = None,
+    markers: MarkersOption = "labelled",
+    prompt_for: PromptForOption = None,
+    prompt: DefaultPromptOption = None,
+    suggest: SuggestOption = False,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of the first take.", rich_help_panel=_DEFAULTS_PANEL)
     ] = None,
@@ -100,19 +156,72 @@ def batch(
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
     server: ServerOption = None,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--again",
+            metavar="NAME",
+            help="Generate another sound for the clips of this name; can be repeated. * stands for any text.",
+            rich_help_panel=_REPEAT_PANEL,
+        ),
+    ] = None,
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="Delete the files in the folder of the stems that earlier runs wrote and no timeline needs any more.",
+            rich_help_panel=_REPEAT_PANEL,
+        ),
+    ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="With --server: end as soon as the server has the job. The same command without it fetches the "
+            "sounds.",
+            rich_help_panel=_REPEAT_PANEL,
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="Print the sounds of all clips. By default, those kept from an earlier run are only counted.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            dir_okay=False,
+            help="Also write the JSON object of --json to this file.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
 ) -> int:
-    """Generate sound for each clip with a prompt in metadata["rewas"], and add the stems on new audio tracks.
+    """Generate sound for each clip with a prompt, and add the stems on new audio tracks.
+
+    A prompt can be in metadata["rewas"], in a spotting sheet, in a marker such as "SFX: footsteps", or in an option.
+
+    Finished sounds are kept. A batch that was stopped continues where it stopped, and a repeat generates only what has
+    changed: a clip that was moved, renamed or trimmed keeps its sound.
 
     A clip that fails does not stop the others. It is reported at the end, and the exit code is then 1.
     """
     from rewas_api.clip_settings import ClipSettings
-    from rewas_api.v1 import rewas_pb2
-    from rewas_cli.reports import timeline_clip_report, timeline_lines
     from rewas_cli.runner import open_runner
-    from rewas_server.files.output_paths import check_folder_writable
-    from rewas_server.otio.files import check_writable, make_media_absolute, read_timeline
-    from rewas_server.work.requests import name_clip_in_settings_errors, parse_timeline_request
+    from rewas_server.batch.record import FOLDER_NAME, BatchRecord
+    from rewas_server.batch.run import BatchStopped
+    from rewas_server.batch.server_maker import BatchDetached
+    from rewas_server.delivery.profiles import load_profile
+    from rewas_server.otio.planning import FindOptions
+    from rewas_server.work.requests import name_clip_in_settings_errors
 
+    if detach and server is None:
+        raise typer.BadParameter("--detach has no effect without --server.")
+    delivered_as = load_profile(profile)
     with name_clip_in_settings_errors("The timeline's defaults"):
         defaults = ClipSettings(
             pack=pack,
@@ -121,64 +230,280 @@ def batch(
             num_inference_steps=num_steps,
             guidance_scale=guidance_scale,
             control_strength=control_strength,
-            sample_rate_hz=sample_rate,
+            sample_rate_hz=sample_rate or delivered_as.file.sample_rate_hz,
             conflict_policy=conflict,
             level=level,
         )
-    with protect_stdout(), cancel_on_ctrl_c() as cancel:
-        execution = build_execution(precision, compiled, low_memory, server, device)
-        check_writable(output)
-        check_folder_writable(stems)
-        original = read_timeline(timeline)
-        absolute = make_media_absolute(original, timeline.parent)
-        with (
-            open_runner(server, execution, conflict_model, device) as runner,
-            progress_bar(original.name) as on_progress,
-        ):
-            work = rewas_pb2.TimelineWork(timeline_otio_json=absolute.to_json_string(), defaults=defaults.to_proto())
-            work.uploaded_media.update(_upload_media(parse_timeline_request(work).clips, runner, cancel))
-            outcome = runner.run(work, stems.absolute(), on_progress, cancel)
-        assert isinstance(outcome.result, rewas_pb2.TimelineResult)
-        same_folder = output.parent.resolve() == timeline.parent.resolve()
-        _write(outcome, output, original if same_folder else None)
-        clips = [timeline_clip_report(clip, outcome.stem_paths) for clip in outcome.result.clips]
-    report = {"timeline": str(output.absolute()), "stems": str(stems.absolute()), "clips": clips}
-    Printer(as_json).result(report, timeline_lines(clips, output))
-    return FAILED_WORK if any(clip["problem"] for clip in clips) else SUCCESS
-
-
-def _upload_media(clips: Sequence[PromptedClip], runner: Runner, cancel: threading.Event) -> dict[str, str]:
-    """Upload the media of all clips if the server cannot read it. Missing media is reported before any work."""
-    from rewas_cli.runner import find_media_file
-    from rewas_server.files.media import local_path
-    from rewas_server.work.requests import name_clip_in_location_errors
-
-    uploaded: dict[str, str] = {}
-    for clip in clips:
-        url = clip.source.target_url
-        with name_clip_in_location_errors(clip.source.name):
-            media = find_media_file(local_path(url), clip.source.name)
-        if url not in uploaded:
-            sha256 = runner.share(media, cancel)
-            if sha256 is not None:
-                uploaded[url] = sha256
-    return uploaded
-
-
-def _write(outcome: Outcome, output: Path, original: otio.schema.Timeline | None) -> None:
-    """Write the timeline. If that fails, delete its stems too."""
-    from rewas_cli.runner import list_artifacts
-    from rewas_server.otio.clips import parse_timeline
-    from rewas_server.otio.files import relink_stems, restore_media, write_timeline
-
+    job = _Batch(
+        file=timeline,
+        reading=read_options(rate, timeline_name, stems.absolute() / FOLDER_NAME / "media"),
+        finding=FindOptions(
+            visible,
+            prompt_options(prompt, prompt_for, markers, sheet),
+            resolve_options(timeline, search_folders, path_maps),
+        ),
+        output=output,
+        stems=stems,
+        media_paths=media_paths or _usual_media_paths(delivered_as, output),
+        profile=delivered_as,
+        defaults=defaults,
+        again=tuple(again or ()),
+        report_file=report_file,
+        is_verbose=verbose,
+        conflict_model=conflict_model,
+    )
     try:
-        finished = parse_timeline(outcome.result.timeline_otio_json)  # type: ignore[union-attr]
-        here = {artifact.path: outcome.stem_paths[artifact.name] for artifact in list_artifacts(outcome.result)}
-        relink_stems(finished, here)
-        if original is not None:
-            restore_media(finished, original)
-        write_timeline(finished, output)
-    except BaseException:
-        for path in outcome.stem_paths.values():
-            path.unlink(missing_ok=True)
-        raise
+        with protect_stdout(), cancel_on_ctrl_c() as cancel:
+            execution = build_execution(precision, compiled, low_memory, server, device)
+            job.check_paths()
+            read = job.read()
+            if suggest:
+                with open_runner(server, execution, conflict_model, device) as runner:
+                    listed = job.list_clips(read, runner, cancel)
+            else:
+                listed = job.list_clips(read)
+            with (
+                open_runner(server, execution, conflict_model, device) as runner,
+                BatchRecord(stems, note) as record,
+            ):
+                sounds = job.make(listed.clips, read, runner, record, detach, cancel)
+                delivery = job.deliver(sounds, read, cancel)
+                job.write(sounds, delivery, read, record)
+                if clean:
+                    job.clean(delivery, record)
+    except BatchDetached as detached:
+        return job.report_detached(detached, as_json)
+    except BatchStopped as stopped:
+        print_problem(
+            f"Stopped on request. {stopped.made_count} of {stopped.clip_count} clips have their sound.",
+            "Run the same command again to generate the others.",
+            "CANCELLED",
+            as_json,
+        )
+        return INTERRUPTED
+    return job.report(sounds, delivery, listed.problems, as_json)
+
+
+def _usual_media_paths(profile: Profile, output: Path) -> str | None:
+    """Return the media paths of a profile where the format of the output has them, else None: those of the format."""
+    from rewas_server.otio.formats import format_for
+
+    style = profile.layout.media_paths
+    return style if style and style in format_for(output, writes=True).media_paths else None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The steps of a batch, in their order. The fields are the arguments of the command."""
+
+    file: Path
+    reading: ReadOptions
+    finding: FindOptions
+    output: Path
+    stems: Path
+    media_paths: str | None
+    profile: Profile
+    defaults: ClipSettings
+    again: tuple[str, ...]
+    report_file: Path | None
+    is_verbose: bool
+    conflict_model: Path | None
+
+    def check_paths(self) -> None:
+        """Check that everything can be written, before any sound is generated."""
+        from rewas_server.delivery.deliver import open_signer
+        from rewas_server.files.output_paths import check_file_writable, check_folder_writable
+        from rewas_server.otio.writing import check_output
+
+        check_output(self.output, media_paths=self.media_paths)
+        open_signer(self.profile)
+        check_folder_writable(self.stems)
+        if self.report_file is not None:
+            inputs = (self.file, self.output)
+            check_file_writable(self.report_file, "report", read=inputs, created_folder=self.stems)
+
+    def read(self) -> otio.schema.Timeline:
+        """Read the timeline, without the stems of an earlier batch. Raises ProblemError."""
+        from rewas_server.batch.stem_delivery import timeline_facts
+        from rewas_server.otio.reading import open_timeline
+        from rewas_server.otio.stem_tracks import remove_stem_tracks
+        from rewas_server.otio.writing import check_output
+
+        opened = open_timeline(self.file, self.reading)
+        for text in opened.notes:
+            note(text)
+        # Delivery needs a valid start timecode and frame rate.
+        timeline_facts(opened.timeline, self.file, self.stems)
+        # A batch may replace its own stems. Any other file is somebody's original.
+        inputs = [] if remove_stem_tracks(opened.timeline) else [self.file]
+        losses = check_output(
+            self.output,
+            media_paths=self.media_paths,
+            inputs=inputs,
+            timeline=opened.timeline,
+            source_folder=self.file.absolute().parent,
+        )
+        for loss in losses:
+            note(f"Will be lost: {loss}.")
+        return opened.timeline
+
+    def list_clips(
+        self, timeline: otio.schema.Timeline, suggesting: Runner | None = None, cancel: CancelSignal | None = None
+    ) -> ClipList:
+        """Return the clips with a prompt, with the defaults filled in. Raises ProblemError if there are none.
+
+        suggesting: suggests prompts for clips that have none, until `cancel` is set.
+        """
+        from rewas_cli.commands.prompt_suggestions import list_with_suggestions
+        from rewas_server.batch.plan import check_again_patterns, list_wanted_clips
+        from rewas_server.otio.media_links import link_found_media
+        from rewas_server.otio.planning import list_clips, ready_clips
+
+        listed = list_clips(timeline, self.finding)
+        if suggesting is not None and cancel is not None:
+            listed, suggested = list_with_suggestions(
+                timeline, listed, self.finding, suggesting, self.defaults.pack, cancel
+            )
+            for text in suggested:
+                note(text)
+        link_found_media(timeline, {each.picture.path: each.media for each in listed.clips if each.media is not None})
+        for text in listed.notes:
+            note(text)
+        wanted = list_wanted_clips(listed.clips, self.defaults, timeline.name)
+        check_again_patterns(self.again, ready_clips(wanted))
+        return replace(listed, clips=tuple(wanted))
+
+    def make(
+        self,
+        clips: Sequence[ListedClip],
+        timeline: otio.schema.Timeline,
+        runner: Runner,
+        record: BatchRecord,
+        is_detached: bool,
+        cancel: threading.Event,
+    ) -> list[SoundedClip]:
+        """Generate the missing sounds. Raises ProblemError if no clip has a sound."""
+        from rewas_cli.runner import locate_local_media
+        from rewas_server.batch.plan import BatchPlan
+        from rewas_server.batch.run import ClipOutcome, run_batch
+        from rewas_server.batch.stem_delivery import read_results
+        from rewas_server.otio.clips import timeline_frame_rate
+        from rewas_server.work.clip_outcomes import raise_if_all_fail
+
+        plan = BatchPlan(
+            {number: each.clip for number, each in enumerate(clips, start=1) if each.clip is not None},
+            record,
+            runner.pack_content_sha256,
+            locate_local_media,
+            handle_s=self.profile.file.handle_frames / timeline_frame_rate(timeline),
+            again=self.again,
+            conflict_model_sha256=_hash_conflict_model(self.conflict_model, record),
+            clip_count=len(clips),
+        )
+        with batch_progress_bar(timeline.name) as on_progress:
+            made = run_batch(plan, runner.sound_maker(record, is_detached), on_progress, cancel)
+        for text in plan.notes:
+            note(text)
+        outcomes = [
+            made[number] if number in made else ClipOutcome(number, problem=each.problem)
+            for number, each in enumerate(clips, start=1)
+        ]
+        raise_if_all_fail(timeline.name, [outcome.problem for outcome in outcomes])
+        return read_results(outcomes, clips)
+
+    def deliver(
+        self, sounds: Sequence[SoundedClip], timeline: otio.schema.Timeline, cancel: threading.Event
+    ) -> Delivery:
+        """Write the stems, and the documents that the profile asks for."""
+        from rewas_engine import Progress
+        from rewas_server.batch.stem_delivery import generated_stems, timeline_facts
+        from rewas_server.delivery.deliver import deliver_stems
+        from rewas_server.delivery.delivery_report import MissingSound
+        from rewas_server.delivery.documents import write_documents
+
+        facts = timeline_facts(timeline, self.file, self.stems)
+        with progress_bar(timeline.name) as on_progress:
+
+            def report(done: int, total: int) -> None:
+                on_progress(Progress("deliver", done, total, done / max(1, total)))
+
+            stems = generated_stems(sounds)
+            delivery = deliver_stems(stems, self.profile, facts, self.stems, report, cancel)
+        missing = [
+            MissingSound(each.listed.picture.name, each.outcome.problem.what, each.outcome.problem.remedy)
+            for each in sounds
+            if each.outcome.problem is not None
+        ]
+        for path in write_documents(delivery, self.profile, facts, self.stems, missing):
+            note(f"Wrote {path}.")
+        for text in delivery.notes:
+            note(text)
+        return delivery
+
+    def write(
+        self,
+        sounds: Sequence[SoundedClip],
+        delivery: Delivery,
+        timeline: otio.schema.Timeline,
+        record: BatchRecord,
+    ) -> None:
+        """Write the timeline with the stems."""
+        from rewas_server.batch.stem_delivery import timeline_facts, write_identity
+        from rewas_server.otio.stem_tracks import add_stem_tracks
+        from rewas_server.otio.writing import write_timeline
+
+        facts = timeline_facts(timeline, self.file, self.stems)
+        add_stem_tracks(timeline, [each.placed for each in delivery.stems], self.profile)
+        write_identity(timeline, facts)
+        write_timeline(timeline, self.output, media_paths=self.media_paths, source_folder=self.file.absolute().parent)
+        record.set_wanted(facts.identity, [each.outcome.sound.key for each in sounds if each.outcome.sound])
+
+    def clean(self, delivery: Delivery, record: BatchRecord) -> None:
+        """Delete the files that no timeline needs any more."""
+        from rewas_server.delivery.deliver import remove_stale
+
+        stems, sounds = len(remove_stale(self.stems, delivery.stale)), record.remove_unused()
+        note(f"Files deleted because no timeline needs them: {stems} stems, {sounds} sounds.")
+
+    def report(
+        self,
+        sounds: Sequence[SoundedClip],
+        delivery: Delivery,
+        problems: Sequence[ProblemError],
+        as_json: bool,
+    ) -> int:
+        """Print the outcome of each clip, and the prompts that match no clip. Returns the exit code."""
+        from rewas_cli.reports import batch_clip_reports, batch_lines, problem_report
+        from rewas_engine.runtime.atomic_files import write_text_atomic
+
+        clips = batch_clip_reports(sounds, delivery)
+        report = {
+            "timeline": str(self.output.absolute()),
+            "stems": str(self.stems.absolute()),
+            "clips": clips,
+            "problems": [problem_report(problem) for problem in problems],
+        }
+        if self.report_file is not None:
+            write_text_atomic(self.report_file, json.dumps(report, indent=2, allow_nan=False) + "\n")
+        lines = batch_lines(clips, self.output, self.is_verbose)
+        lines += [f"{problem.what} {problem.remedy}" for problem in problems]
+        Printer(as_json).result(report, lines)
+        return FAILED_WORK if problems or any(clip["problem"] for clip in clips) else SUCCESS
+
+    def report_detached(self, detached: BatchDetached, as_json: bool) -> int:
+        """Print how to get the sounds of a job that continues without this process. Returns the exit code."""
+        report = {"job": detached.job_id, "clips": detached.clip_count}
+        lines = [
+            f"The job {detached.job_id} generates the sounds of {detached.clip_count} clips on the server.",
+            "Run the same command without --detach to fetch them.",
+        ]
+        Printer(as_json).result(report, lines)
+        return SUCCESS
+
+
+def _hash_conflict_model(folder: Path | None, record: BatchRecord) -> str:
+    if folder is None:
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    held = "".join(f"{record.media_sha256(path.absolute())} {path.relative_to(folder)}\n" for path in files)
+    return hashlib.sha256(held.encode()).hexdigest()

@@ -16,6 +16,13 @@ def complete_pack(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
+def complete_profile(incomplete: str) -> list[str]:
+    """Return the delivery profiles whose names begin with the typed text."""
+    from rewas_server.delivery.profiles import list_profiles
+
+    return [name for name in list_profiles() if name.startswith(incomplete)]
+
+
 def complete_sampler(incomplete: str) -> list[str]:
     """Return the samplers whose names begin with the typed text."""
     from rewas_engine.models.sampler_names import SAMPLER_NAMES

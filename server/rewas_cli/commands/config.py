@@ -57,7 +57,10 @@ def init(
     config_file: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", dir_okay=False, help="The file to write. By default: see rewas config path."
+            "--config",
+            metavar="FILE",
+            dir_okay=False,
+            help="The file to write. By default, the path that rewas config path prints.",
         ),
     ] = None,
     as_json: JsonOption = False,

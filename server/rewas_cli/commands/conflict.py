@@ -48,10 +48,13 @@ def conflict(
     server: ServerOption = None,
 ) -> None:
     """Check whether a prompt contradicts the video."""
+    from rewas_api.errors import ProblemError, ProblemKind
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.reports import conflict_lines, conflict_report
     from rewas_cli.runner import find_media_file, open_runner, uploaded_media
 
+    if not prompt.strip():
+        raise ProblemError(f'The clip "{clip.name}" has an empty prompt.', "Describe the sound.", ProblemKind.SETTINGS)
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         build_execution(None, False, False, server, device)
         media = find_media_file(clip)

@@ -20,16 +20,20 @@ def doctor(
         bool, typer.Option("--full", help="Also generate a second of sound, which takes seconds to minutes.")
     ] = False,
     config_file: ConfigFileOption = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Check this PostgreSQL database, as in postgresql://USER@HOST/DATABASE."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Check packages, packs, device, media formats, state, server and Blender extension, and say what to do.
+    """Check packages, packs, device, media formats, state, databases, server and extension, and say what to do.
 
     The exit code is 1 if there is a problem.
     """
     from rewas_cli.diagnosis import PROBLEM, WARNING, check_installation
 
     with protect_stdout():
-        findings = list(check_installation(config_file, full=full))
+        findings = list(check_installation(config_file, database=database, full=full))
     count = {level: sum(finding.level == level for finding in findings) for level in (PROBLEM, WARNING)}
     lines = []
     for finding in findings:

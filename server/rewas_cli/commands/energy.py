@@ -167,11 +167,11 @@ def _compare_curves(report: Mapping[str, Any], reference: Mapping[str, Any]) -> 
 
 
 def _report_lines(report: Mapping[str, Any]) -> list[str]:
-    from rewas_cli.reports import note_lines
+    from rewas_cli.reports import note_lines, shown_range
 
     values, clip = report["values"], report["clip"]
     lines = [
-        f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
+        f"{clip['name']}, {shown_range(clip)}: "
         f"{len(values)} values at {report['rate_hz']:g} per second {_origin_label(report['source'])}, "
         f"{min(values):.2f} to {max(values):.2f} nats"
     ]

@@ -14,7 +14,7 @@ import typer
 from rewas_cli.commands.completion import complete_from
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption
-from rewas_cli.console import Printer
+from rewas_cli.console import Printer, printable
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
@@ -62,7 +62,7 @@ def list_jobs(
     server: LocalServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the jobs, newest first; the clips of a timeline, in its order."""
+    """List jobs, newest first; the clips of a timeline are listed in timeline order."""
     from rich.console import Console
 
     from rewas_cli.job_reports import LONGEST_PAGE, find_job, job_report, job_table
@@ -78,7 +78,7 @@ def list_jobs(
     if as_json:
         Printer(True).result({"jobs": shown, "more": has_more}, [])
     elif not shown:
-        Printer(False).result({}, ["There are no such jobs." if states or parent else "There are no jobs."])
+        Printer(False).result({}, ["No jobs match." if states or parent else "There are no jobs."])
     else:
         console = Console(highlight=False)
         console.print(job_table(shown))
@@ -102,13 +102,13 @@ def show(job: JobArgument, server: LocalServerOption = None, as_json: JsonOption
 
 @jobs.command("cancel", cls=Command, epilog="rewas jobs cancel 3f9a")
 def cancel(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOption = False) -> None:
-    """Cancel jobs. Those that have ended do not change."""
+    """Cancel jobs. Jobs that have ended do not change."""
     _change(job, lambda client, job_id: client.cancel(job_id), server, as_json)
 
 
 @jobs.command("pause", cls=Command, epilog="rewas jobs pause 3f9a 77b0")
 def pause(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOption = False) -> None:
-    """Keep jobs from running until they are resumed. A running job starts over then."""
+    """Pause jobs until they are resumed. A running job starts over when it is resumed."""
     _change(job, lambda client, job_id: client.pause(job_id), server, as_json)
 
 
@@ -120,7 +120,7 @@ def resume(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOpt
 
 @jobs.command("retry", cls=Command, epilog="rewas jobs retry 3f9a")
 def retry(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOption = False) -> None:
-    """Run failed or cancelled jobs again; of a timeline, the clips without a sound."""
+    """Run failed or cancelled jobs again; for a timeline, only the clips without a sound."""
     _change(job, lambda client, job_id: client.retry(job_id), server, as_json)
 
 
@@ -132,7 +132,7 @@ def pin(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOption
 
 @jobs.command("unpin", cls=Command, epilog="rewas jobs unpin 3f9a")
 def unpin(job: JobsArgument, server: LocalServerOption = None, as_json: JsonOption = False) -> None:
-    """Permit the server to delete the files of jobs to make room."""
+    """Let the server delete the files of jobs to make room."""
     _change(job, lambda client, job_id: client.pin(job_id, False), server, as_json)
 
 
@@ -208,7 +208,7 @@ def _change(
     server: str | None,
     as_json: bool,
 ) -> None:
-    from rewas_cli.job_reports import find_job, job_report, printable
+    from rewas_cli.job_reports import find_job, job_report
 
     with _open_client(server) as client:
         # Find all first, so that a mistyped one changes nothing.
@@ -223,7 +223,7 @@ def _change(
 
 def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
-        raise typer.BadParameter("there is nobody to ask for confirmation; add --yes.", param_hint="--yes")
+        raise typer.BadParameter("cannot ask for confirmation without a terminal; add --yes.", param_hint="--yes")
     typer.confirm(question, abort=True, err=True)
 
 

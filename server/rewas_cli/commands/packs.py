@@ -9,11 +9,14 @@ import typer
 
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs_convert import convert
-from rewas_cli.commands.shared_options import JsonOption, RequiredPackOption, ServerOption
+from rewas_cli.commands.shared_options import JsonOption, LocalServerOption, RequiredPackOption, ServerOption
 from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
 
 if TYPE_CHECKING:
+    from rewas_api.client import RewasClient
     from rewas_engine.packs.description import PackInfo
+
+LOAD_POLL_S = 0.2
 
 packs = typer.Typer(
     cls=Group,
@@ -128,6 +131,50 @@ def remove(
     with abort_on_ctrl_c():
         path = remove_pack(pack)
     Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
+
+
+@packs.command("load", cls=Command, epilog="rewas packs load --pack workshop --wait")
+def load(
+    pack: RequiredPackOption,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the pack is loaded.")] = False,
+    server: LocalServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Load a pack on a server in advance, so that its first job need not wait.
+
+    Each worker loads the pack as soon as it is idle. If memory is short, other packs are unloaded.
+    """
+    from rewas_cli.runner import connect
+
+    with connect(server) as client, abort_on_ctrl_c():
+        client.load_pack(pack)
+        if wait:
+            _wait_until_loaded(client, pack)
+    state = "loaded" if wait else "requested"
+    line = f"{pack} is loaded." if wait else f"The server loads {pack} as soon as it is idle. See `rewas status`."
+    Printer(as_json).result({"name": pack, "state": state}, [line])
+
+
+def _wait_until_loaded(client: RewasClient, name: str) -> None:
+    """Wait until a pack is loaded. Raises ProblemError if it cannot be loaded."""
+    import threading
+
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    pause = threading.Event()
+    while True:
+        info = client.get_server_info()
+        if info.HasField("load_problem"):
+            raise ProblemError.from_proto(info.load_problem)
+        if name not in info.coming_packs:
+            if name in info.loaded_packs:
+                return
+            raise ProblemError(
+                f"The server does not load {name}: another pack was requested after it.",
+                "Run the command again.",
+                ProblemKind.PACK,
+            )
+        pause.wait(LOAD_POLL_S)
 
 
 def _yes_or_no(value: bool) -> str:

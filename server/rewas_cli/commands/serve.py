@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SERVER_PANEL = "Server"
 _STORAGE_PANEL = "What the server keeps"
+_CLUSTER_PANEL = "Cluster"
 _OBSERVATION_PANEL = "Log, metrics and web page"
 EXAMPLES = """\
 rewas serve
@@ -32,7 +33,15 @@ rewas serve --stems-limit-gb 200 --keep-days 90
 rewas serve --metrics-port 9464 --log-level debug
 rewas serve --web-port 50052
 rewas serve --host 192.0.2.7 --make-cert
+rewas serve --backend ray --ray-replicas 2
 """
+
+
+class Backend(StrEnum):
+    """Where jobs run."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class LogLevel(StrEnum):
@@ -89,8 +98,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Keep the jobs in a PostgreSQL database, as in postgresql://USER@HOST/DATABASE, and not in the "
-            "folder. Passwords come from a password file or PGPASSWORD.",
+            help="Store the jobs in this PostgreSQL database instead of the state folder, as in "
+            "postgresql://USER@HOST/DATABASE. Passwords come from a password file or PGPASSWORD.",
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
@@ -100,7 +109,7 @@ def serve(
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="The certificate for TLS. By default, that of --make-cert if other computers can reach the host.",
+            help="The TLS certificate. By default, the one from --make-cert if other computers can reach the host.",
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
@@ -138,8 +147,8 @@ def serve(
             "--stems-limit-gb",
             min=0,
             metavar="GB",
-            help="The size of all stems on the server. Those of the oldest jobs are deleted first, and never those of "
-            "pinned jobs. 50 by default.",
+            help="Maximum size of all stems on the server. Stems of the oldest jobs are deleted first; those of pinned "
+            "jobs are kept. 50 by default.",
             rich_help_panel=_STORAGE_PANEL,
         ),
     ] = None,
@@ -149,8 +158,8 @@ def serve(
             "--uploads-limit-gb",
             min=0,
             metavar="GB",
-            help="The size of all uploaded media. Those that were used longest ago are deleted first, and never those "
-            "that an unfinished job needs. 50 by default.",
+            help="Maximum size of all uploaded media. The least recently used are deleted first; those that an "
+            "unfinished job needs are kept. 50 by default.",
             rich_help_panel=_STORAGE_PANEL,
         ),
     ] = None,
@@ -200,10 +209,70 @@ def serve(
         bool,
         typer.Option(
             "--log-prompts",
-            help="Allow prompts, and texts of unexpected exceptions, in the log.",
+            help="Allow prompts and the messages of unexpected exceptions in the log.",
             rich_help_panel=_OBSERVATION_PANEL,
         ),
     ] = False,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where jobs run: local, in worker processes on this computer; or ray, on a Ray cluster. Local by "
+            "default.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
+    ray_url: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-url",
+            metavar="URL",
+            help="The address of the application on the cluster, as in http://HOST:8000. By default, the server "
+            "starts Ray on this computer.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
+    ray_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ray-token-file",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="A file with the secret that the application on the cluster expects.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
+    ray_replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-replicas",
+            min=1,
+            metavar="N",
+            help="Number of replicas to which jobs are sent at the same time. 1 by default.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
+    ray_jobs_per_replica: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-jobs-per-replica",
+            min=1,
+            metavar="N",
+            help="Number of jobs that each replica runs at the same time. 1 by default.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
+    content_store: Annotated[
+        str | None,
+        typer.Option(
+            "--content-store",
+            metavar="URL",
+            help="Where the server and the cluster share media and stems: a folder, or a URL as in "
+            "s3://BUCKET/FOLDER. By default, a folder in the state folder.",
+            rich_help_panel=_CLUSTER_PANEL,
+        ),
+    ] = None,
     conflict_model: ConflictModelOption = None,
     pack: PackOption = None,
     device: Annotated[
@@ -248,6 +317,12 @@ def serve(
         "web_port": web_port,
         "log_level": log_level.value if log_level else None,
         "log_prompts": log_prompts or None,
+        "backend": backend.value if backend else None,
+        "ray_url": ray_url,
+        "ray_token_file": ray_token_file.absolute() if ray_token_file else None,
+        "ray_replicas": ray_replicas,
+        "ray_jobs_per_replica": ray_jobs_per_replica,
+        "content_store": content_store,
         "default_pack": pack,
         "device": device,
         "execution.precision": precision,
@@ -287,7 +362,7 @@ def _make_certificate(config: ServerConfig, names: list[str]) -> None:
         f"SHA-256 fingerprint: {made.fingerprint}",
         "Copy the certificate to each client, and compare its fingerprint there:",
         "  openssl x509 -in certificate.pem -noout -fingerprint -sha256",
-        f"Copy the file {config.token_path}, which the first start writes, over a secure way, too. Then:",
+        f"Also copy {config.token_path}, which the server writes when it first starts, over a secure channel. Then:",
         f"  rewas --certificate certificate.pem --token-file token status --server {made.names[0]}:{config.port}",
     ]
     Printer(as_json=False).result({}, lines)

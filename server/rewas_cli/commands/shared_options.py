@@ -103,7 +103,7 @@ LocalServerOption = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="The address of the server. By default: this computer, with the port of rewas config show.",
+        help="The server's address. By default, this computer and the port that rewas config show prints.",
     ),
 ]
 JsonOption = Annotated[
@@ -126,7 +126,7 @@ ConfigFileOption = Annotated[
         "--config",
         metavar="FILE",
         dir_okay=False,
-        help="The TOML file with the settings of the server. By default: see rewas config path.",
+        help="The TOML file with the server's settings. By default, the path that rewas config path prints.",
         rich_help_panel="Server",
     ),
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption
-from rewas_cli.console import STAGE_LABELS, Interrupted, Printer, abort_on_ctrl_c
+from rewas_cli.console import STAGE_LABELS, Interrupted, Printer, abort_on_ctrl_c, printable
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
@@ -119,7 +119,7 @@ def _view(report: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from rewas_cli.job_reports import format_size, job_table, printable
+    from rewas_cli.job_reports import format_size, job_table
 
     worker = "ready" if report["worker_ready"] else "starting"
     if report["worker_problem"]:
@@ -129,6 +129,7 @@ def _view(report: Mapping[str, Any]) -> Any:
         Text(f"Device: {report['device'] or 'not known yet'}; default pack: {report['default_pack']}"),
         Text(f"Worker: {worker}", style="" if report["worker_ready"] else "yellow"),
     ]
+    parts += _pack_lines(report)
     if report["disk"]:
         parts.append(Text(f"Disk: {format_size(report['disk']['free_bytes'])} free for {report['disk']['folder']}"))
     for job in report["active"]:
@@ -138,15 +139,28 @@ def _view(report: Mapping[str, Any]) -> Any:
     if report["waiting"]:
         parts += ["", Text(f"Waiting: {report['waiting_count']}"), job_table(report["waiting"])]
     if report["ended"]:
-        parts += ["", Text("Last ended:"), job_table(report["ended"])]
+        parts += ["", Text("Latest results:"), job_table(report["ended"])]
     return Group(*parts)
+
+
+def _pack_lines(report: Mapping[str, Any]) -> list[Any]:
+    from rich.text import Text
+
+    lines = []
+    for label, names in (("Packs in memory", report["loaded_packs"]), ("Packs to load", report["coming_packs"])):
+        if names:
+            lines.append(Text(f"{label}: {', '.join(map(printable, names))}"))
+    problem = report["load_problem"]
+    if problem:
+        lines.append(Text(printable(f"{problem['what']} {problem['remedy']}"), style="yellow"))
+    return lines
 
 
 def _active_job(job: Mapping[str, Any]) -> list[Any]:
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    from rewas_cli.job_reports import format_duration, printable
+    from rewas_cli.job_reports import format_duration
 
     stage = STAGE_LABELS.get(job["stage"] or "", job["state"].capitalize())
     steps = f", step {job['step']} of {job['total_steps']}" if job["total_steps"] else ""

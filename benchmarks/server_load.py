@@ -1,4 +1,4 @@
-"""Run many short jobs of many clients while the server and its workers are killed, and report what became of them.
+"""Run many short jobs of many clients while the server and its workers are killed, and report the outcomes.
 
 `python benchmarks/server_load.py --jobs 2000 --clients 20 --server-kills 10 --worker-kills 20` prints one JSON object.
 The exit code is 1 if a job was lost, doubled or failed, or if a sound was damaged.
@@ -7,7 +7,6 @@ The exit code is 1 if a job was lost, doubled or failed, or if a sound was damag
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import tempfile
@@ -29,7 +28,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = LoadRun(Path(folder) / "run", **vars(given)).run()
-    print(json.dumps({**vars(given), **dataclasses.asdict(report)}, indent=2))
+    print(json.dumps({**vars(given), **vars(report)}, indent=2))
     return 0 if report.is_clean else 1
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -22,6 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "server"))
+
+from isolated_decoding import process_cpu_s
+from server_process import memory_bytes
 
 from rewas_api.access import AUTHORIZATION_KEY, announced_token_path, read_token_file
 from rewas_api.client import RewasClient
@@ -89,11 +93,11 @@ def measure(pid: int, *, reset: bool = True) -> dict[str, float]:
     """Return the memory of a process now and at its peak, and its CPU time. reset: start a new peak."""
     if reset:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-    status = Path(f"/proc/{pid}/status").read_text()
-    values = {name: int(re.search(rf"{name}:\s+(\d+)", status)[1]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM")}  # type: ignore[index]
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    cpu_s = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-    return {"memory_mb": values["VmRSS"], "peak_mb": values["VmHWM"], "cpu_s": cpu_s}
+    return {
+        "memory_mb": memory_bytes(pid, "VmRSS") / 1e6,
+        "peak_mb": memory_bytes(pid) / 1e6,
+        "cpu_s": process_cpu_s(pid),
+    }
 
 
 def write_file(path: Path, size_bytes: int, number: int) -> None:

@@ -34,7 +34,7 @@ SOUND_EVERY = 10
 
 @dataclass
 class LoadReport:
-    """What became of the jobs. All lists are empty if everything held.
+    """The outcomes of the jobs. All lists are empty if everything held.
 
     Attributes:
         lost: Keys of acknowledged jobs that the server no longer knows, or that never ended.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,15 +24,20 @@ SERVE = """
 import json, logging, sys
 from pathlib import Path
 from rewas_api.errors import ProblemError
+from rewas_engine import Execution
 from rewas_server.grpc.app import serve
-from rewas_server.config import ClientLimits, ServerConfig
+from rewas_server.config import ClientLimits, DecodingSettings, ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 port, state_dir, default_pack, cancel_grace_s, settings, *roots = sys.argv[1:]
 settings = json.loads(settings)
-for name in {"certificate", "private_key"} & set(settings):
+for name in {"certificate", "private_key", "ray_token_file"} & set(settings):
     settings[name] = Path(settings[name])
 if "limits" in settings:
     settings["limits"] = ClientLimits(**settings["limits"])
+if "execution" in settings:
+    settings["execution"] = Execution(**settings["execution"])
+if "decoding" in settings:
+    settings["decoding"] = DecodingSettings(**settings["decoding"])
 given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s), "device": "cpu"}
 config = ServerConfig(
     port=int(port), state_dir=Path(state_dir), allowed_roots=tuple(map(Path, roots)), default_pack=default_pack,
@@ -65,6 +71,7 @@ class ServerProcess:
     """A server on a free or given port. It is stopped with its worker at the end of the block.
 
     settings: further fields of ServerConfig, as far as JSON can express them.
+    fault: Python code that runs before the server starts, to plant a fault in it.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class ServerProcess:
         default_pack: str = "starter",
         cancel_grace_s: float = 60.0,
         settings: Mapping[str, object] | None = None,
+        fault: str = "",
     ) -> None:
         given = json.dumps(dict(settings or {}))
         arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), given, *map(str, roots)]
@@ -84,7 +92,7 @@ class ServerProcess:
         environment = os.environ | {"REWAS_PACKS": str(packs_dir or ""), "OMP_NUM_THREADS": "1"}
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop
         self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, *arguments],
+            [sys.executable, "-c", fault + SERVE, *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
@@ -178,6 +186,15 @@ def _command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
         return []
+
+
+def memory_bytes(pid: int, name: str = "VmHWM") -> int:
+    """Return the memory of a process: VmHWM is its peak, VmRSS the present value. Raises OSError if it has ended."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    if found is None:
+        # The status of a zombie names no memory.
+        raise ProcessLookupError(f"Process {pid} has ended.")
+    return int(found[1]) * 1024
 
 
 def is_running(pid: int) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import hashlib
 import itertools
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from server_process import ServerProcess
+from server_process import ServerProcess, memory_bytes
 
 from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
@@ -90,12 +89,6 @@ def is_closed_by_peer(connection: socket.socket) -> bool:
     except ConnectionError:
         return True
     return True
-
-
-def memory_bytes(pid: int, name: str = "VmHWM") -> int:
-    """Memory of a process: VmHWM is its peak, VmRSS the current value."""
-    (kilobytes,) = re.findall(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes) * 1024
 
 
 def code_of(future: Any) -> grpc.StatusCode:
@@ -175,12 +168,12 @@ def test_calls_streams_and_uploads_of_a_client_are_limited(server: ServerProcess
             # Those above the limit are refused at once, the others when no request has come.
             assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * len(futures)
             details = [future.details() for future in futures]
-            assert sum("running already" in each for each in details) == 2
+            assert sum("already has" in each for each in details) == 2
             assert sum("did not arrive" in each for each in details) == most
         watch = health_pb2_grpc.HealthStub(channel).Watch
         streams = [watch(health_pb2.HealthCheckRequest(), timeout=30) for _ in range(LIMITS["max_streams"])]
         assert [next(stream).status for stream in streams] == [1] * len(streams)
-        with pytest.raises(grpc.RpcError, match="running already"):
+        with pytest.raises(grpc.RpcError, match="already has"):
             next(watch(health_pb2.HealthCheckRequest(), timeout=30))
         for stream in streams:
             stream.cancel()
@@ -224,7 +217,6 @@ def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> No
         data = rewas_pb2.UploadMediaRequest(data=bytes(60 * MIB)).SerializeToString()
         options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
         metadata = (("authorization", f"Bearer {server.token}"),)
-        after_bytes = []
         for method in ("UploadMedia", "GetJob", "UploadMedia", "GetJob"):
             futures = []
             for _ in range(4):
@@ -232,10 +224,7 @@ def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> No
                 call = channel.stream_unary(f"/rewas.v1.RewasService/{method}")
                 futures.append(call.future(iter([data]), timeout=60, metadata=metadata))
             assert [code_of(future) for future in futures] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 4
-            after_bytes.append(memory_bytes(server.pid, "VmRSS"))
-        assert memory_bytes(server.pid) - before_bytes < 800 * MIB
-        # A refused message is not kept, whatever the allocator holds back: eight more would take 480 MiB.
-        assert after_bytes[3] - after_bytes[1] < 240 * MIB
+        assert memory_bytes(server.pid) - before_bytes < 40 * MIB
 
 
 def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:
@@ -251,7 +240,7 @@ def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:
             with pytest.raises(grpc.RpcError) as raised:
                 call(request, timeout=60, metadata=metadata, compression=grpc.Compression.Gzip)
         assert code_of(raised.value) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert memory_bytes(server.pid) - before_bytes < 150 * MIB
+        assert memory_bytes(server.pid) - before_bytes < 40 * MIB
 
 
 def test_a_client_is_told_about_a_limit(server: ServerProcess) -> None:

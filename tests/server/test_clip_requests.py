@@ -96,10 +96,14 @@ def test_errors_about_the_location_of_media_name_the_clip(url: str, tmp_path: Pa
     library = MediaLibrary([tmp_path], tmp_path / "uploads")
     clip = make_clip(url)
     energy = rewas_pb2.EnergyWork(clip_otio_json=clip.to_json_string())
-    for message in (timeline_work(clip), rewas_pb2.SubmitJobRequest(energy=energy)):
-        request = parse_request(message)
+    # A timeline is refused only if none of its clips has media.
+    checks = (
+        parse_request(rewas_pb2.SubmitJobRequest(energy=energy)).check_media,
+        parse_request(timeline_work(clip)).media_problems,
+    )
+    for check in checks:
         with pytest.raises(ProblemError, match=r'^The clip "shot 7": ') as refused:
-            request.check_media(library.locate)
+            check(library.locate)
         assert "a.mov" in refused.value.what
     with pytest.raises(ProblemError, match=r'^The clip "shot 7": '):
         parse_request(rewas_pb2.SubmitJobRequest(energy=energy)).video_clip(lambda url, _: local_path(url + "\0"))

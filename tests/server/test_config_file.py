@@ -95,6 +95,8 @@ def test_paths_in_a_file_are_relative_to_its_folder(tmp_path: Path) -> None:
         ('log_level = "loud"\n', 1, "`log_level`"),
         ("log_files = 1\n", 1, "`log_files`"),
         ("[execution]\nbatch_size = 0\n", 2, "batch size"),
+        ("port = 5\n[decoding]\npixels = 0\n", 3, "`decoding.pixels`"),
+        ("[decoding]\nmemory_bytes = 1000\n", 2, "`decoding.memory_bytes`"),
         ("port = \n", 1, "TOML"),
     ],
 )

@@ -82,6 +82,43 @@ def test_one_machine_reads_what_another_has_stored(url: str, film: Path, tmp_pat
     assert raised.value.kind is ProblemKind.NOT_FOUND
 
 
+def test_a_file_that_is_stored_again_is_kept(
+    url: str, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ContentStore(url, tmp_path / "cache")
+    assert store.put(film) == store.put(film, SHA256) == SHA256
+    (first,) = store.list_content()
+    if store._is_local:
+        os.utime(f"{store._root}/{SHA256}", (0, 0))
+    else:
+        monkeypatch.setattr(content_store, "REFRESH_S", -1.0)
+        # S3 counts in seconds.
+        threading.Event().wait(1.1)
+    assert store.put(film, SHA256) == SHA256
+    (second,) = store.list_content()
+    assert first.stored_at_s is not None
+    assert second.stored_at_s is not None
+    assert second.stored_at_s > (0 if store._is_local else first.stored_at_s)
+    with pytest.raises(ProblemError, match="changed"):
+        store.put(film, "0" * 64)
+
+
+def test_the_local_copies_are_limited(tmp_path: Path) -> None:
+    store = ContentStore(str(tmp_path / "shared"), tmp_path / "cache")
+    names = []
+    for number in range(4):
+        path = tmp_path / f"film {number}"
+        path.write_bytes(bytes([number]) * 1000)
+        names.append(store.put(path))
+        os.utime(store.get(names[-1]), (number, number))
+    store.get(names[0])
+    store.trim_cache(2500, keep=[names[1]])
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {names[0], names[1]}
+    store.trim_cache(0, keep=[])
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert store.get(names[2]).read_bytes() == bytes([2]) * 1000
+
+
 def test_an_empty_file_is_a_file(url: str, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     store = ContentStore(url, tmp_path / "cache")

@@ -14,7 +14,9 @@ import pytest
 from stored_jobs import PROBLEM, add, add_timeline, all_ids, end, ids, job, request
 
 from rewas_api.v1 import rewas_pb2
-from rewas_server.files.delivery import Provenance, StemFolder
+from rewas_server.delivery.metadata import BroadcastMetadata
+from rewas_server.delivery.provenance import Provenance
+from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.backup import NightlyBackup, list_backups
 from rewas_server.jobs.sqlite_recovery import damaged_files
@@ -103,7 +105,7 @@ def live(folder: Path, acknowledge: Callable[[str], None]) -> None:
     store.update(found[0].id, lifecycle.start_job)
     acknowledge("start")
     with StemFolder(folder / "state" / "artifacts" / "new") as stems:
-        stem = stems.write(WAVEFORM, 48_000, "rain", PROVENANCE)
+        stem = stems.write(WAVEFORM, 48_000, "rain", BroadcastMetadata(PROVENANCE))
     acknowledge("deliver")
     artifact = rewas_pb2.Artifact(
         name=stem.path.name, size_bytes=stem.size_bytes, sha256=stem.sha256, path=str(stem.path)
@@ -172,7 +174,7 @@ def test_a_timeline_and_its_clips_are_stored_and_deleted_together(runs: Path, pr
         path = database_of(folder)
         store = SqliteJobStore(path)
         present = "film" in all_ids(store)
-        assert ids(store.children("film")) == (["film.1", "film.2", "film.3"] if present else [])
+        assert ids(store.children("film", 100).jobs) == (["film.1", "film.2", "film.3"] if present else [])
         if "submit" in acknowledged and "cancel" not in acknowledged:
             assert present
         if "delete" in acknowledged:

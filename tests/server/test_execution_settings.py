@@ -6,9 +6,11 @@ import pytest
 
 from rewas_api.errors import ProblemKind
 from rewas_engine import Execution, InsufficientMemoryError
-from rewas_server.config import ServerConfig
+from rewas_engine.media.limits import DecodingLimits
+from rewas_server.config import DecodingSettings, ServerConfig
 from rewas_server.work.translation import problem_from_error
 from rewas_server.worker import messages
+from rewas_server.worker.process import start_message
 
 
 @pytest.mark.parametrize("execution", [Execution(), Execution(precision="float16", low_memory=True)])
@@ -18,6 +20,13 @@ def test_the_worker_gets_the_execution_settings(execution: Execution) -> None:
         (Path("/media"),), Path("/uploads"), Path("/artifacts"), "starter", "cpu", execution=config.execution
     )
     assert messages.from_line(messages.to_line(start)) == start
+
+
+def test_the_worker_gets_the_limits_of_decoding() -> None:
+    config = ServerConfig(decoding=DecodingSettings(pixels=1000, call_s=7.5))
+    start = messages.from_line(messages.to_line(start_message(config, "cpu")))
+    assert isinstance(start, messages.Start)
+    assert start.decoding == DecodingLimits(pixels=1000, call_s=7.5)
 
 
 def test_a_message_with_an_unknown_precision_is_refused() -> None:

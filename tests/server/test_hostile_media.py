@@ -24,6 +24,9 @@ from rewas_api.v1 import rewas_pb2
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
+MAX_PIXELS = 20_000_000
+"""The limit of the server, which is not the default."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -41,7 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ServerProcess]:
     started = ServerProcess(
-        folder / "state", [folder / "media"], packs_dir=folder / "packs", default_pack="tiny", cancel_grace_s=30.0
+        folder / "state",
+        [folder / "media"],
+        packs_dir=folder / "packs",
+        default_pack="tiny",
+        cancel_grace_s=30.0,
+        settings={"decoding": {"pixels": MAX_PIXELS}},
     )
     with started as server:
         yield server
@@ -109,7 +117,7 @@ def test_a_small_file_with_huge_frames_is_refused(client: RewasClient, folder: P
     head = b"GIF89a" + struct.pack("<HH", 16_000, 16_000) + b"\x80\0\0\0\0\0\xff\xff\xff"
     path = folder / "media" / "huge.gif"
     path.write_bytes(head + frame * 200 + b";")
-    assert "has frames of 16000 x 16000 pixels; the limit is" in failure(client, energy_of(path))
+    assert f"has frames of 16000 x 16000 pixels; the limit is {MAX_PIXELS}" in failure(client, energy_of(path))
 
 
 def stopped_decoders(server: ServerProcess, client: RewasClient, folder: Path) -> tuple[int, list[int]]:
@@ -144,7 +152,7 @@ def test_a_decoder_that_dies_fails_its_job_and_not_the_worker(
     wait_for_a_call(decoders)
     for pid in decoders:
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(JobFailed, match=r"could not be decoded within its limits of memory and time\.") as raised:
+    with pytest.raises(JobFailed, match=r"could not be decoded within the limits on memory and time\.") as raised:
         client.wait(job.id)
     assert raised.value.kind is ProblemKind.MEDIA
     assert client.wait(client.submit(energy_of(folder / "media" / "shot.mp4")).id).attempt == 1

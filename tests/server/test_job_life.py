@@ -31,6 +31,7 @@ CHANGES = {
     "worker ends": lambda job: lifecycle.interrupt_job(job, WORKER_ENDED),
     "memory runs out": lambda job: lifecycle.interrupt_job(job, OUT_OF_MEMORY),
     "deadline": lambda job: lifecycle.interrupt_job(job, DEADLINE),
+    "another job ends the worker": lambda job: lifecycle.interrupt_job(job, OUT_OF_MEMORY, counts=False),
     "server ends": lambda job: lifecycle.interrupt_job(job, SERVER_ENDED),
 }
 # Copied by hand from the contract. Waiting and paused jobs are cancelled within one change.
@@ -156,7 +157,8 @@ def test_only_a_timeline_without_some_of_its_sounds_is_retried_after_success() -
     )
     complete = lifecycle.complete_job(running, rewas_pb2.TimelineResult(clips=[sound, sound]))
     assert lifecycle.retry_job(complete) is complete
-    incomplete = lifecycle.complete_job(running, rewas_pb2.TimelineResult(clips=[sound, problem]))
+    result = rewas_pb2.TimelineResult(clips=[sound, problem], failed_clip_count=1)
+    incomplete = lifecycle.complete_job(running, result)
     again = lifecycle.retry_job(incomplete)
     assert state_of(again) == "QUEUED"
     assert not again.HasField("timeline")

@@ -183,7 +183,7 @@ def test_a_timeline_is_stored_with_its_children_or_not_at_all(store: JobStore) -
     with pytest.raises(ValueError, match="twice"):
         add_timeline(store, "2", clips=3)
     assert store.unfinished() == ["2.2"]
-    assert store.children("2") == []
+    assert store.children("2", 100).jobs == []
 
 
 def test_children_are_listed_in_the_order_of_the_timeline(store: JobStore) -> None:
@@ -191,8 +191,8 @@ def test_children_are_listed_in_the_order_of_the_timeline(store: JobStore) -> No
     add(store, "2")
     add_timeline(store, "3", clips=1)
     assert ids(store.list_page(10).jobs) == ["3", "2", "1"]
-    assert ids(store.children("1")) == ["1.1", "1.2", "1.3", "1.4", "1.5"]
-    assert store.children("") == store.children("2") == []
+    assert ids(store.children("1", 100).jobs) == ["1.1", "1.2", "1.3", "1.4", "1.5"]
+    assert store.children("", 100).jobs == store.children("2", 100).jobs == []
     pages, before = [], None
     while True:
         page = store.list_page(2, before, parent_id="1")
@@ -229,7 +229,6 @@ def test_lists_leave_results_out_and_other_calls_do_not(store: JobStore) -> None
     completed = store.update("1", lambda job: lifecycle.complete_job(job, result))
     assert completed.sound == result
     assert store.get("1") == completed
-    assert store.oldest_finished(1) == [completed]
     listed = store.list_page(1).jobs[0]
     assert listed.WhichOneof("result") is None
     completed.ClearField("sound")
@@ -262,7 +261,7 @@ def test_everything_is_kept_after_a_restart(open_store: OpenStore) -> None:
     store.record_duration(duration)
     store = open_store()
     assert store.get("1.1") == completed
-    assert store.children("1") == [completed]
+    assert store.children("1", 100).jobs == [completed]
     assert store.request("1.1") == request("1/1")
     assert store.request("1").timeline.uploaded_media["a"] == "media of 1"
     assert store.durations("sound", "starter", "cpu") == [duration]
@@ -300,7 +299,7 @@ def test_unfinished_jobs_are_counted(store: JobStore) -> None:
     add_timeline(store, "4", clips=2)
     end(store, "2")
     assert store.unfinished() == ["1", "3", "4", "4.1", "4.2"]
-    assert store.count_unfinished() == 5
+    assert (store.count_unfinished(), store.count_unfinished(clips=True)) == (3, 2)
 
 
 def test_the_newest_durations_are_kept(store: JobStore) -> None:
@@ -325,36 +324,10 @@ def test_a_job_is_deleted_with_its_children(store: JobStore) -> None:
     store.delete("1")
     assert store.unfinished() == ["2"]
     assert ids(store.list_page(10).jobs) == ["2"]
-    assert store.children("1") == []
+    assert store.children("1", 100).jobs == []
     # The key is free again.
     add_timeline(store, "1", clips=2)
-    assert ids(store.children("1")) == ["1.1", "1.2"]
-
-
-def test_the_jobs_that_ended_first_are_deleted_first(store: JobStore) -> None:
-    add(store, "1", "2", "3", "4", "6")
-    add_timeline(store, "5", clips=2)
-    end(store, "3", "1", "5", "5.1", "4", "6")
-    # One of its children has not ended.
-    assert ids(store.oldest_finished(10)) == ["3", "1", "4", "6"]
-    end(store, "5.2")
-    assert ids(store.oldest_finished(10)) == ["3", "1", "5", "4", "6"]
-    assert ids(store.oldest_finished(2)) == ["3", "1"]
-    set_pinned(store, "1", True)
-    set_pinned(store, "5.2", True)
-    assert ids(store.oldest_finished(10)) == ["3", "4", "6"]
-    set_pinned(store, "5.2", False)
-    assert ids(store.oldest_finished(10)) == ["3", "5", "4", "6"]
-
-    def without_files(before: rewas_pb2.Job) -> rewas_pb2.Job:
-        after = rewas_pb2.Job()
-        after.CopyFrom(before)
-        after.files_deleted = True
-        return after
-
-    store.update("3", without_files)
-    assert ids(store.oldest_finished(10, with_files=True)) == ["5", "4", "6"]
-    assert ids(store.oldest_finished(1)) == ["3"]
+    assert ids(store.children("1", 100).jobs) == ["1.1", "1.2"]
 
 
 def test_media_of_unfinished_and_pinned_jobs_is_in_use(store: JobStore) -> None:
@@ -378,9 +351,10 @@ def test_the_unfinished_jobs_of_each_client_are_counted(store: JobStore) -> None
     store.add(job("1"), request("1"), client="ada")
     store.add(job("2"), request("2"), client="bob")
     store.add(job("3", clips=2), request("3"), [(job("4", parent_id="3"), request("3/1"))], client="ada")
-    assert [store.count_unfinished(client) for client in ("ada", "bob", "eve", None)] == [2, 1, 0, 4]
+    assert [store.count_unfinished(client) for client in ("ada", "bob", "eve", None)] == [2, 1, 0, 3]
+    assert [store.count_unfinished(client, clips=True) for client in ("ada", "bob", None)] == [1, 0, 1]
     store.update("1", lifecycle.request_cancel)
-    assert [store.count_unfinished(client) for client in ("ada", "bob", None)] == [1, 1, 3]
+    assert [store.count_unfinished(client) for client in ("ada", "bob", None)] == [1, 1, 2]
 
 
 def test_what_retention_needs_is_listed(store: JobStore) -> None:

@@ -20,11 +20,13 @@ from typer.testing import CliRunner
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_cli import diagnosis
 from rewas_cli.app import app
 from rewas_server.config import ServerConfig
 from rewas_server.config_file import resolve_config
 from rewas_server.jobs import lifecycle, postgres_store
 from rewas_server.jobs.postgres_store import PostgresJobStore
+from rewas_server.jobs.state_identity import StateIdentity
 from rewas_server.jobs.store import StoreUnavailable, WorkDuration
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")]
@@ -360,7 +362,7 @@ def test_a_server_may_be_killed_at_each_exchange_with_the_database(postgres: Pos
             assert states.index(stored[0].state) in (done, done + 1)
             assert store.request("new") == request("new")
         has_film = "film" in all_ids(store)
-        assert ids(store.children("film")) == (["film.1", "film.2"] if has_film else [])
+        assert ids(store.children("film", 100).jobs) == (["film.1", "film.2"] if has_film else [])
         has_deleted.append(not has_film and acknowledged[-1:] == ["film"])
         assert not (has_film and "delete" in acknowledged)
         assert len(store.durations("sound", "starter", "cpu")) in ({1} if "record" in acknowledged else {0, 1})
@@ -388,7 +390,7 @@ def test_a_server_keeps_its_jobs_in_the_database(postgres: PostgresServer, url: 
     state_dir, other_dir = tmp_path / "state", tmp_path / "other"
     work = rewas_pb2.EnergyWork(pack="starter")
     settings = {"database": url}
-    store = PostgresJobStore(url)
+    store = PostgresJobStore(url, identity=StateIdentity(state_dir))
     for number in range(3):
         store.add(job(str(number)), rewas_pb2.SubmitJobRequest(idempotency_key=str(number), energy=work))
         store.update(str(number), lifecycle.request_cancel)
@@ -468,3 +470,25 @@ def test_a_database_of_another_form_is_refused_and_not_repeated(database: str) -
         ServerConfig(database=database)
     assert "sec" not in str(raised.value)
     assert raised.value.kind is ProblemKind.SETTINGS
+
+
+def test_the_doctor_checks_the_database(url: str, tmp_path: Path) -> None:
+    def check(database: str = url) -> tuple[dict[str, str], str]:
+        findings = list(diagnosis._check_database(ServerConfig(database=database, state_dir=tmp_path)))
+        return {each.name: each.level for each in findings}, " ".join(each.found for each in findings)
+
+    levels, found = check()
+    assert "is empty" in found
+    assert diagnosis.PROBLEM not in levels.values()
+    with contextlib.closing(PostgresJobStore(url, identity=StateIdentity(tmp_path))) as store:
+        add(store, "1")
+        # A server that uses the store is not disturbed.
+        assert "Number of jobs: 1." in check()[1]
+        assert store.get("1").id == "1"
+    (tmp_path / "identity").write_text("another")
+    levels, found = check()
+    assert "does not belong to" in found
+    assert levels["database"] == diagnosis.PROBLEM
+    with pytest.raises(ProblemError, match="cannot be reached") as raised:
+        check("postgresql://editor:secret@127.0.0.1:1/films")
+    assert "secret" not in str(raised.value)

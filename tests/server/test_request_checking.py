@@ -1,4 +1,4 @@
-"""Requests are read in separate processes: hostile ones get a sentence, and the server goes on."""
+"""Requests are read in separate processes: hostile ones get a sentence, and the server continues."""
 
 from __future__ import annotations
 
@@ -139,15 +139,19 @@ def test_a_timeline_becomes_one_request_for_each_clip(checking: Checking, folder
         assert parsed.settings.seed is not None
 
 
-def test_a_timeline_is_assembled(checking: Checking, folder: Path) -> None:
+def test_a_timeline_is_assembled(checking: Checking, folder: Path, tmp_path: Path) -> None:
     request = timeline_request(timeline(clip("a", str(folder / "a.mov"), rewas={"prompt": "rain"})))
     (child,) = checking.check(request).children
-    stem = rewas_pb2.Stem(role="primary", artifact={"path": "/stems/a.wav"}, sample_rate_hz=48000, samples=48000)
+    artifact = {"name": "a.wav", "path": "/stems/a.wav"}
+    stem = rewas_pb2.Stem(role="primary", artifact=artifact, sample_rate_hz=48000, samples=48000)
     sound = rewas_pb2.SoundResult(takes=[{"seed": 7, "stems": [stem]}], settings=child.request.sound.settings)
     outcome = rewas_pb2.TimelineClip(name="a", job_id="1", sound=sound)
-    result = checking.run(lambda checker: checker.assemble(request, [outcome]))
-    assert list(result.clips) == [outcome]
-    assert "/stems/a.wav" in result.timeline_otio_json
+    outcomes = tmp_path / "clips"
+    outcomes.write_bytes(rewas_pb2.TimelineResult(clips=[outcome]).SerializeToString())
+    result = checking.run(lambda checker: checker.assemble(request, outcomes))
+    assert [(each.name, each.job_id, each.HasField("sound")) for each in result.clips] == [("a", "1", True)]
+    assert '"a.wav"' in result.timeline_otio_json
+    assert b"/stems" not in result.SerializeToString()
 
 
 CYCLE = {"OTIO_SCHEMA": "SerializableObjectRef.1", "id": "a"}
@@ -237,12 +241,12 @@ def test_long_clips_and_timelines_are_refused_with_the_limit(checking: Checking,
     [
         (energy_request(json.dumps(clip(url="/" + "a" * 5000))), "has 5001 characters; the limit is 4096"),
         (energy_request(json.dumps(clip()), uploaded_media={"/" + "a" * 5000: "1" * 64}), "an uploaded file has 5001"),
-        (energy_request(json.dumps(clip()), pack="p" * 201), "The name of the pack has 201 characters"),
-        (energy_request(json.dumps(clip()), energy={"edits": ["x" * 1001]}), "An edit of the energy has 1001"),
+        (energy_request(json.dumps(clip()), pack="p" * 201), "The pack name has 201 characters"),
+        (energy_request(json.dumps(clip()), energy={"edits": ["x" * 1001]}), "An energy edit has 1001"),
         (energy_request(json.dumps(clip()), energy={"edits": ["smooth 0.2"] * 1001}), "There are 1001 edits"),
         (
             energy_request(json.dumps(clip()), energy={"points": {"points": [{}] * 100_001}}),
-            "has 100001 points of the energy; the limit is 100000",
+            "has 100001 energy points; the limit is 100000",
         ),
         (energy_request(json.dumps(clip()), uploaded_media={str(n): "" for n in range(10_001)}), "10001 uploaded"),
         (

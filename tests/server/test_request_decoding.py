@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -165,13 +166,13 @@ class FaultyService(rewas_pb2_grpc.RewasServiceServicer):
 
 
 @pytest.fixture
-def faulty_stub() -> Iterator[Any]:
+def faulty_stub(tmp_path: Path) -> Iterator[Any]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def start() -> tuple[Any, int]:
-        frame = CallFrame(TokenCheck("token"), ClientLimits(), CallObserver(ServerMetrics()))
+        frame = CallFrame(TokenCheck("token"), ClientLimits(), CallObserver(ServerMetrics()), tmp_path)
         server = grpc.aio.server(interceptors=[frame])
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(FaultyService(), server)
         port = server.add_insecure_port("127.0.0.1:0")

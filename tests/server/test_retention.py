@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.files import uploads
+from rewas_server.files.content_store import LIFETIME_S, ContentStore
 from rewas_server.files.expiry import StoredItem, choose_expired
 from rewas_server.files.uploads import Shortage
 from rewas_server.jobs import lifecycle, retention
@@ -77,6 +78,7 @@ class State:
         self.active: frozenset[str] = frozenset()
         self.limits = NO_LIMITS
         self.uploads_dir.mkdir(parents=True)
+        self.content = ContentStore(str(folder / "content"), folder / "cache")
         self.retention = self.new_retention()
 
     def new_retention(self, **limits: float) -> Retention:
@@ -86,6 +88,7 @@ class State:
             self.artifacts_dir,
             self.uploads_dir,
             RetentionLimits(**values),  # type: ignore[arg-type]
+            content=self.content,
             active_uploads=lambda: self.active,
             now_s=lambda: self.now_s,
         )
@@ -472,3 +475,26 @@ def test_a_pass_that_fails_is_logged_and_ends(state: State, caplog: pytest.LogCa
     state.run()
     assert any("Retention" in record.getMessage() for record in caplog.records)
     assert state.folders() == {"job"}
+
+
+def test_shared_files_that_no_job_has_needed_for_a_while_are_deleted(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    ages_s = {"old": LIFETIME_S + 1, "older than others": LIFETIME_S - 1, "kept": 2 * 3600.0, "just stored": 0.0}
+    stored = {}
+    for name, age_s in ages_s.items():
+        (tmp_path / name).write_text(name.ljust(100))
+        stored[name] = state.content.put(tmp_path / name)
+        os.utime(tmp_path / "content" / stored[name], (NOW_S - age_s, NOW_S - age_s))
+
+    def names() -> set[str]:
+        present = {each.sha256 for each in state.content.list_content()}
+        return {name for name, sha256 in stored.items() if sha256 in present}
+
+    list(state.new_retention(content_bytes=FAR).delete_expired(Shortage()))
+    assert names() == set(ages_s) - {"old"}
+    list(state.new_retention(content_bytes=250).delete_expired(Shortage()))
+    assert names() == {"kept", "just stored"}
+    # A job may be about to use them.
+    os.utime(tmp_path / "content" / stored["kept"], (NOW_S - 60, NOW_S - 60))
+    list(state.new_retention(content_bytes=0).delete_expired(Shortage()))
+    assert names() == {"kept", "just stored"}

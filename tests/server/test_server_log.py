@@ -118,6 +118,36 @@ def test_a_full_disk_loses_records_and_says_so_once(
     handler.stream = None  # Closing would flush once more.
 
 
+TEXTS = st.lists(st.text("ab AB_ß!é", min_size=3, max_size=8), max_size=6)
+
+
+@given(TEXTS, st.text("ab AB_ß!é", max_size=40))
+def test_hidden_texts_are_replaced_as_whole_words(texts: list[str], line: str) -> None:
+    privacy = LogPrivacy()
+    privacy.hide("other", texts)
+    privacy.hide("job", texts)
+    privacy.release("other")
+    cleaned = privacy.clean(line)
+    whole_words = [re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.I) for text in texts]
+    assert (cleaned != line) == any(each.search(line) for each in whole_words)
+    privacy.release("job")
+    assert privacy.clean(line) == line
+
+
+def test_many_hidden_texts_cost_little() -> None:
+    """A long timeline has thousands of prompts, and each of its clips changes what is hidden."""
+    privacy = LogPrivacy()
+    line = "The job was submitted and its sound begins now."
+    for number in range(20_000):
+        privacy.hide(str(number), [f"a ball bounces {number} times"])
+        assert privacy.clean(line) == line
+    assert privacy.clean("About a ball bounces 19999 times.") == "About [hidden]."
+    for number in range(20_000):
+        privacy.release(str(number))
+        assert privacy.clean(line) == line
+    assert privacy.clean("About a ball bounces 19999 times.") == "About a ball bounces 19999 times."
+
+
 def test_hidden_texts_are_replaced_everywhere() -> None:
     privacy = LogPrivacy()
     privacy.hide("job", [PROMPT, "hammer", "a"])
@@ -370,7 +400,7 @@ def test_the_life_of_a_job_is_logged_and_counted(tmp_path: Path, tracked: tuple[
         ("WARNING", "The job waits for another attempt after attempt 1."),
         ("INFO", "The job began (energy, attempt 2)."),
         ("INFO", "The job failed after N s (MEDIA)."),
-        ("WARNING", "The job is tried again on request."),
+        ("WARNING", "The job is retried on request."),
         ("INFO", "The job was cancelled."),
     ]
     assert {record["job_id"] for record in read_log(tmp_path)} == {"j1"}
@@ -387,3 +417,19 @@ def test_the_life_of_a_job_is_logged_and_counted(tmp_path: Path, tracked: tuple[
               for sample in family.samples]  # fmt: skip
     assert gauges
     assert not any(gauges)
+
+
+def test_clips_that_fail_at_submission_are_counted(tracked: tuple[JobTracker, ServerMetrics]) -> None:
+    tracker, metrics = tracked
+    problem = rewas_pb2.Problem(what="The file is missing.", kind=rewas_pb2.PROBLEM_KIND_MEDIA)
+    clip = rewas_pb2.Job(id="c1", revision=2, state=rewas_pb2.JOB_STATE_FAILED, parent_id="j1", problem=problem)
+    tracker.job_added(clip, rewas_pb2.SubmitJobRequest(sound=rewas_pb2.SoundWork()))
+    value = metrics.registry.get_sample_value
+    ended = {"kind": "sound", "state": "failed", "problem": "media"}
+    assert value("rewas_jobs_submitted_total", {"kind": "sound"}) == 1
+    assert value("rewas_jobs_finished_total", ended) == 1
+    tracker.job_changed(rewas_pb2.Job(id="c1", revision=3, state=rewas_pb2.JOB_STATE_QUEUED, parent_id="j1"))
+    assert value("rewas_job_retries_total") == 1
+    assert value("rewas_jobs", {"kind": "sound", "state": "queued"}) == 1
+    tracker.job_changed(rewas_pb2.Job(id="c1", revision=4, state=rewas_pb2.JOB_STATE_FAILED, problem=problem))
+    assert value("rewas_jobs_finished_total", ended) == 2

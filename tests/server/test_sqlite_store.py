@@ -114,11 +114,10 @@ def check_usable(store: SqliteJobStore, key: str = "afterwards") -> None:
     """Every call answers, and jobs can be added, run and deleted."""
     for listed in store.list_page(1000).jobs:
         assert store.get(listed.id).id == listed.id
-        store.children(listed.id)
-    assert len(store.unfinished()) == store.count_unfinished()
+        store.children(listed.id, 100)
+    assert len(store.unfinished()) == store.count_unfinished() + store.count_unfinished(clips=True)
     store.media_in_use()
     store.set_aside_jobs()
-    store.oldest_finished(10)
     assert {queued.id for queued in store.queue()} <= set(store.unfinished())
     store.add(job(key, rewas_pb2.PRIORITY_INTERACTIVE), request(key))
     found = store.next_queued()
@@ -391,7 +390,7 @@ def sound_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_job_is_lost_with_any_one_page(path: Path, sound_file: Path, content: bytes | None) -> None:
     original = SqliteJobStore(sound_file)
     jobs = {each.id: original.get(each.id) for each in original.list_page(1000).jobs}
-    children = original.children("timeline")
+    children = original.children("timeline", 100).jobs
     original.close()
     pages = sound_file.stat().st_size // PAGE_BYTES
     assert pages > 20
@@ -404,7 +403,7 @@ def test_no_job_is_lost_with_any_one_page(path: Path, sound_file: Path, content:
         damaged = path.read_bytes()
         store = SqliteJobStore(path)
         assert sorted(all_ids(store)) == sorted(jobs)
-        assert {each.id for each in store.children("timeline")} == {each.id for each in children}
+        assert {each.id for each in store.children("timeline", 100).jobs} == {each.id for each in children}
         # What could not be read has failed; everything else is as it was.
         kept = [each for each in jobs if store.get(each) == jobs[each]]
         kept_counts.append(len(kept))
@@ -611,12 +610,11 @@ DAMAGED_ROWS = {
 CALLS = {
     "list": lambda store: store.list_page(10),
     "get": lambda store: store.get("bad"),
-    "children": lambda store: store.children("parent"),
+    "children": lambda store: store.children("parent", 100),
     "update": lambda store: store.update("bad", lifecycle.start_job),
     "unfinished": lambda store: store.unfinished(),
     "next_queued": lambda store: store.next_queued({"first"}),
     "find_by_key": lambda store: store.find_by_key(request("bad")),
-    "oldest_finished": lambda store: store.oldest_finished(10),
 }
 
 
@@ -655,7 +653,7 @@ def test_a_row_that_cannot_be_read_harms_no_other_job(
     assert bad.HasField("finished_at")
     assert "damaged" in bad.problem.what
     assert bad.revision > 1
-    assert store.children("parent") == [bad]
+    assert store.children("parent", 100).jobs == [bad]
     assert ids(store.list_page(10).jobs) == ["last", "parent", "first"]
     (found_aside,) = store.set_aside_jobs()
     assert found_aside.id == "bad"
@@ -751,3 +749,34 @@ def test_a_folder_that_all_users_share_stays_open(tmp_path: Path) -> None:
     found = modes(shared)
     assert found.pop("tmp") == 0o777
     assert set(found.values()) == {0o600}
+
+
+MEMORY_RUNS_OUT = """
+import contextlib, sqlite3, sys
+from pathlib import Path
+from rewas_server.jobs.sqlite_store import SqliteJobStore
+from rewas_server.jobs.store import StoreUnavailable
+store = SqliteJobStore(Path(sys.argv[1]))
+with contextlib.suppress(MemoryError):
+    sqlite3.connect(":memory:").execute("PRAGMA hard_heap_limit = 1")
+for call in (lambda: store.get("1"), lambda: store.request("1"), lambda: store.get("1")):
+    try:
+        call()
+        sys.exit("a call succeeded")
+    except StoreUnavailable as problem:
+        print(problem)
+"""
+
+
+def test_a_memory_error_of_sqlite_is_treated_as_damage(path: Path) -> None:
+    """A damaged length can make SQLite ask for more memory than there is. Here, it gets none at all."""
+    with contextlib.closing(SqliteJobStore(path)) as store:
+        store.add(job("1"), request("1"))
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY_RUNS_OUT, str(path)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 3
+    assert "damaged" in run.stdout.splitlines()[0]
+    with contextlib.closing(SqliteJobStore(path)) as store:
+        assert store.get("1").name

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,13 +22,14 @@ from rewas_engine import Progress
 from rewas_server.checking.checker import RequestChecker
 from rewas_server.checking.messages import CheckingSettings
 from rewas_server.config import ServerConfig
-from rewas_server.grpc.service import check_queue, create_jobs
+from rewas_server.files.uploads import UploadLimits, UploadStore
+from rewas_server.grpc.service import create_jobs
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.artifacts import artifact_path
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
-from rewas_server.jobs.timelines import TimelineJobs, follow_children
+from rewas_server.jobs.timelines import Children, TimelineJobs, follow_children
 from rewas_server.otio.clips import parse_timeline
 
 ResultT = TypeVar("ResultT")
@@ -53,7 +58,8 @@ class World:
         self.store = SqliteJobStore(folder / "jobs.sqlite3")
         self.board = JobBoard(self.store)
         self.checker = checker
-        self.timelines = TimelineJobs(self.board, checker)
+        self.uploads = UploadStore(folder / "uploads", UploadLimits(2**30, 2**30, 2**30))
+        self.timelines = TimelineJobs(self.board, checker, self.uploads, folder / "artifacts")
         self.scheduler = Scheduler(self.board, ServerConfig(state_dir=folder), self.timelines)
 
     async def submit(self, request: rewas_pb2.SubmitJobRequest) -> str:
@@ -62,7 +68,7 @@ class World:
         return (await self.board.add(job, request, children)).id
 
     async def children(self, parent_id: str) -> list[str]:
-        return [child.id for child in await self.board.children(parent_id)]
+        return await self.board.child_ids(parent_id)
 
     async def change(self, job_id: str, *changes: Callable[[rewas_pb2.Job], rewas_pb2.Job]) -> rewas_pb2.Job:
         """Change a child as its worker would, and return the parent."""
@@ -182,7 +188,7 @@ def test_a_timeline_succeeds_with_the_clips_that_have_a_sound(
         finished = parse_timeline(parent.timeline.timeline_otio_json)
         (track,) = finished.audio_tracks()
         stems = list(track.find_clips())
-        assert [stem.media_reference.target_url for stem in stems] == ["/stems/a.wav", "/stems/c.wav"]
+        assert [stem.media_reference.target_url for stem in stems] == ["a.wav", "c.wav"]
         assert [stem.range_in_parent().start_time.to_seconds() for stem in stems] == [0, 2]
         await world.timelines.child_changed(parent_id)
         assert await world.board.get(parent_id) == parent, "a final state stays"
@@ -344,6 +350,140 @@ def test_a_timeline_that_cannot_be_assembled_fails_and_keeps_its_clips(
     in_world(act)
 
 
+def test_a_long_result_becomes_a_file_of_the_job(
+    in_world: Callable[[Act[None]], None], media: Path, tmp_path: Path
+) -> None:
+    async def act(world: World) -> None:
+        parent_id = await world.submit(timeline_request(media))
+        first, second, third = await world.children(parent_id)
+
+        def succeed_at_length(job: rewas_pb2.Job) -> rewas_pb2.Job:
+            result = sound("a")
+            result.clip.path = str(media)
+            result.requested_energy.values.extend([1.5] * 300_000)
+            return lifecycle.complete_job(job, result)
+
+        for child_id in (first, second):
+            await world.change(child_id, lifecycle.start_job, succeed_at_length)
+        parent = await world.change(third, lifecycle.start_job, fail)
+        assert (state_of(parent), list(parent.timeline.clips)) == ("SUCCEEDED", [])
+        assert parent.ByteSize() < 1000
+        path, artifact = artifact_path(tmp_path / "artifacts", parent, parent.timeline.file.name)
+        content = path.read_bytes()
+        assert (artifact.size_bytes, artifact.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        assert path.stat().st_mode & 0o77 == 0
+        assert [entry.name for entry in path.parent.iterdir()] == [artifact.name]
+        result = rewas_pb2.TimelineResult.FromString(content)
+        assert [clip.WhichOneof("outcome") for clip in result.clips] == ["sound", "sound", "problem"]
+        assert len(result.clips[1].sound.requested_energy.values) == 300_000
+        assert str(tmp_path) not in str(result)
+        assert "/stems" not in str(result)
+
+        # One clip has no sound yet.
+        assert state_of(await world.scheduler.retry(parent_id)) == "QUEUED"
+        parent = await world.change(third, lifecycle.start_job, succeed("c"))
+        assert (state_of(parent), parent.timeline.failed_clip_count) == ("SUCCEEDED", 0)
+        await world.scheduler.delete(parent_id)
+        assert not path.parent.exists()
+
+    in_world(act)
+
+
+def test_a_clip_without_media_fails_alone(in_world: Callable[[Act[None]], None], media: Path) -> None:
+    async def act(world: World) -> None:
+        missing = media.with_name("gone.mov")
+        request = timeline_request(media)
+        work = request.timeline
+        work.timeline_otio_json = work.timeline_otio_json.replace(str(media), str(missing), 1)
+        parent_id = await world.submit(request)
+        first, second, third = await world.children(parent_id)
+        child = await world.board.get(first)
+        assert state_of(child) == "FAILED"
+        assert child.problem.what == f'The clip "a": The media file {missing} does not exist.'
+        assert (await world.board.get(parent_id)).finished_child_count == 1
+        found = await world.board.next_queued(())
+        assert found is not None
+        assert found[0].id == second
+        for child_id in (second, third):
+            parent = await world.change(child_id, lifecycle.start_job, succeed(child_id))
+        assert state_of(parent) == "SUCCEEDED"
+        assert [clip.WhichOneof("outcome") for clip in parent.timeline.clips] == ["problem", "sound", "sound"]
+        assert str(missing) in parent.timeline.clips[0].problem.what
+
+        request.idempotency_key = "b"
+        work.timeline_otio_json = work.timeline_otio_json.replace(str(media), str(missing))
+        with pytest.raises(ProblemError, match='No clip of the timeline "reel" has a sound') as refused:
+            await world.submit(request)
+        assert refused.value.kind is ProblemKind.MEDIA
+
+    in_world(act)
+
+
+def damage(world: World, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(world.store.path)) as connection, connection:
+        connection.execute(statement, values)
+
+
+@pytest.mark.parametrize("lost", ["snapshot", "request", "row"])
+def test_a_timeline_that_cannot_be_read_stops_its_clips(
+    in_world: Callable[[Act[None]], None], media: Path, lost: str
+) -> None:
+    async def act(world: World) -> None:
+        parent_id = await world.submit(timeline_request(media))
+        first, second, third = await world.children(parent_id)
+        for change in (lifecycle.start_job, succeed("a")):
+            await world.board.update(first, change)
+        await world.board.update(second, lifecycle.start_job)
+        if lost == "snapshot":
+            damage(world, "UPDATE job SET snapshot = x'ff' WHERE id = ?", parent_id)
+        elif lost == "request":
+            damage(world, "UPDATE job_request SET message = x'ff' WHERE job_id = ?", parent_id)
+            with pytest.raises(ProblemError, match="is damaged"):
+                await world.board.request(parent_id)
+        else:
+            damage(world, "DELETE FROM job WHERE id = ?", parent_id)
+
+        cancelled = await world.timelines.child_changed(parent_id)
+        assert [job.id for job in cancelled] == [second, third]
+        # The worker holds the second one.
+        states = [state_of(await world.board.get(child_id)) for child_id in (first, second, third)]
+        assert states == ["SUCCEEDED", "CANCELLING", "CANCELLED"]
+        await world.board.update(second, lifecycle.stop_job)
+        assert await world.timelines.child_changed(parent_id) == []
+        if lost == "row":
+            return
+        parent = await world.board.get(parent_id)
+        assert (state_of(parent), parent.child_count) == ("FAILED", 3)
+        assert "damaged" in parent.problem.what
+        assert "unfinished clips are cancelled" in parent.problem.remedy
+        assert ("Retry it" in parent.problem.remedy) == (lost == "snapshot")
+
+        # A retry keeps finished clips if the timeline is still known.
+        await world.scheduler.retry(parent_id)
+        for child_id in (second, third):
+            parent = await world.change(child_id, lifecycle.start_job, succeed("b"))
+        assert state_of(parent) == ("SUCCEEDED" if lost == "snapshot" else "FAILED")
+
+    in_world(act)
+
+
+def test_the_clips_of_a_timeline_that_cannot_be_read_stop_at_the_next_start(
+    in_world: Callable[[Act[None]], None], media: Path
+) -> None:
+    async def act(world: World) -> None:
+        parent_id = await world.submit(timeline_request(media))
+        children = await world.children(parent_id)
+        damage(world, "UPDATE job SET snapshot = x'ff' WHERE id = ?", parent_id)
+        await world.scheduler.recover()
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            updating = group.create_task(world.scheduler.update_parents())
+            while {state_of(await world.board.get(child_id)) for child_id in children} != {"CANCELLED"}:
+                await asyncio.sleep(0.01)
+            updating.cancel()
+
+    in_world(act)
+
+
 def test_the_stems_are_fetched_with_the_job_of_their_clip(
     in_world: Callable[[Act[None]], None], media: Path, tmp_path: Path
 ) -> None:
@@ -364,35 +504,23 @@ def test_the_stems_are_fetched_with_the_job_of_their_clip(
     in_world(act)
 
 
-def test_the_queue_has_room_for_a_whole_timeline_or_refuses_it(
-    in_world: Callable[[Act[None]], None], media: Path
-) -> None:
-    async def act(world: World) -> None:
-        checked = await world.checker.check(timeline_request(media).SerializeToString())
-        check_queue(6, checked, 10)
-        with pytest.raises(ProblemError, match="7 jobs are waiting already") as full:
-            check_queue(7, checked, 10)
-        with pytest.raises(ProblemError, match='"reel" has 3 clips with a prompt, but the queue holds') as too_long:
-            check_queue(0, checked, 3)
-        assert {full.value.kind, too_long.value.kind} == {ProblemKind.RESOURCES}
-
-    in_world(act)
-
-
 CHILD_STATES = sorted(set(rewas_pb2.JobState.values()) - {rewas_pb2.JOB_STATE_UNSPECIFIED})
 
 
 @given(
     st.sampled_from(CHILD_STATES),
     st.lists(st.tuples(st.sampled_from(CHILD_STATES), st.floats(0, 1)), min_size=1, max_size=5),
+    st.none() | st.floats(0, 1e6),
 )
 def test_following_any_children_is_a_permitted_change_and_stable(
-    parent_state: rewas_pb2.JobState, children: Sequence[tuple[rewas_pb2.JobState, float]]
+    parent_state: rewas_pb2.JobState, children: Sequence[tuple[rewas_pb2.JobState, float]], time_left_s: float | None
 ) -> None:
     parent = rewas_pb2.Job(id="p", state=parent_state, revision=7, child_count=len(children), fraction=0.25)
     jobs = [rewas_pb2.Job(id=str(n), state=state, fraction=part) for n, (state, part) in enumerate(children)]
+    busy = [job for job in jobs if job.state not in lifecycle.FINAL_STATES]
+    followed = Children(Counter(job.state for job in jobs), busy, time_left_s)
     before = parent.SerializeToString(deterministic=True)
-    after = follow_children(parent, jobs)
+    after = follow_children(parent, followed)
     assert parent.SerializeToString(deterministic=True) == before
     assert after.fraction >= parent.fraction
     assert after is parent or after.revision > parent.revision
@@ -403,5 +531,5 @@ def test_following_any_children_is_a_permitted_change_and_stable(
     else:
         assert after.state not in lifecycle.FINAL_STATES
         assert after.finished_child_count == sum(job.state in lifecycle.FINAL_STATES for job in jobs)
-    again = follow_children(after, jobs)
+    again = follow_children(after, followed)
     assert again is after

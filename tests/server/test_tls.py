@@ -1,5 +1,6 @@
 """A server that other machines may reach: TLS and a token, or it does not start."""
 
+import asyncio
 import dataclasses
 import os
 import re
@@ -22,7 +23,7 @@ from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.v1 import rewas_pb2
 from rewas_server.config import ServerConfig
 from rewas_server.grpc.certificates import Certificate, make_certificate, server_credentials
-from rewas_server.grpc.security import refuse_remote_project_folders
+from rewas_server.grpc.security import abort, hide_paths, refuse_remote_project_folders
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_the_key_is_private_and_the_certificate_names_its_hosts(made: Certificat
 
 def test_a_certificate_is_never_overwritten(made: Certificate) -> None:
     before = made.path.read_bytes()
-    with pytest.raises(ProblemError, match="There is a certificate already"):
+    with pytest.raises(ProblemError, match="There is already a certificate"):
         make_certificate(ServerConfig(state_dir=made.path.parent))
     assert made.path.read_bytes() == before
 
@@ -66,7 +67,7 @@ def test_a_name_that_no_certificate_can_hold_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "studio.local", "127.0.0.1.studio.local", "[::]"])
 def test_no_other_address_is_served_without_tls(tmp_path: Path, host: str) -> None:
     config = ServerConfig(host=host, state_dir=tmp_path)
-    with pytest.raises(ProblemError, match="no certificate for TLS") as raised:
+    with pytest.raises(ProblemError, match="no TLS certificate") as raised:
         server_credentials(config)
     assert "--make-cert" in raised.value.remedy
     assert f"--host {host}" in raised.value.remedy
@@ -159,6 +160,49 @@ def test_clients_on_other_machines_name_no_project_folders() -> None:
         assert raised.value.kind is ProblemKind.PERMISSION
 
 
+def test_clients_on_other_machines_get_no_paths() -> None:
+    state_dir = Path("/srv/rewas")
+    stem = {"artifact": {"name": "a.wav", "path": "/srv/rewas/artifacts/1/a.wav", "size_bytes": 7}}
+    clip = {"name": "shot", "path": "/films/a.mov"}
+    sound = rewas_pb2.SoundResult(clip=clip, takes=[{"seed": 7, "stems": [stem]}], conflict={"clip": clip})
+    sound.requested_energy.values.append(1.5)
+    jobs = [
+        rewas_pb2.Job(id="1", sound=sound),
+        rewas_pb2.Job(id="2", energy={"clip": clip}),
+        rewas_pb2.Job(id="3", conflict={"clip": clip}),
+        rewas_pb2.Job(id="4", timeline={"clips": [{"name": "a", "sound": sound}], "file": stem["artifact"]}),
+        rewas_pb2.Job(id="5", problem={"what": "/srv/rewas/uploads/1 is torn.", "remedy": "See /srv/rewas."}),
+        rewas_pb2.Job(id="6", waiting_reason="The disk of /srv/rewas is full."),
+    ]
+    listed = rewas_pb2.ListJobsResponse(jobs=jobs)
+    hide_paths(listed, state_dir)
+    assert "/srv" not in str(listed)
+    assert "/films" not in str(listed)
+    kept = listed.jobs[0].sound
+    assert (kept.clip.name, kept.takes[0].stems[0].artifact.size_bytes) == ("shot", 7)
+    assert list(kept.requested_energy.values) == [1.5]
+    assert listed.jobs[4].problem.what == "uploads/1 is torn."
+    assert jobs[0].sound == sound, "the snapshot of the other watchers"
+
+
+class _Call:
+    """The part of a context that CallFrame needs. Aborting raises the sentence that the client gets."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = lambda: peer
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: object = ()) -> None:
+        raise RuntimeError(details)
+
+
+def test_errors_for_clients_on_other_machines_name_no_paths() -> None:
+    full = ProblemError("The disk with /srv/rewas/jobs.sqlite3 is full.", "Free some space.", ProblemKind.RESOURCES)
+    sentences = {"ipv4:192.0.2.7:40000": "with jobs.sqlite3 is", "ipv4:127.0.0.1:40000": "/srv/rewas/jobs"}
+    for peer, sentence in sentences.items():
+        with pytest.raises(RuntimeError, match=sentence):
+            asyncio.run(abort(_Call(peer), full, "GetJob", Path("/srv/rewas")))
+
+
 def test_grpc_checks_the_name_of_the_server(server: ServerProcess, made: Certificate) -> None:
     credentials = grpc.ssl_channel_credentials(made.path.read_bytes())
     for name, is_served in (("studio.local", True), ("other.local", False)):
@@ -190,7 +234,7 @@ def test_the_command_reaches_a_server_with_its_certificate_and_token(
     reached = status("--certificate", made.path, "--token-file", token_file)
     assert reached.returncode == 0, reached.stderr
     without_token = status("--certificate", made.path)
-    assert "demands a token" in without_token.stdout
+    assert "requires a token" in without_token.stdout
     token_file.chmod(0o644)
     open_to_others = status("--certificate", made.path, "--token-file", token_file)
     assert "open to others" in open_to_others.stdout
@@ -205,5 +249,5 @@ def test_the_command_makes_a_certificate_that_the_server_then_uses(tmp_path: Pat
     assert "studio.local" in made.stdout
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert "There is a certificate already" in again.stderr
+    assert "There is already a certificate" in again.stderr
     assert server_credentials(ServerConfig(host="studio.local", state_dir=tmp_path / "state")) is not None

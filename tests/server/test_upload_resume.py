@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from breaking_proxy import breaking_proxy
-from server_process import ServerProcess
+from server_process import ServerProcess, memory_bytes
 
 from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
@@ -99,16 +99,11 @@ def test_an_upload_takes_little_memory(server: ServerProcess, tmp_path: Path) ->
     with server.client() as client:
         client.get_server_info()
         (process / "clear_refs").write_text("5")
-        before_bytes = read_memory_bytes(process, "VmRSS")
+        before_bytes = memory_bytes(server.pid, "VmRSS")
         with pytest.raises(ProblemError):
             client.upload_media(tmp_path / "shot.mov", on_progress=stop)
         assert client.upload_media(tmp_path / "shot.mov") == sha256
-    assert read_memory_bytes(process, "VmHWM") - before_bytes < 64e6
-
-
-def read_memory_bytes(process: Path, name: str) -> int:
-    (line,) = [line for line in (process / "status").read_text().splitlines() if line.startswith(name)]
-    return int(line.split()[1]) * 1024
+    assert memory_bytes(server.pid, "VmHWM") - before_bytes < 64e6
 
 
 def test_a_client_that_loses_its_server_gives_up_in_time(tmp_path: Path) -> None:

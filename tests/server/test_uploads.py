@@ -313,7 +313,7 @@ def test_a_second_sender_goes_on_where_a_broken_one_stopped(tmp_path: Path) -> N
         await sent.wait()
         offset_bytes = (await store.find(sha256_of(DATA))).received_bytes
         await store.receive(messages(header(DATA, offset_bytes=offset_bytes), DATA[offset_bytes:]), "a")
-        with pytest.raises(ProblemError, match="stopped") as raised:
+        with pytest.raises(ProblemError, match="stalled") as raised:
             await first
         # Clients look again where to go on after such a refusal.
         assert raised.value.kind is ProblemKind.SETTINGS

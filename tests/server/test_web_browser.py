@@ -275,10 +275,10 @@ def test_other_pages_reach_nothing(
             f"document.body.innerHTML = '<form method=post action={page}/session><input name=secret></form>';"
             "document.forms[0].submit()"
         )
-        tab.wait_for("document.body.innerText.includes('Another page has sent this request')")
+        tab.wait_for("document.body.innerText.includes('Another page sent this request')")
         tab.open(address)
         tab.evaluate(f"location.href = '{page}/'")
-        tab.wait_for("document.body.innerText.includes('Another page has sent this request')")
+        tab.wait_for("document.body.innerText.includes('Another page sent this request')")
 
 
 def test_a_name_that_was_bound_to_this_machine_reaches_nothing(

@@ -20,6 +20,9 @@ from sliding_square import FRAME_RATE, FRAMES, write_video
 from rewas_api.client import RewasClient
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.v1 import rewas_pb2
+from rewas_server.config import ServerConfig
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.sqlite_store import SqliteJobStore
 
 pytestmark = pytest.mark.slow
 LONG = 1000
@@ -28,14 +31,19 @@ LONG = 1000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("jobs")
+    write_folder(folder)
+    return folder
+
+
+def write_folder(folder: Path) -> None:
+    """Write a video, a file that is not a video, and a small, untrained pack."""
     from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
-    folder = tmp_path_factory.mktemp("jobs")
     (folder / "media").mkdir()
     write_video(folder / "media" / "shot 7.mp4")
     (folder / "media" / "text.mp4").write_text("this is text, not a video")
     write_untrained_pack(folder / "packs" / "tiny", seed=0)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +108,9 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
     assert job.attempt == 1
     assert job.HasField("started_at")
     sampled = [snapshot.step for snapshot in snapshots if snapshot.stage == rewas_pb2.STAGE_SAMPLE]
-    assert set(range(1, 6)) <= set(sampled), "each sampling step is reported"
+    # Not all steps in quick succession are reported, but the beginning of each stage is.
+    assert sampled == sorted(sampled)
+    assert sampled[0] == 0
     revisions = [snapshot.revision for snapshot in snapshots if snapshot.state != rewas_pb2.JOB_STATE_QUEUED]
     assert revisions == sorted(set(revisions))
     fractions = [snapshot.fraction for snapshot in snapshots]
@@ -315,15 +325,19 @@ def test_a_worker_that_stops_responding_is_replaced(server: ServerProcess, clien
     assert not job.interruptions
 
 
-def test_a_job_whose_worker_hangs_fails_with_the_reason(
-    server: ServerProcess, client: RewasClient, folder: Path
-) -> None:
-    job = client.submit(sound(folder / "media" / "shot 7.mp4", LONG))
-    for attempt in (1, 2):
-        wait_for(client, job.id, lambda job, attempt=attempt: job.attempt == attempt and job.step > 0)
+def test_a_job_whose_worker_hangs_twice_fails_with_the_reason(folder: Path, tmp_path: Path) -> None:
+    """The first time was in an earlier run of the server."""
+    work = sound(folder / "media" / "shot 7.mp4", LONG)
+    job = lifecycle.start_job(lifecycle.create_job(uuid.uuid4().hex, "shot 7"))
+    job = lifecycle.interrupt_job(job, rewas_pb2.INTERRUPTION_CAUSE_DEADLINE)
+    store = SqliteJobStore(ServerConfig(state_dir=tmp_path / "state").database_path)
+    store.add(job, rewas_pb2.SubmitJobRequest(idempotency_key="hangs", sound=work))
+    store.close()
+    with start(folder, tmp_path / "state") as server, server.client() as client:
+        wait_for(client, job.id, lambda job: job.attempt == 2 and job.step > 0)
         os.kill(server.worker_pids()[0], signal.SIGSTOP)
-    with pytest.raises(JobFailed, match="time limit 2 times, or the worker process stopped responding"):
-        client.wait(job.id)
+        with pytest.raises(JobFailed, match="time limit 2 times, or the worker process stopped responding"):
+            client.wait(job.id)
 
 
 def test_paused_jobs_start_over_when_they_are_resumed(client: RewasClient, folder: Path) -> None:
@@ -425,4 +439,5 @@ def test_jobs_and_their_watchers_continue_after_the_server_was_killed_or_stopped
     for received in snapshots.values():
         revisions = [snapshot.revision for snapshot in received]
         assert revisions == sorted(revisions)
-        assert received[-1].revision > again.revision
+        assert revisions[-1] > revisions[0]
+    assert snapshots[running.id][-1].revision > again.revision

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a sound goes: exactly below its clip, on a free channel named after its stem."""
+"""The channel of a sound: a free one that is named after the role of the stem."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from .strips import SelectedClip
 
 MAX_CHANNEL = 128
 
@@ -26,25 +24,6 @@ class Span:
 
 
 @dataclass(frozen=True)
-class SoundPosition:
-    """The scene frames of a sound.
-
-    content_start_frame: frame of its first sample. content_frames: its full length. start_frame, end_frame: its
-    handles, which are narrower if the strip was trimmed while the sound was being generated.
-    """
-
-    content_start_frame: int
-    content_frames: int
-    start_frame: int
-    end_frame: int
-
-    @property
-    def is_trimmed(self) -> bool:
-        """Whether part of the sound is outside its handles."""
-        return self.end_frame - self.start_frame < self.content_frames
-
-
-@dataclass(frozen=True)
 class ChannelAssignment:
     """A channel and the name it should get."""
 
@@ -54,23 +33,6 @@ class ChannelAssignment:
 
 class NoFreeChannelError(Exception):
     """All channels are occupied or locked in the range of the sound."""
-
-
-def position_under_clip(
-    clip: SelectedClip, *, start_frame: int, end_frame: int, content_start_frame: int
-) -> SoundPosition | None:
-    """Return where the sound of a clip goes below its strip as it is now.
-
-    The strip may have been moved, slipped or trimmed since the clip was read. The sound stays with the frames that it
-    was generated for. Returns None if the strip no longer shows any of them.
-    """
-    sound_start = content_start_frame + (clip.start_frame - clip.content_start_frame)
-    sound_end = sound_start + clip.frames
-    visible_start = max(sound_start, start_frame)
-    visible_end = min(sound_end, end_frame)
-    if visible_start >= visible_end:
-        return None
-    return SoundPosition(sound_start, clip.frames, visible_start, visible_end)
 
 
 def find_channel(
@@ -85,7 +47,7 @@ def find_channel(
     """The channel for a stem: one that carries the role's name and is free there, else the lowest empty one.
 
     names: of the channels that the user has named, without those that have Blender's own names ("Channel 3").
-    Further lanes of a role are called "primary 2", "primary 3", …: takes and older versions stack up in them.
+    Further lanes of a role are called "primary 2", "primary 3", …, for sounds that play at the same time.
     Raises NoFreeChannelError.
     """
     taken = {span.channel for span in occupied if span.overlaps(start_frame, end_frame)} | set(locked)

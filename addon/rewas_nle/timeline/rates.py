@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 # Blender stores rates as 32-bit floats with a relative precision of 6e-8; NTSC and integer rates differ by 1e-3.
 _RELATIVE_TOLERANCE = 2e-6
 _MAX_INTEGER_RATE = 480
+_NTSC_TOLERANCE_HZ = Fraction(1, 200)
 
 
+@lru_cache(maxsize=256)
 def exact_rate(frames_per_second: float) -> Fraction | None:
     """Return the rate that a float stands for: an integer, n·1000/1001, or the nearest simple fraction.
 
@@ -23,6 +26,18 @@ def exact_rate(frames_per_second: float) -> Fraction | None:
         if 0 < candidate <= _MAX_INTEGER_RATE and _matches(candidate, frames_per_second):
             return candidate
     return Fraction(frames_per_second).limit_denominator(10_000)
+
+
+def written_rate(frames_per_second: float) -> Fraction | None:
+    """Return the rate that a number in a file stands for: programs round 24000/1001 to 23.976 and even to 23.98.
+
+    Returns None for 0, negative and non-finite numbers.
+    """
+    rate = exact_rate(frames_per_second)
+    if rate is None or rate.denominator in (1, 1001):
+        return rate
+    ntsc = Fraction(round(frames_per_second * 1.001) * 1000, 1001)
+    return ntsc if ntsc and abs(ntsc - rate) < _NTSC_TOLERANCE_HZ else rate
 
 
 def _matches(rate: Fraction, frames_per_second: float) -> bool:

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .rates import rate_label
-from .strips import Refusal, SelectedClip, StripSnapshot
+from .strips import Proxy, Refusal, SelectedClip, StripSnapshot
 
+PICTURE_KINDS = frozenset({"MOVIE", "IMAGE", "SCENE", "META", "MOVIECLIP"})
+"""Blender's types of the strips that can get sound."""
 MAX_PROMPT_CHARACTERS = 2000
 """The server's limit. Longer prompts are refused before anything is sent."""
+MAX_PROXY_FRAMES = 1_000_000
+_OTHER_KINDS = {
+    "SOUND": "a sound",
+    "TEXT": "a text strip",
+    "COLOR": "a colour strip",
+    "ADJUSTMENT": "an adjustment layer",
+    "MASK": "a mask strip",
+    "MULTICAM": "a multicam selector",
+}
 
 
 @dataclass(frozen=True)
@@ -23,22 +34,16 @@ class Selection:
 
 
 def select_clips(strips: Sequence[StripSnapshot], scene_rate: Fraction) -> Selection:
-    """Turn selected strips into clips. Meta strips are refused; sounds, texts and effects are ignored."""
+    """Turn selected strips into clips. Each strip that cannot get sound is refused by its name."""
     clips: list[SelectedClip] = []
     refusals: list[Refusal] = []
     for strip in sorted(strips, key=lambda strip: (strip.start_frame, strip.channel)):
-        if strip.kind not in ("MOVIE", "META"):
-            continue
         read = clip_from_strip(strip, scene_rate)
         refusal = read if isinstance(read, Refusal) else prompt_refusal(strip)
         if refusal is not None:
             refusals.append(refusal)
         elif isinstance(read, SelectedClip):
             clips.append(read)
-    if not clips and not refusals:
-        refusals.append(
-            Refusal("No movie strip is selected.", "Select the movie strips that should get sound, then try again.")
-        )
     return Selection(tuple(clips), tuple(refusals))
 
 
@@ -58,24 +63,49 @@ def prompt_refusal(strip: StripSnapshot) -> Refusal | None:
 
 
 def clip_from_strip(strip: StripSnapshot, scene_rate: Fraction) -> SelectedClip | Refusal:
-    """Return the media range that a strip shows, or why it does not show one range at normal speed."""
-    refusal = _playback_refusal(strip) or _media_refusal(strip)
+    """Return what a strip shows: a range of its movie, or a proxy of its picture. Or why it cannot get sound."""
+    refusal = _kind_refusal(strip) or _media_refusal(strip)
     if refusal is not None:
         return refusal
-    assert strip.media_rate is not None  # _media_refusal has checked it
+    reason = proxy_reason(strip, scene_rate)
+    return _proxy_clip(strip, scene_rate, reason) if reason else _native_clip(strip, scene_rate)
+
+
+def native_clip(strip: StripSnapshot, scene_rate: Fraction) -> SelectedClip | Refusal:
+    """Return the range of its movie that a strip shows, or why no range shows the same."""
+    refusal = _kind_refusal(strip) or _media_refusal(strip)
+    if refusal is not None:
+        return refusal
+    reason = proxy_reason(strip, scene_rate)
+    if reason:
+        return Refusal(f'The strip "{strip.name}" {reason}.', "Render it to a movie file and use that instead.")
+    return _native_clip(strip, scene_rate)
+
+
+def proxy_reason(strip: StripSnapshot, scene_rate: Fraction) -> str:
+    """Return why no range of a movie shows what this strip shows, or "".
+
+    The reason completes the sentence 'The strip "x" …'.
+    """
+    if strip.changes:
+        return strip.changes[0]
+    if strip.kind != "MOVIE" or strip.media_rate is None:
+        return ""
     if _has_rate_drift(strip, scene_rate):
-        return Refusal(
-            f'The strip "{strip.name}" shows each frame of its {rate_label(strip.media_rate)} fps media for one frame '
-            f"of this {rate_label(scene_rate)} fps scene, so it does not play at its own speed.",
-            f"Set the scene's frame rate to {rate_label(strip.media_rate)} in the Output properties, or add the movie "
-            "again with Adjust Playback Rate enabled.",
+        return (
+            f"plays its {rate_label(strip.media_rate)} fps media frame by frame in this "
+            f"{rate_label(scene_rate)} fps scene"
         )
+    if strip.start_frame < strip.content_start_frame or strip.end_frame > (
+        strip.content_start_frame + strip.content_frames
+    ):
+        return "extends beyond its media and holds a still frame"
+    return ""
+
+
+def _native_clip(strip: StripSnapshot, scene_rate: Fraction) -> SelectedClip:
+    assert strip.media_rate is not None  # _media_refusal has checked it
     lead_in_frames = strip.start_frame - strip.content_start_frame
-    if lead_in_frames < 0 or strip.end_frame > strip.content_start_frame + strip.content_frames:
-        return Refusal(
-            f'The strip "{strip.name}" extends beyond its media and holds a still frame.',
-            "Drag its handles back to the end of the media.",
-        )
     frame_for_frame = strip.content_frames == strip.playable_frames
     source_rate = strip.media_rate if frame_for_frame else scene_rate
     start_s = strip.skipped_frames / strip.media_rate + lead_in_frames / source_rate
@@ -97,34 +127,49 @@ def clip_from_strip(strip: StripSnapshot, scene_rate: Fraction) -> SelectedClip 
     )
 
 
-def _playback_refusal(strip: StripSnapshot) -> Refusal | None:
-    named = f'The strip "{strip.name}"'
-    if strip.kind == "META":
+def _proxy_clip(strip: StripSnapshot, scene_rate: Fraction, reason: str) -> SelectedClip | Refusal:
+    if strip.frames > MAX_PROXY_FRAMES:
         return Refusal(
-            f"{named} is a meta strip.",
-            "Press Tab to open it, select the movie strips inside, and generate there.",
+            f'The strip "{strip.name}" is {strip.frames} frames long and {reason}, so Blender would have to render it.',
+            f"Split it into strips of at most {MAX_PROXY_FRAMES} frames.",
         )
-    if strip.retimed:
-        return Refusal(
-            f"{named} is retimed.", "Reset its retiming (Strip > Retiming > Reset Retiming), or render it to a file."
-        )
-    if strip.reversed:
-        return Refusal(f"{named} plays backwards.", "Disable Reverse Frames, or render it to a file first.")
-    if strip.speed_effect:
-        return Refusal(
-            f'{named} is used by the speed effect "{strip.speed_effect}".',
-            "Remove or mute that effect, or render the result to a file first.",
-        )
-    return None
+    return SelectedClip(
+        name=strip.name,
+        path=strip.proxy_path,
+        prompt=strip.prompt.strip(),
+        start_frame=strip.start_frame,
+        frames=strip.frames,
+        content_start_frame=strip.content_start_frame,
+        rate=scene_rate,
+        source_start_s=Fraction(0),
+        source_duration_s=strip.frames / scene_rate,
+        media_frames=strip.frames,
+        media_rate=scene_rate,
+        muted=strip.muted,
+        proxy=Proxy(reason, strip.path),
+    )
+
+
+def _kind_refusal(strip: StripSnapshot) -> Refusal | None:
+    if strip.kind in PICTURE_KINDS:
+        return None
+    kind = _OTHER_KINDS.get(strip.kind, "an effect")
+    return Refusal(
+        f'The strip "{strip.name}" is {kind}. Sound cannot be generated for that.',
+        "Select movie, image, scene or meta strips.",
+    )
 
 
 def _media_refusal(strip: StripSnapshot) -> Refusal | None:
-    if not strip.media_found:
+    if strip.missing_file:
+        others = f" and {strip.missing_files - 1} other files" if strip.missing_files > 1 else ""
         return Refusal(
-            f'The media of the strip "{strip.name}" is missing ({strip.path}).',
+            f'The media of the strip "{strip.name}" is missing ({strip.missing_file}{others}).',
             "Restore the file, or choose another one under Source in the strip's properties.",
         )
-    if strip.media_rate is None or strip.media_frames < 1 or strip.frames < 1:
+    if strip.frames < 1:
+        return Refusal(f'The strip "{strip.name}" has no frames.', "Drag its handles apart.")
+    if strip.kind == "MOVIE" and (strip.media_rate is None or strip.media_frames < 1):
         return Refusal(
             f'Blender cannot read the media of the strip "{strip.name}" ({strip.path}).',
             "Check that the file plays, or choose another one under Source in the strip's properties.",
@@ -135,7 +180,7 @@ def _media_refusal(strip: StripSnapshot) -> Refusal | None:
 def _has_rate_drift(strip: StripSnapshot, scene_rate: Fraction) -> bool:
     """Return whether the strip drifts from its media by a frame or more over its content.
 
-    Blender either plays media frame by frame or converts the rate. The length of the strip's content shows which.
+    Blender either plays media frame by frame or converts the rate. The length of the strip's content shows which one.
     """
     assert strip.media_rate is not None
     at_own_speed_frames = strip.playable_frames * scene_rate / strip.media_rate

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -11,21 +11,31 @@ from .messages import (
     JobAccepted,
     JobCancelled,
     JobFailed,
+    JobMessage,
     JobProgress,
     Message,
     Problem,
+    ServerFound,
+    ServerLost,
     ServerState,
     StemsReceived,
 )
 
-FINAL_STATES = frozenset({"done", "failed", "cancelled"})
+FINAL_STATES = frozenset({"done", "failed", "cancelled", "stored"})
 _ACTIVE_STATE_LABELS = {
+    "preparing": "Preparing",
     "sending": "Sending",
     "queued": "Waiting",
     "running": "Running",
+    "paused": "Paused",
     "cancelling": "Cancelling",
+    "arriving": "Placing",
 }
 STAGE_LABELS = {
+    "picture": "Rendering the picture",
+    "upload": "Uploading",
+    "measure": "Measuring sound",
+    "load": "Loading the pack",
     "decode": "Reading video",
     "energy": "Estimating energy",
     "conflict": "Checking prompt against video",
@@ -39,8 +49,11 @@ STAGE_LABELS = {
 class JobStatus:
     """One job as the panel shows it.
 
-    state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: the result in a few
-    words, for the user. sound_notes: texts of the notes about the sound. problem: what went wrong, if anything.
+    state: "preparing", "sending", "queued", "running", "paused", "cancelling", "arriving" (the stems are on disk and
+    will be placed), "stored" (the stems wait for their .blend file to be opened), "done", "failed", "cancelled".
+    note: the result in a few words, for the user. sound_notes: texts of the notes about the sound. problem: what went
+    wrong, if anything. server_problem: why the server does not answer, or None. can_retry: whether a failed job can
+    run again. strip_uid: identifier of a strip that was refused; a job has it in its record.
     """
 
     key: str
@@ -56,6 +69,9 @@ class JobStatus:
     note: str = ""
     sound_notes: tuple[str, ...] = ()
     problem: Problem | None = None
+    server_problem: Problem | None = None
+    can_retry: bool = False
+    strip_uid: str = ""
 
     @property
     def is_finished(self) -> bool:
@@ -65,7 +81,9 @@ class JobStatus:
     @property
     def status_text(self) -> str:
         """Its state in a few words, such as "Generating 12/25"."""
-        if self.state == "running" and self.stage:
+        if self.server_problem is not None and not self.is_finished:
+            return "Waiting for the server"
+        if self.state in ("preparing", "sending", "running") and self.stage:
             steps = f" {self.step}/{self.total_steps}" if self.total_steps > 1 else ""
             return STAGE_LABELS.get(self.stage, self.stage.capitalize()) + steps
         return _ACTIVE_STATE_LABELS.get(self.state) or self.note or self.state.capitalize()
@@ -87,27 +105,48 @@ class Board:
         """Return the board with a job added or replaced."""
         return replace(self, jobs=MappingProxyType({**self.jobs, job.key: job}))
 
-    def without_finished(self) -> Board:
-        """Return the board without the jobs that have ended."""
-        unfinished = {key: job for key, job in self.jobs.items() if not job.is_finished}
-        return replace(self, jobs=MappingProxyType(unfinished))
+    def with_jobs(self, jobs: Iterable[JobStatus]) -> Board:
+        """Return the board with jobs added or replaced."""
+        return replace(self, jobs=MappingProxyType({**self.jobs, **{job.key: job for job in jobs}}))
+
+    def without_jobs(self, keys: Iterable[str]) -> Board:
+        """Return the board without these jobs."""
+        removed = set(keys)
+        return replace(self, jobs=MappingProxyType({key: job for key, job in self.jobs.items() if key not in removed}))
+
+    def finished_keys(self) -> list[str]:
+        """Return the keys of the jobs that have ended."""
+        return [key for key, job in self.jobs.items() if job.is_finished]
 
 
 def apply_message(board: Board, message: Message) -> Board:
     """Return the board after a message. Outdated snapshots, and messages after a job's end, change nothing."""
-    if isinstance(message, ServerState):
-        return replace(board, server=message)
+    match message:
+        case ServerState():
+            return replace(board, server=message)
+        case ServerLost():
+            return _with_server_problem(board, message.keys, message.problem)
+        case ServerFound():
+            return _with_server_problem(board, message.keys, None)
     job = board.jobs.get(message.key)
     if job is None or job.is_finished:
         return board
-    return board.with_job(_update_progress(job, message))
+    return board.with_job(replace(_update_progress(job, message), server_problem=None))
 
 
-def _update_progress(job: JobStatus, message: Message) -> JobStatus:
+def _with_server_problem(board: Board, keys: Iterable[str], problem: Problem | None) -> Board:
+    jobs = [board.jobs[key] for key in keys if key in board.jobs]
+    return board.with_jobs(replace(job, server_problem=problem) for job in jobs if not job.is_finished)
+
+
+def _update_progress(job: JobStatus, message: JobMessage) -> JobStatus:
     match message:
+        case JobAccepted() if job.state == "sending":
+            return replace(job, job_id=message.job_id, state="queued", stage="", fraction=0.0)
         case JobAccepted():
-            state = "queued" if job.state == "sending" else job.state
-            return replace(job, job_id=message.job_id, state=state)
+            return replace(job, job_id=message.job_id)
+        case JobProgress() if message.state == "sending":
+            return replace(job, stage=message.stage, fraction=message.fraction)
         case JobProgress() if message.revision > job.revision:
             # The server may not know yet that the user pressed Cancel; the panel must not jump back.
             state = "cancelling" if job.state == "cancelling" else message.state
@@ -122,9 +161,10 @@ def _update_progress(job: JobStatus, message: Message) -> JobStatus:
                 time_left_s=message.time_left_s,
             )
         case StemsReceived():
-            return replace(job, state="done", fraction=1.0, time_left_s=None, note="Done", sound_notes=message.notes)
+            return replace(job, state="arriving", fraction=1.0, time_left_s=None, sound_notes=message.notes)
         case JobFailed():
-            return replace(job, state="failed", time_left_s=None, note="Failed", problem=message.problem)
+            problem = message.problem
+            return replace(job, state="failed", time_left_s=None, note="Failed", problem=problem, can_retry=True)
         case JobCancelled():
             return replace(job, state="cancelled", time_left_s=None, note="Cancelled")
     return job

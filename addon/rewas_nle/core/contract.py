@@ -31,6 +31,10 @@ class ServerChoice:
     token_file: str = ""
 
 
+DEFAULT_ADDRESS = "127.0.0.1:50071"
+"""The same as rewas_api's, which is not imported here: a missing wheel must not stop registration."""
+
+
 class UserProblemError(Exception):
     """A problem that the user can solve."""
 
@@ -45,8 +49,6 @@ def find_dependency_problem() -> Problem | None:
     The first call is slow: make it in a thread.
     """
     try:
-        import opentimelineio  # noqa: F401
-
         import rewas_api.client
         import rewas_api.clip_settings  # noqa: F401
     except Exception as error:  # protobuf and grpc raise their own errors for incompatible versions
@@ -87,7 +89,7 @@ def open_client(server: ServerChoice, *, timeout_s: float = 10.0) -> RewasClient
         raise UserProblemError(
             Problem(
                 f"The token file {server.token_file} cannot be read ({error.strerror or error}).",
-                "Choose a copy of the file named token of the server's state folder in the add-on's preferences.",
+                "In the add-on's preferences, choose a copy of the file named token from the server's state folder.",
             )
         ) from None
     except ProblemError as problem:

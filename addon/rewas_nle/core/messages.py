@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+
+from ..timeline.takes import EnergyCurve
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem to show: one sentence on what happened, and one on what to do."""
+    """A problem to show: one sentence on what happened, and one on what to do about it."""
 
     what: str
     remedy: str
@@ -23,7 +26,8 @@ class Problem:
 class PackChoice:
     """A model pack that the server offers.
 
-    licence, permits: terms of every sound that it generates. problem: why it cannot be used, or "".
+    licence, permits: terms of every sound that it generates. problem: why it cannot be used, or "". controls: what
+    steers its sounds, such as "energy" and "texture". checks_conflict: whether it can compare prompts with the picture.
     """
 
     name: str
@@ -31,10 +35,12 @@ class PackChoice:
     licence: str
     permits: str
     problem: str
+    controls: tuple[str, ...] = ("energy",)
+    checks_conflict: bool = False
 
     @property
     def terms(self) -> str:
-        """Its licence and what that permits, as shown to the user."""
+        """The licence and what it permits, as shown to the user."""
         return f"{self.name}: {self.licence}. {self.permits}".strip()
 
 
@@ -43,10 +49,12 @@ class ServerState:
     """The state of the server. problem: why it cannot be used, or None.
 
     address: "HOST:PORT". device: where the model runs, "" until known. jobs_ahead: number of jobs waiting or running.
+    is_absent: whether the problem is only that nothing answers at the address.
     """
 
     address: str
     problem: Problem | None
+    is_absent: bool = False
     version: str = ""
     device: str = ""
     default_pack: str = ""
@@ -70,7 +78,8 @@ class JobAccepted:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """A snapshot of a job. state: "queued", "running", "cancelling"; stage: "decode", "sample", …, "" while none.
+    """A snapshot of a job. state: "sending", "queued", "running", "paused", "cancelling"; stage: "upload", "decode",
+    "sample", …, "" while none.
 
     step, total_steps: finished steps of the stage. fraction: finished part of the job. time_left_s: None while unknown.
     """
@@ -98,18 +107,29 @@ class StemFile:
 
 @dataclass(frozen=True)
 class ReceivedTake:
-    """A take whose stems were received. number: from 1. energy_correlation: None if a curve is constant."""
+    """A take whose stems were received.
+
+    number: from 1. energy_correlation: None if a curve is constant. text_score, score: 0 to 1, None if the pack cannot
+    rate the take. faults: reasons not to use it, such as "silent". output_energy: of the primary sound.
+    """
 
     number: int
     seed: int
     stems: tuple[StemFile, ...]
     energy_mae_nats: float
     energy_correlation: float | None
+    text_score: float | None = None
+    score: float | None = None
+    faults: tuple[str, ...] = ()
+    output_energy: EnergyCurve | None = None
 
 
 @dataclass(frozen=True)
 class GenerationInfo:
-    """How the sound was generated, for its provenance, with defaults filled in."""
+    """How the sound was generated, for its provenance, with defaults filled in.
+
+    settings_json: all settings, as the JSON of the contract's SoundSettings.
+    """
 
     pack: str
     pack_version: str
@@ -117,6 +137,7 @@ class GenerationInfo:
     num_inference_steps: int
     guidance_scale: float
     control_strength: float
+    settings_json: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +145,7 @@ class StemsReceived:
     """All stems of a job are in the stems folder.
 
     duration_s: duration of the clip as read by the server. notes: texts of the notes about the sound.
+    requested_energy: of the primary sound.
     """
 
     key: str
@@ -132,6 +154,20 @@ class StemsReceived:
     duration_s: Fraction
     takes: tuple[ReceivedTake, ...]
     notes: tuple[str, ...] = ()
+    requested_energy: EnergyCurve | None = None
+
+    @property
+    def stem_paths(self) -> tuple[Path, ...]:
+        """The files of all takes."""
+        return tuple(stem.path for take in self.takes for stem in take.stems)
+
+    def with_moved_stems(self, moved: Mapping[Path, Path]) -> StemsReceived:
+        """Return the message with other paths for files that have moved."""
+        takes = (
+            replace(take, stems=tuple(replace(stem, path=moved.get(stem.path, stem.path)) for stem in take.stems))
+            for take in self.takes
+        )
+        return replace(self, takes=tuple(takes))
 
 
 @dataclass(frozen=True)
@@ -149,4 +185,20 @@ class JobCancelled:
     key: str
 
 
-Message = ServerState | JobAccepted | JobProgress | StemsReceived | JobFailed | JobCancelled
+@dataclass(frozen=True)
+class ServerLost:
+    """The server of these jobs does not answer. They continue when it is back."""
+
+    keys: tuple[str, ...]
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class ServerFound:
+    """The server of these jobs answers again."""
+
+    keys: tuple[str, ...]
+
+
+JobMessage = JobAccepted | JobProgress | StemsReceived | JobFailed | JobCancelled
+Message = ServerState | ServerLost | ServerFound | JobMessage

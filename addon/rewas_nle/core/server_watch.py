@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from .contract import ServerChoice, UserProblemError, open_client, problem_from
-from .generate import PostMessage
+from .jobs import PostMessage
 from .messages import PackChoice, ServerState
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class ServerWatch:
 
 def query_server(client: RewasClient) -> ServerState:
     """Return the server's current state. Blocks for a few seconds at most and never raises."""
-    from rewas_api.errors import ProblemError
+    from rewas_api.errors import ProblemError, ServerUnavailable
 
     try:
         info = client.get_server_info()
         packs = client.list_packs()
     except ProblemError as problem:
-        return ServerState(client.address, problem_from(problem))
+        return ServerState(client.address, problem_from(problem), is_absent=isinstance(problem, ServerUnavailable))
     return ServerState(
         address=client.address,
         problem=None,
@@ -88,6 +88,8 @@ def query_server(client: RewasClient) -> ServerState:
                 pack.licence,
                 pack.permitted_use,
                 pack.problem.what if pack.HasField("problem") else "",
+                tuple(pack.controls),
+                pack.checks_conflict,
             )
             for pack in packs
         ),

@@ -7,7 +7,32 @@ Blender registers the extension.
 
 from importlib import import_module
 
-MODULES = ("preferences", "properties", "operators", "panels", "pump")
+MODULES = (
+    "preferences",
+    "properties",
+    "edit_counter",
+    "operators",
+    "exchange_operators",
+    "server_operators",
+    "take_operators",
+    "setting_operators",
+    "take_drawing",
+    "completion_operators",
+    "energy_operators",
+    "panels",
+    "check_operators",
+    "energy_overlay",
+    "check_overlay",
+    "event_operators",
+    "energy_pen",
+    "menus",
+    "status_bar",
+    "open_file",
+    "energy_curves",
+    "connecting",
+    "links",
+    "pump",
+)
 """Modules of `blender` in registration order. They unregister in reverse order."""
 
 
@@ -18,6 +43,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is disabled: cancels all jobs and stops all threads."""
+    """Called by Blender when the extension is disabled: stops all threads. Jobs continue on the server."""
     for name in reversed(MODULES):
         import_module(f".blender.{name}", __package__).unregister()

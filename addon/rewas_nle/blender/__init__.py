@@ -6,7 +6,7 @@ To use the add-on from a script or in background mode:
     bpy.ops.preferences.addon_enable(module="bl_ext.user_default.rewas_nle")
     bpy.context.preferences.addons["bl_ext.user_default.rewas_nle"].preferences.server_address = "127.0.0.1:50071"
     strip.select = True; strip.rewas.prompt = "a ball bounces"     # per strip
-    scene.rewas.use_random_seed = False; scene.rewas.seed = 7      # per scene
+    strip.rewas.settings.lock_seed = True; strip.rewas.settings.seed = 7
     bpy.ops.rewas.generate()                                       # returns immediately
     bpy.ops.rewas.wait(timeout_s=120)                              # background mode only: blocks until jobs end
     bpy.ops.rewas.export_timeline(filepath="timeline.otio")

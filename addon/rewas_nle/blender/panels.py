@@ -3,153 +3,378 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import bpy
 
-from ..core.board import JobStatus
-from ..core.messages import Problem, ServerState
-from . import compat
-from .drawing import draw_text
-from .preferences import pack_terms
-from .shared_session import session
+from ..core.job_rows import JobRow
+from .active_picture import active_picture
+from .drawing import draw_problem, draw_text
+from .energy_operators import draw_energy, draw_layer_energy
+from .exchange_report import draw_report
+from .preferences import pack_for, pack_terms
+from .prepared import job_of_strip, job_rows
+from .server_drawing import draw_log, draw_server, has_log
+from .setting_operators import REWAS_PT_presets
+from .take_drawing import draw_missing_sound, draw_takes
 
 
-class _SidebarPanel:
+class SidebarPanel:
+    """A panel in the ReWaS tab."""
+
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "ReWaS"
 
 
-class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
-    """Prompt, settings and the Generate button"""
+class PicturePanel(SidebarPanel):
+    """A panel about the picture of the active strip."""
+
+    bl_parent_id = "REWAS_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return active_picture(context) is not None
+
+
+class REWAS_PT_generate(SidebarPanel, bpy.types.Panel):
+    """Prompt and the buttons that generate sound"""
 
     bl_label = "Sound for Picture"
 
+    def draw_header_preset(self, context: Any) -> None:
+        REWAS_PT_presets.draw_panel_header(self.layout)
+
     def draw(self, context: Any) -> None:
         layout = self.layout
-        scene = compat.scene_of(context)
-        _draw_server(layout, context, session().board.server)
-        editor = scene.sequence_editor
-        strip = editor.active_strip if editor is not None else None
-        box = layout.box()
-        if strip is None or strip.type != "MOVIE":
-            box.label(text="Select a movie strip", icon="SEQUENCE")
+        draw_server(layout, context)
+        picture = active_picture(context)
+        if picture is None:
+            layout.box().label(text="Select a picture strip", icon="SEQUENCE")
         else:
-            row = box.row()
-            row.label(text=strip.name, icon="FILE_MOVIE")
-            row.operator("rewas.copy_prompt", text="", icon="COPYDOWN")
-            row = box.row()
-            if "placeholder" in bpy.types.UILayout.bl_rna.functions["prop"].parameters:  # type: ignore[attr-defined]
-                row.prop(strip.rewas, "prompt", text="", placeholder="What should be heard?")
-            else:
-                row.prop(strip.rewas, "prompt", text="")
-        row = layout.row()
+            _draw_prompt(layout, picture)
+        column = layout.column(align=True)
+        row = column.row(align=True)
         row.scale_y = 1.5
-        row.operator("rewas.generate", icon="SPEAKER")
-        draw_text(layout, context, pack_terms())
+        has_sound = picture is not None and len(picture.rewas.takes) > 0
+        row.operator("rewas.generate", text="Generate New Take" if has_sound else "Generate Sound", icon="SPEAKER")
+        if picture is not None and has_sound:
+            row = column.row(align=True)
+            row.operator("rewas.regenerate")
+            row.operator("rewas.range_again", text="Range")
+            row.prop(picture.rewas.settings, "range_strength", text="Change", slider=True)
+        if picture is not None:
+            job = job_of_strip(picture)
+            if job is not None:
+                _draw_job_of_strip(layout, context, job)
+            draw_missing_sound(layout, context, picture)
+        draw_text(layout, context, _terms(picture))
         if not bpy.data.filepath:
             draw_text(layout, context, "Save the .blend file to keep the sound next to it.")
 
 
-class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
-    """Seed, takes, steps, guidance"""
+class REWAS_PT_takes(PicturePanel, bpy.types.Panel):
+    """Every version of the sound of this strip"""
+
+    bl_label = "Takes"
+    bl_order = 1
+    bl_options: ClassVar[set[Any]] = set()
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        picture = active_picture(context)
+        return picture is not None and len(picture.rewas.takes) > 0
+
+    def draw(self, context: Any) -> None:
+        draw_takes(self.layout, context, active_picture(context))
+
+
+class REWAS_PT_layers(PicturePanel, bpy.types.Panel):
+    """Background and further sounds, each with its own stem"""
+
+    bl_label = "Ambience and Layers"
+    bl_order = 3
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        picture = active_picture(context)
+        settings = picture.rewas.settings
+        row = layout.row(align=True)
+        draw_field(row, settings, "ambience", "Ambience, for example: a quiet street")
+        sub = row.row(align=True)
+        sub.ui_units_x = 4
+        sub.active = bool(settings.ambience)
+        sub.prop(settings, "ambience_gain_db", text="dB")
+        row = layout.row()
+        row.template_list(
+            "REWAS_UL_layers", "", settings, "layers", settings, "active_layer_index", rows=3 if settings.layers else 2
+        )
+        column = row.column(align=True)
+        column.operator("rewas.add_layer", text="", icon="ADD")
+        column.operator("rewas.remove_layer", text="", icon="REMOVE")
+        if len(settings.layers) > 1:
+            column.separator()
+            column.operator("rewas.move_layer", text="", icon="TRIA_UP").direction = "UP"
+            column.operator("rewas.move_layer", text="", icon="TRIA_DOWN").direction = "DOWN"
+        if 0 <= settings.active_layer_index < len(settings.layers):
+            layer = settings.layers[settings.active_layer_index]
+            draw_field(layout, layer, "prompt", "Describe the sound of this layer")
+            row = layout.row(align=True)
+            row.prop(layer, "energy", text="")
+            row.prop(layer, "gain_db", text="Gain dB")
+            draw_layer_energy(layout, context, picture, layer)
+
+
+class REWAS_UL_layers(bpy.types.UIList):
+    """Layers of a strip"""
+
+    def draw_item(
+        self,
+        context: Any,
+        layout: Any,
+        data: Any,
+        item: Any,
+        icon: Any,
+        active_data: Any,
+        active_property: Any,
+        index: Any,
+        flt_flag: Any,
+    ) -> None:
+        row = layout.row(align=True)
+        row.prop(item, "role", text="", emboss=False, icon="SOUND")
+        row.label(text=item.prompt or "No prompt yet", icon="NONE" if item.prompt else "ERROR")
+
+
+class REWAS_PT_control(PicturePanel, bpy.types.Panel):
+    """What steers the sound"""
+
+    bl_label = "Control"
+    bl_order = 4
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        _split(layout)
+        picture = active_picture(context)
+        settings = picture.rewas.settings
+        pack = pack_for(settings)
+        can_control = pack is None or "energy" in pack.controls
+        column = layout.column()
+        column.enabled = can_control
+        draw_energy(column, context, picture)
+        draw_field(column, settings, "energy_edits", "smooth 0.2; mute event 1", text="Edits")
+        column.row().prop(settings, "control", expand=True)
+        column.prop(settings, "control_strength", slider=True)
+        row = column.row(align=True)
+        row.active = settings.control_strength > 0
+        row.prop(settings, "control_start", text="From, To", slider=True)
+        row.prop(settings, "control_end", text="", slider=True)
+        if not can_control and pack is not None:
+            draw_text(layout, context, f"The pack {pack.name} follows only the prompt.", icon="INFO")
+
+
+class REWAS_PT_settings(PicturePanel, bpy.types.Panel):
+    """Seed, takes, cuts, pack and output"""
 
     bl_label = "Settings"
+    bl_order = 5
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        _split(layout)
+        settings = active_picture(context).rewas.settings
+        row = layout.row(align=True)
+        sub = row.row(align=True)
+        sub.active = settings.lock_seed
+        sub.prop(settings, "seed")
+        row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
+        layout.prop(settings, "takes")
+        column = layout.column()
+        column.prop(settings, "cuts")
+        row = column.row()
+        row.enabled = settings.cuts == "NONE"
+        row.prop(settings, "loop")
+        if settings.loop and settings.cuts != "NONE":
+            draw_text(column, context, "A sound cannot both loop and start afresh at cuts.", icon="ERROR")
+        layout.separator()
+        layout.prop(settings, "pack")
+        layout.prop(settings, "use_own_sampling")
+        if settings.use_own_sampling:
+            column = layout.column()
+            column.prop(settings, "num_inference_steps")
+            column.prop(settings, "guidance_scale")
+            column.prop(settings, "sampler")
+        layout.separator()
+        column = layout.column()
+        column.prop(settings, "level")
+        column.prop(settings, "gain_db")
+        column.prop(settings, "sample_rate")
+        column.prop(settings, "mix")
+        layout.separator()
+        layout.operator("rewas.copy_settings", text="Copy to Selected…", icon="COPYDOWN")
+
+
+class REWAS_PT_export(SidebarPanel, bpy.types.Panel):
+    """Generate, import and export for the whole timeline"""
+
+    bl_label = "Timeline"
+    bl_order = 6
     bl_parent_id = "REWAS_PT_generate"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        settings = compat.scene_of(context).rewas
-        layout.prop(settings, "takes")
-        layout.prop(settings, "control_strength", slider=True)
-        layout.prop(settings, "use_random_seed")
-        row = layout.row()
-        row.active = not settings.use_random_seed
-        row.prop(settings, "seed")
-        layout.prop(settings, "use_own_sampling", text="Custom Sampling")
-        column = layout.column()
-        column.active = settings.use_own_sampling
-        column.prop(settings, "num_inference_steps")
-        column.prop(settings, "guidance_scale")
+        column = self.layout.column(align=True)
+        column.operator("rewas.generate_missing", icon="SPEAKER")
+        column.separator()
+        column.operator("rewas.import_timeline", icon="IMPORT")
+        column.operator("rewas.import_sound_changes", icon="FILE_REFRESH")
+        column.operator("rewas.export_timeline", icon="EXPORT")
+        draw_report(self.layout, context)
 
 
-class REWAS_PT_jobs(_SidebarPanel, bpy.types.Panel):
-    """Progress of each job, newest first"""
+class REWAS_PT_jobs(SidebarPanel, bpy.types.Panel):
+    """Progress of each job, with running jobs first"""
 
     bl_label = "Jobs"
+    bl_order = 7
     bl_parent_id = "REWAS_PT_generate"
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return bool(session().board.jobs)
+        return bool(job_rows().rows)
+
+    def draw_header_preset(self, context: Any) -> None:
+        rows = job_rows()
+        if rows.unfinished:
+            self.layout.label(text=f"{rows.unfinished} unfinished")
 
     def draw(self, context: Any) -> None:
-        jobs = list(session().board.jobs.values())
-        for job in reversed(jobs):
-            _draw_job(self.layout, context, job)
-        if any(job.is_finished for job in jobs):
-            self.layout.operator("rewas.clear_finished", icon="TRASH")
+        layout = self.layout
+        rows, window = job_rows(), context.window_manager.rewas
+        layout.template_list("REWAS_UL_jobs", "", window, "jobs", window, "active_job_index", rows=4, maxrows=8)
+        index = min(window.active_job_index, len(rows.rows) - 1)
+        row = rows.rows[index]
+        for note in row.notes:
+            draw_text(layout, context, note, icon="INFO")
+        if row.problem is not None:
+            draw_problem(layout, context, row.problem)
+        elif row.progress is None:
+            draw_text(layout, context, row.text)
+        buttons = layout.row(align=True)
+        if rows.unfinished:
+            buttons.operator("rewas.cancel", text="Cancel All", icon="X").key = ""
+        if rows.finished:
+            buttons.operator("rewas.clear_finished", icon="TRASH")
 
 
-class REWAS_PT_export(_SidebarPanel, bpy.types.Panel):
-    """Export of the timeline for other tools"""
+class REWAS_UL_jobs(bpy.types.UIList):
+    """Jobs of this Blender"""
 
-    bl_label = "Timeline"
+    def draw_item(
+        self,
+        context: Any,
+        layout: Any,
+        data: Any,
+        item: Any,
+        icon: Any,
+        active_data: Any,
+        active_property: Any,
+        index: Any,
+        flt_flag: Any,
+    ) -> None:
+        rows = job_rows().rows
+        if index >= len(rows):  # the list shrinks with the next tick
+            return
+        row = rows[index]
+        line = layout.row(align=True)
+        if row.progress is None:
+            line.label(text=row.name, icon=row.icon)
+            if row.problem is not None:
+                line.label(text=row.text)
+        else:
+            line = line.split(factor=0.4, align=True)
+            line.label(text=row.name, icon=row.icon)
+            line = line.row(align=True)
+            line.progress(factor=row.progress, text=row.text)
+        if row.can_retry:
+            line.operator("rewas.retry", text="", icon="FILE_REFRESH", emboss=False).key = row.key
+        if row.can_cancel:
+            line.operator("rewas.cancel", text="", icon="X", emboss=False).key = row.key
+
+
+class REWAS_PT_server_log(SidebarPanel, bpy.types.Panel):
+    """The last lines of the log of the local server or of its installation"""
+
+    bl_label = "Server Log"
+    bl_order = 8
     bl_parent_id = "REWAS_PT_generate"
     bl_options = {"DEFAULT_CLOSED"}
 
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return has_log()
+
     def draw(self, context: Any) -> None:
-        self.layout.operator("rewas.export_timeline", icon="EXPORT")
+        draw_log(self.layout)
 
 
-def _draw_server(layout: Any, context: Any, server: ServerState | None) -> None:
-    row = layout.row()
-    if server is None:
-        row.label(text="Connecting to the server…", icon="SORTTIME")
-    elif server.problem is not None:
-        row.label(text="Server not available", icon="ERROR")
-    elif not server.worker_ready:
-        row.label(text=f"Server {server.version} is loading", icon="SORTTIME")
+def draw_field(layout: Any, data: Any, name: str, placeholder: str, text: str = "") -> None:
+    """Draw a text field with a hint in it, if this Blender can."""
+    if "placeholder" in bpy.types.UILayout.bl_rna.functions["prop"].parameters:  # type: ignore[attr-defined]
+        layout.prop(data, name, text=text, placeholder=placeholder)
     else:
-        row.label(text=f"Server {server.version} on {server.device or 'an unknown device'}", icon="CHECKMARK")
-    row.operator("rewas.check_server", text="", icon="FILE_REFRESH")
-    if server is not None and server.problem is not None:
-        _draw_problem(layout, context, server.problem)
+        layout.prop(data, name, text=text)
 
 
-def _draw_job(layout: Any, context: Any, job: JobStatus) -> None:
+def _draw_prompt(layout: Any, picture: Any) -> None:
     box = layout.box()
     row = box.row()
-    icons = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
-    row.label(text=job.clip_name, icon="ERROR" if job.problem else icons.get(job.state, "SORTTIME"))
-    if not job.is_finished:
-        if job.state != "cancelling":
+    row.label(text=picture.name, icon="FILE_MOVIE")
+    row.operator("rewas.copy_settings", text="", icon="COPYDOWN")
+    column = box.column(align=True)
+    draw_field(column, picture.rewas, "prompt", "What should be heard?")
+    draw_field(column, picture.rewas.settings, "negative_prompt", "What should not be heard?")
+
+
+def _draw_job_of_strip(layout: Any, context: Any, job: JobRow) -> None:
+    if job.progress is not None:
+        row = layout.row(align=True)
+        row.progress(factor=job.progress, text=job.text)
+        if job.can_retry:
+            row.operator("rewas.retry", text="", icon="FILE_REFRESH").key = job.key
+        if job.can_cancel:
             row.operator("rewas.cancel", text="", icon="X").key = job.key
-        box.progress(factor=job.fraction, text=job.status_text)
-        if job.time_left_s is not None and job.state == "running":
-            box.label(text=f"About {_duration_label(job.time_left_s)} left")
-    else:
-        draw_text(box, context, job.status_text)
-    for note in job.sound_notes:
-        draw_text(box, context, note, icon="INFO")
     if job.problem is not None:
-        _draw_problem(box, context, job.problem)
+        box = layout.box()
+        draw_problem(box, context, job.problem)
+        if job.progress is None and job.can_retry:
+            box.operator("rewas.retry", icon="FILE_REFRESH").key = job.key
 
 
-def _draw_problem(layout: Any, context: Any, problem: Problem) -> None:
-    draw_text(layout, context, problem.what)
-    draw_text(layout, context, problem.remedy)
+def _split(layout: Any) -> None:
+    layout.use_property_split = True
+    layout.use_property_decorate = False
 
 
-def _duration_label(seconds: float) -> str:
-    return f"{round(seconds)} s" if seconds < 90 else f"{round(seconds / 60)} min"
+def _terms(picture: Any) -> str:
+    if picture is None or not picture.rewas.settings.pack:
+        return pack_terms()
+    pack = pack_for(picture.rewas.settings)
+    return pack.terms if pack is not None else f"The server has no usable pack {picture.rewas.settings.pack}."
 
 
-CLASSES = (REWAS_PT_generate, REWAS_PT_jobs, REWAS_PT_settings, REWAS_PT_export)
+CLASSES = (
+    REWAS_UL_layers,
+    REWAS_UL_jobs,
+    REWAS_PT_generate,
+    REWAS_PT_takes,
+    REWAS_PT_layers,
+    REWAS_PT_control,
+    REWAS_PT_settings,
+    REWAS_PT_export,
+    REWAS_PT_jobs,
+    REWAS_PT_server_log,
+)
 
 
 def register() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import bpy
 
-from ..core.contract import ServerChoice
+from ..core.contract import DEFAULT_ADDRESS, ServerChoice
+from ..core.messages import PackChoice
 from . import compat
 from .drawing import draw_text
-from .shared_session import session, watch_server
+from .server_drawing import draw_preferences
+from .shared_session import session, unsaved_folder, watch_server
 
-# The same port as rewas_api.DEFAULT_PORT, which is not imported here: a missing wheel must not stop registration.
-DEFAULT_ADDRESS = "127.0.0.1:50071"
 ADDON = __package__.rpartition(".")[0]
-_UNSAVED_STEMS_FOLDER = "stems"
+_DEFAULT_STEMS_FOLDER = "//rewas-stems/"
 
 
 def _pack_names(preferences: Any, context: Any, edit_text: str) -> Iterator[str | tuple[str, str]]:
@@ -43,18 +43,28 @@ class RewasPreferences(bpy.types.AddonPreferences):
     )
     certificate: bpy.props.StringProperty(
         name="Certificate",
-        description="The file certificate.pem of a server on another machine. Leave empty for a server on this one",
+        description="The file certificate.pem from a server on another machine. Leave empty for a server on this one",
         default="",
         subtype="FILE_PATH",
         update=_server_changed,
     )
     token_file: bpy.props.StringProperty(
         name="Token",
-        description="A copy of the file named token of a server on another machine. Leave empty for a server on this "
+        description="A copy of the file named token from a server on another machine. Leave empty for a server on this "
         "one, whose token is found automatically",
         default="",
         subtype="FILE_PATH",
         update=_server_changed,
+    )
+    device: bpy.props.EnumProperty(
+        name="Device",
+        description="Device that the server on this computer uses. A change takes effect at its next start",
+        items=(
+            ("auto", "Automatic", "Use the graphics cards that CUDA supports, otherwise the processor"),
+            ("cpu", "Processor", "Leave the graphics card to Blender"),
+            ("cuda", "CUDA", "Use the first graphics card that CUDA supports"),
+        ),
+        default="auto",
     )
     pack: bpy.props.StringProperty(
         name="Pack",
@@ -66,8 +76,8 @@ class RewasPreferences(bpy.types.AddonPreferences):
     stems_folder: bpy.props.StringProperty(
         name="Stems",
         description="Folder for generated sound files. // is the folder of the .blend file. While the file is unsaved, "
-        "sounds go to a folder of the extension and stay there",
-        default="//rewas-stems/",
+        "sounds are in your data folder. They move here when you first save the file",
+        default=_DEFAULT_STEMS_FOLDER,
         subtype="DIR_PATH",
         options=compat.BLEND_RELATIVE,
     )
@@ -78,6 +88,7 @@ class RewasPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "server_address")
         layout.prop(self, "certificate")
         layout.prop(self, "token_file")
+        draw_preferences(layout, context, self)
         layout.prop(self, "pack")
         draw_text(layout, context, pack_terms())
         layout.prop(self, "stems_folder")
@@ -90,12 +101,18 @@ def preferences() -> RewasPreferences:
 
 
 def chosen_server(chosen: RewasPreferences | None = None) -> ServerChoice:
-    """Return the server of the preferences."""
+    """Return the server that is set in the preferences."""
     chosen = chosen or preferences()
     certificate, token_file = (
         bpy.path.abspath(path) if path else "" for path in (chosen.certificate, chosen.token_file)
     )
     return ServerChoice(chosen.server_address, bpy.app.online_access, certificate, token_file)
+
+
+def pack_for(settings: Any) -> PackChoice | None:
+    """Return the usable pack in the settings of a strip, or else in the preferences. None while unknown."""
+    server = session().board.server
+    return server.pack(settings.pack or preferences().pack) if server is not None else None
 
 
 def pack_terms() -> str:
@@ -105,15 +122,18 @@ def pack_terms() -> str:
     return chosen.terms if chosen is not None else ""
 
 
-def stems_folder() -> Path:
-    """Return the absolute stems folder.
+def stems_folder(blend_file: str = "") -> Path:
+    """Return the absolute stems folder of a .blend file, by default of the open one.
 
-    An unsaved .blend file has no folder, and sounds in a temporary folder would be lost.
+    An unsaved .blend file has no folder. Sounds in a temporary folder, or in one of the extension, would be lost.
     """
-    chosen = preferences().stems_folder or "//rewas-stems/"
-    if chosen.startswith("//") and not bpy.data.filepath:
-        return Path(bpy.utils.extension_path_user(ADDON, path=_UNSAVED_STEMS_FOLDER, create=True))
-    return Path(bpy.path.abspath(chosen)).absolute()
+    chosen = preferences().stems_folder or _DEFAULT_STEMS_FOLDER
+    blend_file = blend_file or bpy.data.filepath
+    if not chosen.startswith("//"):
+        return Path(chosen).absolute()
+    if not blend_file:
+        return unsaved_folder()
+    return Path(bpy.path.abspath(chosen, start=str(Path(blend_file).parent))).absolute()
 
 
 def register() -> None:

@@ -15,6 +15,8 @@ from rewas_nle.core.messages import (
     Message,
     PackChoice,
     Problem,
+    ServerFound,
+    ServerLost,
     ServerState,
     StemsReceived,
 )
@@ -76,9 +78,10 @@ def test_status_texts_from_sending_to_done() -> None:
         "Waiting",
         "Reading video 2/25",
         "Generating 12/25",
-        "Done",
+        "Placing",
     ]
-    assert not board.is_busy
+    # The stems are on disk, but not on the timeline yet.
+    assert board.is_busy
 
 
 def test_the_notes_of_a_sound_are_shown() -> None:
@@ -103,8 +106,35 @@ def test_server_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
     board = apply_message(board_with_job(), ServerState("127.0.0.1:1", PROBLEM))
     assert board.server is not None
     assert board.server.problem == PROBLEM
-    assert set(board.without_finished().jobs) == {"k"}
-    assert apply_message(board, FINAL_MESSAGES[1]).without_finished().jobs == {}
+    assert board.finished_keys() == []
+    board = apply_message(board, FINAL_MESSAGES[1])
+    assert board.finished_keys() == ["k"]
+    assert board.without_jobs(["k"]).jobs == {}
+
+
+def test_a_job_shows_that_its_server_is_away_until_it_is_back() -> None:
+    board = apply_message(board_with_job(), progress(3, 0.4))
+    board = apply_message(board, ServerLost(("k", "another"), PROBLEM))
+    assert board.jobs["k"].status_text == "Waiting for the server"
+    assert board.jobs["k"].server_problem == PROBLEM
+    assert board.is_busy
+    assert apply_message(board, progress(4, 0.5)).jobs["k"].status_text == "Generating 4/25"
+    assert apply_message(board, ServerFound(("k",))).jobs["k"].status_text == "Generating 3/25"
+    done = apply_message(board, FINAL_MESSAGES[2])
+    assert apply_message(done, ServerLost(("k",), PROBLEM)).jobs["k"].server_problem is None
+
+
+def test_only_failed_jobs_can_be_retried() -> None:
+    for message in FINAL_MESSAGES:
+        job = apply_message(board_with_job(), message).jobs["k"]
+        assert job.can_retry == isinstance(message, JobFailed)
+
+
+def test_an_upload_is_shown_and_does_not_count_as_progress_of_the_job() -> None:
+    board = apply_message(board_with_job(), JobProgress("k", 0, "sending", "upload", 0, 0, 0.75, None))
+    assert (board.jobs["k"].status_text, board.jobs["k"].fraction) == ("Uploading", 0.75)
+    board = apply_message(board, JobAccepted("k", "j"))
+    assert (board.jobs["k"].status_text, board.jobs["k"].fraction) == ("Waiting", 0.0)
 
 
 def test_the_licence_of_the_selected_pack_comes_from_the_server() -> None:

@@ -2,18 +2,26 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
+import opentimelineio as otio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.clips import NamedTrack, TimelineSound, clip_to_otio, split_overlaps, timeline_to_otio
+from rewas_nle.timeline.clips import clip_to_otio
+from rewas_nle.timeline.otio_json import OtioObject
 from rewas_nle.timeline.rates import exact_rate, rate_label
-from rewas_nle.timeline.selection import clip_from_strip, select_clips
+from rewas_nle.timeline.selection import clip_from_strip, native_clip, select_clips
 from rewas_nle.timeline.strips import Refusal, SelectedClip, StripSnapshot
 
 RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)]
 RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+
+
+def as_opentimelineio(written: OtioObject) -> Any:
+    """Read an object with the real library, as the server and other programs do."""
+    return otio.adapters.read_from_string(written.to_json_string(), "otio_json")
 
 
 def movie(rate: Fraction, media_frames: int, start_frame: int = 1, trim: tuple[int, int] = (0, 0)) -> StripSnapshot:
@@ -73,7 +81,7 @@ def test_any_trim_gives_an_exact_range_within_the_media(
     assert isinstance(clip, SelectedClip)
     assert clip.source_start_s * rate == head
     assert clip.source_duration_s * rate == clip.frames == media_frames - head - tail
-    otio_clip = clip_to_otio(clip)
+    otio_clip = as_opentimelineio(clip_to_otio(clip))
     assert otio_clip.source_range.start_time.value == head
     assert otio_clip.source_range.duration.value == clip.frames
     assert (
@@ -87,8 +95,9 @@ def test_converted_ranges_end_within_the_media(media_rate: Fraction, rate: Fract
     content_frames = max(round(media_frames * rate / media_rate), 1)
     strip = replace(movie(media_rate, media_frames), frames=content_frames, content_frames=content_frames)
     clip = clip_from_strip(strip, rate)
-    if isinstance(clip, Refusal):
-        # Only rounding by half a frame can make both lengths equal, and only then may the strip be refused.
+    assert isinstance(clip, SelectedClip)
+    if clip.proxy is not None:
+        # Only rounding by half a frame can make both lengths equal, and only then may the strip need a proxy.
         assert content_frames == media_frames
         return
     end_s = clip.source_start_s + clip.source_duration_s
@@ -106,51 +115,61 @@ def refusal_of(strip: StripSnapshot, rate: Fraction = RATES[0]) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"kind": "META"}, "meta strip"),
-        ({"retimed": True}, "is retimed"),
-        ({"reversed": True}, "plays backwards"),
-        ({"speed_effect": "Speed"}, 'speed effect "Speed"'),
-        ({"media_found": False}, "is missing (/media/ball.mp4)"),
+        ({"missing_file": "/media/ball.mp4", "missing_files": 1}, "is missing (/media/ball.mp4)"),
+        ({"missing_file": "/media/1.png", "missing_files": 3}, "is missing (/media/1.png and 2 other files)"),
         ({"media_rate": None}, "cannot read the media"),
         ({"playable_frames": 0, "media_frames": 0}, "cannot read the media"),
-        ({"start_frame": -3}, "still frame"),
-        ({"frames": 200}, "still frame"),
+        ({"frames": 0}, "has no frames"),
+        ({"changes": ("plays backwards",), "frames": 1_000_001}, "1000001 frames long"),
         ({"prompt": " \n"}, "no prompt"),
         ({"prompt": "x" * 2001}, "2001 characters"),
-        ({"media_rate": Fraction(30000, 1001)}, "29.97 fps media"),
+        ({"kind": "TEXT"}, "is a text strip"),
+        ({"kind": "COLOR"}, "is a colour strip"),
+        ({"kind": "ADJUSTMENT"}, "is an adjustment layer"),
+        ({"kind": "CROSS"}, "is an effect"),
+        ({"kind": "SOUND"}, "is a sound"),
     ],
 )
-def test_unsupported_strips_are_refused_by_name(changes: dict[str, object], expected: str) -> None:
+def test_strips_without_sound_are_refused_by_name(changes: dict[str, object], expected: str) -> None:
     text = refusal_of(replace(movie(RATES[0], 100), **changes))
     assert expected in text
     assert '"ball.mp4"' in text
 
 
-def test_sound_text_and_effect_strips_are_skipped() -> None:
-    others = [replace(movie(RATES[0], 100), kind=kind) for kind in ("SOUND", "TEXT", "CROSS", "IMAGE")]
-    assert len(select_clips([*others, movie(RATES[0], 100)], RATES[0]).clips) == 1
-    assert "No movie strip is selected" in str(select_clips(others, RATES[0]).refusals[0])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"changes": ("plays backwards", "is cropped")}, "plays backwards"),
+        ({"kind": "META", "path": "", "media_rate": None, "changes": ("is a meta strip",)}, "is a meta strip"),
+        ({"start_frame": -3}, "holds a still frame"),
+        ({"frames": 200}, "holds a still frame"),
+        ({"media_rate": Fraction(30000, 1001)}, "plays its 29.97 fps media frame by frame in this 24 fps"),
+    ],
+)
+def test_what_no_range_of_a_file_shows_becomes_a_proxy(changes: dict[str, object], reason: str) -> None:
+    strip = replace(movie(RATES[0], 100, start_frame=11), proxy_path="/proxies/a.mp4", **changes)
+    clip = clip_from_strip(strip, RATES[0])
+    assert isinstance(clip, SelectedClip)
+    assert clip.proxy is not None
+    assert reason in clip.proxy.reason
+    assert (clip.path, clip.source_path) == ("/proxies/a.mp4", strip.path)
+    assert (clip.source_start_s, clip.source_duration_s) == (0, strip.frames / RATES[0])
+    assert (clip.start_frame, clip.frames, clip.media_frames) == (strip.start_frame, strip.frames, strip.frames)
+    assert (clip.rate, clip.media_rate) == (RATES[0], RATES[0])
+    refusal = native_clip(strip, RATES[0])
+    assert isinstance(refusal, Refusal)
+    assert reason in refusal.what
+
+
+def test_a_bad_strip_does_not_stop_the_others() -> None:
+    text = replace(movie(RATES[0], 100), kind="TEXT", name="Title")
+    selection = select_clips([text, movie(RATES[0], 100)], RATES[0])
+    assert len(selection.clips) == len(selection.refusals) == 1
 
 
 def test_a_difference_below_one_frame_is_accepted() -> None:
     ntsc = Fraction(24000, 1001)
     assert isinstance(clip_from_strip(movie(ntsc, 900), Fraction(24)), SelectedClip)
-    assert isinstance(clip_from_strip(movie(ntsc, 2000), Fraction(24)), Refusal)
-
-
-def sound(start_frame: int, frames: int) -> TimelineSound:
-    return TimelineSound("s", "/stems/s.wav", start_frame, frames, 0, frames, False, {"prompt": "p"})
-
-
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 60)), max_size=20))
-def test_exported_items_keep_their_position(places: list[tuple[int, int]]) -> None:
-    rate = Fraction(24000, 1001)
-    layers = split_overlaps(sound(*place) for place in places)
-    tracks = [NamedTrack("primary", layer) for layer in layers]
-    timeline = timeline_to_otio("Scene", rate=rate, start_frame=0, movie_tracks=[], sound_tracks=tracks)
-    found = [
-        (int(span.start_time.value), int(span.duration.value))
-        for track in timeline.audio_tracks()
-        for span in (clip.range_in_parent() for clip in track.find_clips())
-    ]
-    assert sorted(found) == sorted(places)
+    drifting = clip_from_strip(movie(ntsc, 2000), Fraction(24))
+    assert isinstance(drifting, SelectedClip)
+    assert drifting.proxy is not None

@@ -33,6 +33,14 @@ else:
     sys.path[:] = [entry for entry in sys.path if entry not in folders]
     PROFILE = tempfile.mkdtemp(prefix="rewas-blender-profile-")
     os.environ["BLENDER_USER_RESOURCES"] = PROFILE
+    # The journal of jobs and the sounds of unsaved files.
+    os.environ["XDG_DATA_HOME"] = str(Path(PROFILE) / "data")
+    os.environ["XDG_CACHE_HOME"] = str(Path(PROFILE) / "cache")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A future version of Blender would fail where this one warns.
+    config.addinivalue_line("filterwarnings", "error:.*expected to be removed in Blender:DeprecationWarning")
 
 
 def pytest_unconfigure() -> None:
@@ -88,6 +96,7 @@ def scene(installed: str, tmp_path: Path) -> Iterator[Any]:
     preferences.server_address = "127.0.0.1:9"
     preferences.stems_folder = str(tmp_path / "stems")
     preferences.pack = ""
+    shutil.rmtree(part("core.folders").data_folder(), ignore_errors=True)
     scene = bpy.context.scene
     scene.sequence_editor_create()
     set_rate(scene, 24, 1.001)
@@ -165,8 +174,8 @@ def wait_for_worker(address: str, within_s: float = 240.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server process with a running worker and a tiny untrained pack (real classes, random weights)."""
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny pack named untrained: real classes, random weights."""
     packs = shared_folder("packs", tmp_path_factory)
     if not (packs / "untrained").exists():
         program = (
@@ -175,6 +184,12 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
             "write_untrained_pack(Path(sys.argv[1]))"
         )
         subprocess.run([MAIN_PYTHON, "-c", program, packs / "untrained"], check=True, cwd=ROOT)
+    return packs
+
+
+@pytest.fixture(scope="session")
+def server_address(installed: str, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server process with a running worker and a tiny untrained pack."""
     state = tmp_path_factory.mktemp("state")
     media_root = tmp_path_factory.getbasetemp()
     options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root]

@@ -1,37 +1,27 @@
 """Stems on the timeline: exactly under their clip and on named channels, even if the strip has changed."""
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
 import pytest
+from arriving_stems import write_silence
 from conftest import add_movie, part, set_rate, strips_of
 
 has_sound = pytest.mark.skipif(bpy.app.version < (4, 3), reason="Blender's 4.2 module is built without sound")
 NTSC_FILM = Fraction(24000, 1001)
 
 
-def write_wav(path: Path, samples: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(3)
-        file.setframerate(48000)
-        file.writeframes(bytes(3 * samples))
-    return path
-
-
 def request_for(scene: Any, key: str = "4f2c") -> Any:
-    """The request that Generate creates for the selected strip. It marks the strip as having a running job."""
-    sequencer, generate = part("blender.sequencer"), part("core.generate")
-    selection = part("timeline.selection").select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
+    """The record that Generate creates for the selected strip."""
+    reading, records = part("blender.strip_reading"), part("core.records")
+    selection = part("timeline.selection").select_clips(reading.selected_strips(scene), reading.scene_rate(scene))
     assert not selection.refusals, selection.refusals
     folder = part("blender.preferences").stems_folder()
-    clip_request = generate.ClipRequest(key, selection.clips[0], generate.SoundSettings(), scene.name, folder)
-    part("blender.stem_placement").mark_strip(clip_request)
-    return clip_request
+    clip = selection.clips[0]
+    uid = part("blender.placement").strip_uid(scene, clip.name)
+    return records.JobRecord(key, clip, records.SoundSettings(), scene.name, folder, strip_uid=uid)
 
 
 def receive_stems(clip_request: Any, *, takes: int = 1, roles: tuple[str, ...] = ("primary",)) -> Any:
@@ -49,7 +39,7 @@ def receive_stems(clip_request: Any, *, takes: int = 1, roles: tuple[str, ...] =
                 stems=tuple(
                     messages.StemFile(
                         role,
-                        write_wav(clip_request.stems_folder / f"{clip_request.key}-{role}-{number}.wav", samples),
+                        write_silence(clip_request.stems_folder / f"{clip_request.key}-{role}-{number}.wav", samples),
                         48000,
                         1,
                         samples,
@@ -74,7 +64,9 @@ def frames_of(strip: Any) -> tuple[int, int]:
 
 
 def place(clip_request: Any, received: Any) -> Any:
-    return part("blender.stem_placement").place_stems(clip_request, received)
+    placement, clip = part("blender.placement"), clip_request.clip
+    address = placement.StripAddress(clip_request.strip_uid, clip_request.scene_name, clip.name, clip.path)
+    return placement.place_takes(address, part("core.received_takes").build_takes(clip, received))
 
 
 @has_sound
@@ -113,25 +105,25 @@ def test_a_saved_file_has_relative_sound_paths(scene: Any, ball: Path, tmp_path:
 
 
 @has_sound
-def test_stems_and_takes_have_named_channels(scene: Any, ball: Path) -> None:
-    add_movie(scene, ball)
+def test_each_role_has_one_channel_and_further_takes_are_in_the_list(scene: Any, ball: Path) -> None:
+    strip = add_movie(scene, ball)
     clip_request = request_for(scene)
-    placed = place(clip_request, receive_stems(clip_request, takes=2, roles=("primary", "ambience")))
+    placed = place(clip_request, receive_stems(clip_request, takes=3, roles=("primary", "ambience")))
     channels = scene.sequence_editor.channels
-    on = {sound.name: (channels[sound.channel].name, sound.mute) for sound in sounds_of(scene)}
-    clip = ball.name
-    assert on == {
-        f"{clip} primary take 1": ("primary", False),
-        f"{clip} ambience take 1": ("ambience", False),
-        f"{clip} primary take 2": ("primary 2", True),
-        f"{clip} ambience take 2": ("ambience 2", True),
-    }
-    assert len({sound.channel for sound in sounds_of(scene)}) == 4
-    assert "takes 2 to 2 are muted" in placed.note
+    on = {sound.name: channels[sound.channel].name for sound in sounds_of(scene)}
+    assert on == {f"{ball.name} primary": "primary", f"{ball.name} ambience": "ambience"}
+    assert not any(sound.mute for sound in sounds_of(scene))
+    takes = part("blender.take_list").read_takes(strip)
+    assert [(take.number, take.label, take.seed, take.roles) for take in takes] == [
+        (number, f"Take {number}", 2**40 + number, ("primary", "ambience")) for number in (1, 2, 3)
+    ]
+    assert strip.rewas.active_take_index == 0
+    assert placed.note == "Take 1 is on primary, ambience; Take 2 to Take 3 are in the list of takes"
 
 
 @has_sound
-def test_clips_share_a_channel_and_a_second_version_mutes_the_first(scene: Any, ball: Path) -> None:
+def test_a_new_take_replaces_the_sound_and_keeps_what_the_editor_has_set(scene: Any, ball: Path) -> None:
+    compat = part("blender.compat")
     first = add_movie(scene, ball)
     clip_request = request_for(scene, "one")
     place(clip_request, receive_stems(clip_request))
@@ -139,35 +131,85 @@ def test_clips_share_a_channel_and_a_second_version_mutes_the_first(scene: Any, 
     later = add_movie(scene, ball, start=49)
     clip_request = request_for(scene, "two")
     place(clip_request, receive_stems(clip_request))
-    sounds = sounds_of(scene)
-    assert len({sound.channel for sound in sounds}) == 1
+    other, sound = sorted(sounds_of(scene), key=compat.left_handle)
+    assert other.channel == sound.channel
+    sound.volume, sound.pan, sound.mute = 0.25, -0.5, True
+    sound.keyframe_insert("volume", frame=60)
+    compat.set_handles(sound, 49, 80)
+    kept = (sound.name, sound.channel)
     clip_request = request_for(scene, "three")
-    assert "the previous sound is muted" in place(clip_request, receive_stems(clip_request)).note
-    muted = [sound["rewas_sound"]["job"] for sound in sounds_of(scene) if sound.mute]
-    assert muted == ["job-two"]
-    newest = next(sound for sound in sounds_of(scene) if sound["rewas_sound"]["job"] == "job-three")
-    assert frames_of(newest) == frames_of(later)
-    assert scene.sequence_editor.channels[newest.channel].name == "primary 2"
+    place(clip_request, receive_stems(clip_request))
+    unchanged, sound = sorted(sounds_of(scene), key=compat.left_handle)
+    assert (sound.name, sound.channel, sound.volume, sound.pan, sound.mute) == (*kept, 0.25, -0.5, True)
+    assert frames_of(sound) == (49, 80)
+    assert Path(bpy.path.abspath(sound.sound.filepath)).name == "three-primary-1.wav"
+    assert (sound["rewas_sound"]["job"], sound["rewas_sound"]["take"]) == ("job-three", 2)
+    assert unchanged["rewas_sound"]["job"] == "job-one"
+    assert frames_of(unchanged) == frames_of(first)
+    assert later.rewas.active_take_index == 1
 
 
 @has_sound
-def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, ball: Path) -> None:
+def test_the_same_job_is_placed_only_once(scene: Any, ball: Path) -> None:
+    strip = add_movie(scene, ball)
+    clip_request = request_for(scene)
+    received = receive_stems(clip_request, takes=2)
+    place(clip_request, received)
+    place(clip_request, received)
+    assert [take.number for take in part("blender.take_list").read_takes(strip)] == [1, 2]
+    assert len(sounds_of(scene)) == 1
+
+
+@has_sound
+@pytest.mark.parametrize("is_shorter", [False, True])
+def test_a_take_of_another_length_fills_the_strip_again(scene: Any, make_clip: Any, is_shorter: bool) -> None:
+    compat = part("blender.compat")
+    strip = add_movie(scene, make_clip(NTSC_FILM, 48))
+    ranges = [(1, 49), (11, 31)] if is_shorter else [(11, 31), (1, 49)]
+    for number, handles in enumerate(ranges):
+        compat.set_handles(strip, *handles)
+        clip_request = request_for(scene, f"key{number}")
+        assert place(clip_request, receive_stems(clip_request)).problem is None
+    (sound,) = sounds_of(scene)
+    assert frames_of(sound) == ranges[1]
+    assert compat.content_start(sound) == ranges[1][0]
+    assert compat.content_end(sound) == ranges[1][1]
+
+
+@has_sound
+def test_placing_changes_neither_selection_nor_active_strip(scene: Any, ball: Path) -> None:
+    strip = add_movie(scene, ball)
+    clip_request = request_for(scene)
+    other = add_movie(scene, ball, start=200)
+    strip.select = False
+    place(clip_request, receive_stems(clip_request))
+    assert [found.name for found in strips_of(scene.sequence_editor) if found.select] == [other.name]
+    assert scene.sequence_editor.active_strip == other
+
+
+@has_sound
+def test_sound_finds_a_strip_that_was_moved_renamed_and_copied(scene: Any, ball: Path) -> None:
     compat = part("blender.compat")
     strip = add_movie(scene, ball)
     clip_request = request_for(scene)
     copy = add_movie(scene, ball, start=200, channel=5)
-    copy["rewas_job_" + clip_request.key] = "x"
-    strip.name = "A better name"
-    copy.name = "Another"
-    strips_of(scene.sequence_editor).remove(copy)
-    if compat._HAS_HANDLES:
-        strip.content_start = 301
-    else:
-        strip.frame_start = 301
+    copy.rewas.uid, copy.rewas.uid_scene, copy.rewas.uid_name = clip_request.strip_uid, scene.name, strip.name
+    compat.set_content_start(strip, 301)
     assert place(clip_request, receive_stems(clip_request)).problem is None
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == frames_of(strip) == (301, 349)
-    assert not [key for key in strip.keys() if key.startswith("rewas_job_")]  # noqa: SIM118
+
+
+@has_sound
+def test_sound_finds_a_strip_whose_identifier_was_undone(scene: Any, ball: Path) -> None:
+    strip = add_movie(scene, ball)
+    clip_request = request_for(scene)
+    other = add_movie(scene, ball, start=200)
+    strip.rewas.uid = ""
+    assert place(clip_request, receive_stems(clip_request)).problem is None
+    assert strip.rewas.uid == clip_request.strip_uid
+    assert len(strip.rewas.takes) == 1
+    assert len(other.rewas.takes) == 0
 
 
 @has_sound
@@ -179,7 +221,20 @@ def test_sound_is_trimmed_like_its_strip(scene: Any, ball: Path) -> None:
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == (11, 40)
     assert part("blender.compat").content_start(sound) == 1
-    assert "trimmed to the strip" in placed.note
+    assert placed.note == "Take 1 is on primary"
+
+
+@has_sound
+def test_sound_of_frames_that_the_strip_no_longer_shows_is_placed_muted(scene: Any, ball: Path) -> None:
+    compat = part("blender.compat")
+    strip = add_movie(scene, ball)
+    compat.set_handles(strip, 1, 20)
+    clip_request = request_for(scene)
+    compat.set_handles(strip, 30, 49)
+    placed = place(clip_request, receive_stems(clip_request))
+    (sound,) = sounds_of(scene)
+    assert (frames_of(sound), sound.mute) == ((19, 20), True)
+    assert "no longer shows" in placed.note
 
 
 @has_sound
@@ -198,11 +253,11 @@ def test_sound_of_a_strip_in_a_meta_strip_is_placed_there(scene: Any, ball: Path
 
 
 def request_for_strip(scene: Any, strip: Any) -> Any:
-    sequencer, generate = part("blender.sequencer"), part("core.generate")
-    clip = part("timeline.selection").clip_from_strip(sequencer.read_strip(scene, strip), sequencer.scene_rate(scene))
-    return generate.ClipRequest(
-        "meta", clip, generate.SoundSettings(), scene.name, part("blender.preferences").stems_folder()
-    )
+    reading, records = part("blender.strip_reading"), part("core.records")
+    clip = part("timeline.selection").clip_from_strip(reading.read_strip(scene, strip), reading.scene_rate(scene))
+    uid = part("blender.placement").ensure_uid(scene, strip)
+    folder = part("blender.preferences").stems_folder()
+    return records.JobRecord("meta", clip, records.SoundSettings(), scene.name, folder, strip_uid=uid)
 
 
 def test_a_deleted_strip_is_reported_and_the_file_is_kept(scene: Any, ball: Path) -> None:
@@ -225,6 +280,8 @@ def test_a_changed_scene_rate_is_reported_and_the_file_is_kept(scene: Any, ball:
     placed = place(clip_request, receive_stems(clip_request))
     assert "frame rate of the scene" in placed.problem.what
     assert sounds_of(scene) == []
+    (strip,) = strips_of(scene.sequence_editor)
+    assert len(strip.rewas.takes) == 1
 
 
 @pytest.mark.skipif(bpy.app.version >= (4, 3), reason="only Blender's 4.2 module is built without sound")
@@ -235,39 +292,5 @@ def test_blender_without_sound_is_reported_and_the_file_is_kept(scene: Any, ball
     placed = place(clip_request, received)
     assert "cannot load the sound" in placed.problem.what
     assert received.takes[0].stems[0].path.exists()
-    assert len(strips_of(scene.sequence_editor)) == 1
-
-
-@has_sound
-def test_the_exported_timeline_has_video_prompts_and_sound(scene: Any, ball: Path, tmp_path: Path) -> None:
-    import opentimelineio as otio
-
-    strip = add_movie(scene, ball, start=25, prompt="a ball on wood")
-    part("blender.compat").set_handles(strip, 30, 60)
-    clip_request = request_for(scene)
-    place(clip_request, receive_stems(clip_request, takes=2))
-    strip.select = False
-    add_movie(scene, ball, start=100, prompt="").mute = True
-    path = tmp_path / "timeline.otio"
-    assert bpy.ops.rewas.export_timeline(filepath=str(path)) == {"FINISHED"}
-    timeline = otio.adapters.read_from_file(str(path))
-    rate = 24000 / 1001
-    (video_track,) = timeline.video_tracks()
-    gap, first, second_gap, second = video_track
-    assert gap.duration() == otio.opentime.RationalTime(29, rate)
-    assert second_gap.duration() == otio.opentime.RationalTime(40, rate)
-    assert first.metadata["rewas"]["prompt"] == "a ball on wood"
-    assert first.source_range.start_time == otio.opentime.RationalTime(5, rate)
-    assert "rewas" not in second.metadata
-    assert (first.enabled, second.enabled) == (True, False)
-    sound, muted = timeline.audio_tracks()
-    assert (sound.name, muted.name) == ("primary", "primary 2")
-    for track in (sound, muted):
-        stem = track[1]
-        assert track.range_of_child_at_index(1) == video_track.range_of_child_at_index(1)
-        assert stem.metadata["rewas"]["prompt"] == "a ball on wood"
-        assert stem.metadata["rewas"]["licence"] == "Apache-2.0"
-        assert Path(stem.media_reference.target_url).exists()
-    assert (sound[1].enabled, muted[1].enabled) == (True, False)
-    assert sound[1].metadata["rewas"]["seed"] == 2**40 + 1
-    assert list(tmp_path.glob(".*unfinished")) == []
+    (strip,) = strips_of(scene.sequence_editor)
+    assert (len(strip.rewas.takes), strip.rewas.active_take_index) == (1, -1)

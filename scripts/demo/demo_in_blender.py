@@ -56,12 +56,12 @@ def build_timeline(job: dict[str, Any]) -> list[Any]:
     for clip in job["clips"]:
         strip = editor.strips.new_movie(Path(clip["path"]).name, clip["path"], MOVIE_CHANNEL, frame)
         strip.rewas.prompt = clip["prompt"]
+        strip.rewas.settings.lock_seed, strip.rewas.settings.seed = True, job["seed"]
         strip.select = True
         strips.append(strip)
         frame += strip.frame_final_duration
     editor.active_strip = strips[0]
     scene.frame_end = frame - 1
-    scene.rewas.use_random_seed, scene.rewas.seed = False, job["seed"]
     bpy.ops.wm.save_as_mainfile(filepath=str(Path(job["output"]) / "timeline.blend"))
     say(f"placed {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames per second")
     return strips

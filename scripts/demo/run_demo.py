@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -81,14 +81,15 @@ class Log:
 
 
 @contextlib.contextmanager
-def running_server(state: Path, media: Path) -> Iterator[str]:
+def running_server(state: Path, media: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run `rewas serve` on a free port as a process. Yields its address and always ends the process.
 
-    state: folder for its jobs. media: the only folder that the server may read.
+    state: folder for its jobs. media: the only folder that the server may read. variables: its environment variables;
+    None for those of this process.
     """
     command = [ROOT / ".venv" / "bin" / "rewas", "serve", "--port", "0"]
     command += ["--allow-root", media, "--state-dir", state]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=variables)
     lines: list[str] = []
     is_ready = threading.Event()
 

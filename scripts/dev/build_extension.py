@@ -2,10 +2,11 @@
 
     scripts/dev/build_extension.py [--platform linux-x64|windows-x64|macos-arm64|all] [--output dist/]
 
-The zip contains the add-on from `addon/rewas_nle`, its manifest with the list of wheels added, and the wheels:
-`rewas_api` built from `proto/`, and pinned releases of grpcio, protobuf, OpenTimelineIO and typing_extensions for
-Python 3.11 (Blender 4.2 to 5.0) and 3.13 (5.1 and later). Wheels are kept in `build/wheels`, so a second run
-downloads nothing. If Blender is installed as a Python module (`.venv-blender-*`), its own tool checks the result.
+The zip contains the add-on from `addon/rewas_nle`, its manifest with the list of wheels added, the pinned packages of
+the server that the add-on can install, and the wheels: `rewas_api` built from `proto/`, and pinned releases of grpcio,
+protobuf and typing_extensions for Python 3.11 (Blender 4.2 to 5.0), 3.13 (Blender 5.1 and later) and 3.14 (Blender in
+Linux distributions). Wheels are kept in `build/wheels`, so a second run downloads nothing. If Blender is installed as a
+Python module (`.venv-blender-*`), its own tool checks the result.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ ADDON = ROOT / "addon" / "rewas_nle"
 PROTO = ROOT / "proto"
 WHEELS = ROOT / "build" / "wheels"
 
-PINNED_REQUIREMENTS = ("grpcio==1.85.1", "protobuf==7.36.2", "opentimelineio==0.18.1", "typing_extensions==4.16.0")
-PYTHON_TAGS = ("311", "313")
+SERVER_PINS = ROOT / "scripts" / "dev" / "constraints" / "release.txt"
+
+PINNED_REQUIREMENTS = ("grpcio==1.85.1", "protobuf==7.36.2", "typing_extensions==4.16.0")
+PYTHON_TAGS = ("311", "313", "314")
 WHEEL_TAGS = {
     "linux-x64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64"),
     "windows-x64": ("win_amd64",),
@@ -97,6 +100,7 @@ def write_zip(path: Path, manifest: str, wheels: list[Path]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         add(archive, "blender_manifest.toml", manifest.encode())
         add(archive, "LICENSE", (ADDON.parent / "LICENSE").read_bytes())
+        add(archive, "server_requirements.txt", SERVER_PINS.read_bytes())
         for folder, folder_names, file_names in os.walk(ADDON):
             left_out = ignored(folder, [*folder_names, *file_names])
             folder_names[:] = sorted(set(folder_names) - left_out)
@@ -131,7 +135,7 @@ def api_wheel() -> Path:
 
 
 def download_wheels(platform_name: str) -> list[Path]:
-    """Return the pinned wheels for a platform and both Pythons, from `build/wheels` or the package index."""
+    """Return the pinned wheels for a platform and every Python, from `build/wheels` or the package index."""
     found: dict[str, Path] = {}
     for python in PYTHON_TAGS:
         folder = WHEELS / f"{platform_name}-cp{python}"

@@ -1,7 +1,7 @@
 """Run the project's checks and end with one summary in pytest's form over all of them.
 
 Each linter counts as one test. Every check runs even after another one has failed, so that one run shows all failures.
-The main tests share the processor's cores; the linters and then the three Blenders run next to them, one at a time.
+The main tests share the processor's cores; the linters and then the four Blenders run next to them, one at a time.
 """
 
 import argparse
@@ -23,12 +23,14 @@ MAIN_BIN = ROOT / ".venv" / "bin"
 MAIN_PYTHON = MAIN_BIN / "python"
 BUF = ROOT / ".venv-protoc" / "bin" / "buf"
 CONTRACT_BASELINES = sorted((ROOT / "proto" / "baseline").glob("*.binpb"))
-BLENDER_VERSIONS = ("4.5", "5.0", "4.2")
+BLENDER_VERSIONS = ("4.5", "5.0", "5.2", "4.2")
+OTHER_PYTHON = {"5.2": "3.13"}
+"""Versions of Blender that need another Python than the project. Machines without it do not set them up."""
 SCOPES = ("full", "fast", "weights", "lint")
 MOST_WORKERS = 8
 """Each worker holds torch and a few small models, about 1.5 GB."""
 LEFT_OUT = {
-    "full": "the full measurements of the shipped weights (make test-weights)",
+    "full": "the full measurements of the shipped weights (make test-weights), the add-on in a window (make gui-test)",
     "fast": "tests marked slow, the shipped weights and Blender (make test, make test-weights)",
     "weights": "everything that does not measure the shipped weights (make test)",
     "lint": "all tests (make test)",
@@ -88,7 +90,7 @@ def main_tests(scope: str) -> Check:
     return Check(
         "tests",
         (
-            *(MAIN_PYTHON, "-m", "pytest", "tests", "--ignore=tests/blender", *chosen[scope]),
+            *(MAIN_PYTHON, "-m", "pytest", "tests", "--ignore=tests/blender", "--ignore=tests/gui", *chosen[scope]),
             "--durations=10",
             # A file's tests stay in one process, which sets up what they share once.
             *("-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"),
@@ -100,15 +102,25 @@ def main_tests(scope: str) -> Check:
     )
 
 
+def blender_python(version: str) -> Path:
+    return ROOT / f".venv-blender-{version}" / "bin" / "python"
+
+
 def blender_tests() -> list[Check]:
     return [
         Check(
             f"tests inside Blender {version}",
-            (ROOT / f".venv-blender-{version}" / "bin" / "python", "-m", "pytest", "tests/blender"),
+            (blender_python(version), "-m", "pytest", "tests/blender"),
             is_pytest=True,
         )
         for version in BLENDER_VERSIONS
+        if version not in missing_blenders()
     ]
+
+
+def missing_blenders() -> list[str]:
+    """The versions of Blender that are not set up because this machine lacks their Python."""
+    return [version for version in OTHER_PYTHON if not blender_python(version).exists()]
 
 
 def lanes(scope: str) -> list[list[Check]]:
@@ -194,6 +206,12 @@ def summarise(outcomes: dict[str, Outcome], scope: str, seconds: float) -> None:
     for name, outcome in outcomes.items():
         say(f"{'FAILED' if outcome.failed else 'passed'}  {outcome.seconds:7.1f} s  {name}")
     say(f"not run: {LEFT_OUT[scope]}")
+    if scope == "full":
+        for version in missing_blenders():
+            say(
+                f"not run: the tests inside Blender {version}, because Python {OTHER_PYTHON[version]} was not found. "
+                f"Install it, or run make test PYTHON_3_13=/path/to/python3.13"
+            )
     for outcome in outcomes.values():
         for failure in outcome.failures:
             say(failure)

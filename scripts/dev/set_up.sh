@@ -14,18 +14,19 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
-is_python_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+# Arguments: a program, and the expected version of Python, such as 3.11.
+is_python() { "$1" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' "$2" 2>/dev/null; }
 find_python() {
-    local candidate
-    for candidate in "${PYTHON:-}" python3.11 python3 python /usr/bin/python3.11 /usr/local/bin/python3.11 \
-        "$HOME"/.pyenv/versions/3.11*/bin/python3.11; do
+    local version=$1 candidate
+    for candidate in "${PYTHON:-}" "${PYTHON_3_13:-}" "python$version" python3 python "/usr/bin/python$version" \
+        "/usr/local/bin/python$version" "$HOME/.pyenv/versions/$version".*/bin/python"$version"; do
         # A pyenv shim exists for every version that was ever installed, so a name on PATH proves nothing: run it.
-        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && is_python_311 "$candidate"; then
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && is_python "$candidate" "$version"; then
             command -v "$candidate"
             return
         fi
     done
-    fail "Python 3.11 was not found. Install it (package python3.11), or set its path: make PYTHON=/path/to/python3.11"
+    return 1
 }
 
 # Blender's module links against these even if it draws nothing. Only Blender 4.2 needs the last two.
@@ -51,12 +52,13 @@ for pair in sys.argv[1:]:
 }
 
 ensure_environment() {
-    local folder=$1 python
-    if [ -x "$folder/bin/python" ] && is_python_311 "$folder/bin/python"; then return; fi
-    python=$(find_python)
+    local folder=$1 version=${2:-3.11} python
+    if [ -x "$folder/bin/python" ] && is_python "$folder/bin/python" "$version"; then return; fi
+    python=$(find_python "$version") || fail "Python $version was not found. Install it (package python$version), or" \
+        "set its path: make PYTHON=/path/to/python$version"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        is_root || fail "Python 3.11 lacks its venv module. Run: sudo apt-get install python3.11-venv"
-        apt_install python3.11-venv
+        is_root || fail "Python $version lacks its venv module. Run: sudo apt-get install python$version-venv"
+        apt_install "python$version-venv"
     fi
     say "creating $folder with $python"
     "$python" -m venv --clear "$folder"
@@ -82,9 +84,19 @@ set_up_protoc() {
     pip_install .venv-protoc --requirement scripts/dev/constraints/protoc.txt
 }
 
+python_of_blender() { case $1 in 4.* | 5.0.*) echo 3.11 ;; *) echo 3.13 ;; esac; }
+
+# A distribution rarely has both versions of Python. Without 3.13, the tests inside the newer Blender are left out, and
+# the summary of the tests says so.
 set_up_blender() {
-    local folder=.venv-blender-${1%.*}
-    ensure_environment "$folder"
+    local folder=.venv-blender-${1%.*} python
+    python=$(python_of_blender "$1")
+    if [ "$python" != 3.11 ] && [ ! -d "$folder" ] && ! find_python "$python" >/dev/null; then
+        say "Python $python was not found, so the tests inside Blender $1 are not run. Install it, or set its path:" \
+            "make test PYTHON_3_13=/path/to/python3.13"
+        return
+    fi
+    ensure_environment "$folder" "$python"
     ensure_blender_libraries "$folder/bin/python"
     say "installing into $folder (Blender $1 as a Python module; about 1 minute)"
     pip_install "$folder" "bpy==$1" --requirement scripts/dev/constraints/blender.txt

@@ -16,10 +16,10 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "addon/README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FENCE = re.compile(r"^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-OURS = ("rewas_engine", "rewas_api", "rewas_server", "rewas_cli", "rewas_nle")
+OURS = ("rewas_engine", "rewas_api", "rewas_server", "rewas_cli", "rewas_otio", "rewas_nle")
 
 
 def trees(document: Path) -> list[ast.Module]:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "addon/README.md")),
     # docs/cli.md is generated from the help itself.
-    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md"),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md"),
 ]
 FENCE = re.compile(r"^ *```(?:sh|text)?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:\.venv/bin/)?rewas [^`]+)`")

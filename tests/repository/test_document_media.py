@@ -28,7 +28,7 @@ def test_generated_media_are_not_tracked() -> None:
 
 
 def test_tracked_media_are_shown_on_a_page() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     shown = {
         (page.parent / target).resolve()
         for page in pages

@@ -8,9 +8,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "addon/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
-FOLDER_OF_PACKAGE = {"rewas_engine": "", "rewas_server": "server", "rewas_cli": "server", "rewas_api": "proto"}
+FOLDER_OF_PACKAGE = {
+    "rewas_engine": "",
+    "rewas_server": "server",
+    "rewas_cli": "server",
+    "rewas_otio": "server",
+    "rewas_api": "proto",
+}
 PATH = re.compile(r"(?<![\w./-])(?:scripts|tests|rewas_engine|server|benchmarks|addon|proto)/[\w./-]*\w")
 MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDER_OF_PACKAGE)})(?:\.\w+)+")
 

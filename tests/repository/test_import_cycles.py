@@ -11,6 +11,7 @@ PACKAGES = {
     "rewas_engine": ROOT,
     "rewas_server": ROOT / "server",
     "rewas_cli": ROOT / "server",
+    "rewas_otio": ROOT / "server",
     "rewas_api": ROOT / "proto",
     "rewas_nle": ROOT / "addon",
 }

@@ -13,10 +13,11 @@ PACKAGE_FOLDERS = {
     "rewas_engine": "rewas_engine",
     "rewas_server": "server/rewas_server",
     "rewas_cli": "server/rewas_cli",
+    "rewas_otio": "server/rewas_otio",
     "rewas_api": "proto/rewas_api",
     "rewas_nle": "addon/rewas_nle",
 }
-BLENDER_VERSIONS = ("4.2", "4.5", "5.0")
+BLENDER_VERSIONS = ("4.2", "4.5", "5.0", "5.2")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -59,6 +60,7 @@ def test_the_contracts_hold() -> None:
         ("rewas_engine/training/loop.py", "import rewas_engine.evaluation.figures"),
         ("server/rewas_server/jobs/lifecycle.py", "import rewas_server.grpc.app"),
         ("server/rewas_server/config.py", "import rewas_cli.console"),
+        ("server/rewas_otio/blender_process.py", "import rewas_nle"),
         ("proto/rewas_api/client.py", "import torch"),
         ("proto/rewas_api/client.py", "import rewas_engine"),
         ("server/rewas_server/jobs/lifecycle.py", "import bpy"),
@@ -80,7 +82,10 @@ def test_a_forbidden_import_is_caught(repository_copy: Path, module: str, plante
     assert f"{offender} -> {planted.removeprefix('import ')}" in completed.stdout
 
 
-@pytest.mark.parametrize("module", ["rewas_engine", "rewas_api.client", "rewas_server.grpc.app", "rewas_cli.main"])
+@pytest.mark.parametrize(
+    "module",
+    ["rewas_engine", "rewas_api.client", "rewas_server.grpc.app", "rewas_cli.main", "rewas_otio.blender_process"],
+)
 def test_modules_that_start_fast_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     completed = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)

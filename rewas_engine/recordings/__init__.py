@@ -1,0 +1,1 @@
+"""Libraries of recordings: finding their sounds, indexing them, and performing them."""

@@ -122,6 +122,14 @@ def test_a_clip_that_is_trimmed_or_cut_in_two_keeps_its_sound(batch: Batch) -> N
     assert origins(batch(("a", 0, 24, DOOR))) == ["kept"]
 
 
+def test_a_cut_that_removes_nothing_is_not_heard(batch: Batch) -> None:
+    whole, _ = soundfile.read(stem(batch(("a", 0, 24, DOOR)), 0))
+    halves = batch(("a", 0, 11, DOOR), ("a", 11, 13, DOOR))
+    assert origins(halves) == ["cut", "cut"]
+    joined = np.concatenate([soundfile.read(stem(halves, number))[0] for number in (0, 1)])
+    assert (joined == whole).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "options"),
     [

@@ -12,6 +12,7 @@ from rewas_engine.runtime.atomic_files import flush_to_disk
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.delivery.broadcast_wav import write_broadcast_wav
 from rewas_server.delivery.content_credentials import ContentSigner, SigningIdentity
+from rewas_server.delivery.continuity import find_runs
 from rewas_server.delivery.delivery_record import RECORD_FOLDER, DeliveredFile, DeliveryRecord, file_digest
 from rewas_server.delivery.file_names import numbered_names
 from rewas_server.delivery.layout import LaidOutStem, lay_out
@@ -22,8 +23,8 @@ from rewas_server.delivery.rendering import (
     RenderedStem,
     common_key,
     delivered_range,
+    render_group,
     render_key,
-    render_take,
 )
 from rewas_server.delivery.sound_categories import SoundCategories, categories_version
 from rewas_server.delivery.stem_names import long_path_note, name_key, plan_file_names
@@ -99,7 +100,7 @@ def deliver_stems(
         profile: The delivery profile.
         facts: Facts about the timeline.
         folder: Folder for the files. `.rewas` in it contains the record of deliveries.
-        on_progress: Called after each take.
+        on_progress: Called after each file that was written, and after each group of stems that needs no writing.
         cancel: Stops the delivery when it is set.
         categories: Finds the categories of prompts. The default remembers what earlier deliveries have found.
 
@@ -175,34 +176,38 @@ class _Writer:
         on_progress: OnDelivered,
         cancel: CancelSignal | None,
     ) -> Delivery:
-        takes: dict[tuple[int, int], list[int]] = {}
-        for number, laid_out in enumerate(stems):
-            takes.setdefault((laid_out.stem.clip_number, laid_out.stem.take_number), []).append(number)
-        ranges = [delivered_range(laid_out.stem, self._profile, self._facts) for laid_out in stems]
+        runs = find_runs(stems)
+        groups: dict[int, list[int]] = {}
+        for number, run in enumerate(runs):
+            groups.setdefault(run.group, []).append(number)
+        ranges = [
+            delivered_range(each.stem, self._profile, self._facts, run) for each, run in zip(stems, runs, strict=True)
+        ]
         common = common_key(self._profile, self._facts)
         delivered: dict[int, DeliveredStem] = {}
-        for members in takes.values():
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
-            take = [stems[number] for number in members]
-            missing = []
-            for number in members:
+        for group in groups.values():
+            _raise_if_cancelled(cancel)
+            missing: dict[int, tuple[int, str]] = {}
+            for index, number in enumerate(group):
                 held = ranges[number]
-                key = render_key(stems[number], take, held, common)
+                key = render_key(number, stems, runs, group, held, common)
                 file = self._record.find(self._timeline, name_key(names[number]))
                 if file is not None and file.key == key and self._record.is_unchanged(file):
                     delivered[number] = self._delivered(stems[number], held, file, was_written=False)
                 else:
-                    missing.append((number, key))
+                    missing[index] = (number, key)
             if missing:
                 if self._signer is None:
                     self._signer = open_signer(self._profile)
-                wanted = [stems[number] for number, _ in missing]
-                rendered = render_take(take, self._profile, self._facts, wanted)
-                for (number, key), sound in zip(missing, rendered, strict=True):
+                held_stems = [(stems[number], ranges[number]) for number in group]
+                rendered = render_group(held_stems, self._profile, self._facts, missing)
+                for (number, key), sound in zip(missing.values(), rendered, strict=True):
+                    _raise_if_cancelled(cancel)
                     file = self._write(names[number], key, sound)
                     delivered[number] = self._delivered(stems[number], ranges[number], file, was_written=True)
-            on_progress(len(delivered), len(stems))
+                    on_progress(len(delivered), len(stems))
+            if not missing:
+                on_progress(len(delivered), len(stems))
         in_order = tuple(delivered[number] for number in range(len(stems)))
         self._note_silence(in_order)
         return Delivery(in_order, tuple(self._notes), tuple(self._stale()))
@@ -318,3 +323,8 @@ class _Writer:
                 elif self._record.is_unchanged(file):
                     found.append(self._folder / file.name)
         return sorted(found)
+
+
+def _raise_if_cancelled(cancel: CancelSignal | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled

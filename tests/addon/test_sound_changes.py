@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.exchanged import ExchangedChannel, ExchangedScene, ExchangedStrip
+from rewas_nle.timeline.exchanged import Curve, ExchangedChannel, ExchangedScene, ExchangedStrip
+from rewas_nle.timeline.fades import Fades, Level, fade_curve, level_of
 from rewas_nle.timeline.follow import Position
 from rewas_nle.timeline.otio_export import build_timeline
+from rewas_nle.timeline.otio_import import read_timeline
 from rewas_nle.timeline.otio_json import Clip, Gap, OtioObject, Stack, Timeline, Track, from_plain, read_otio, to_plain
 from rewas_nle.timeline.otio_sounds import FoundSounds, read_sounds
 from rewas_nle.timeline.sound_changes import SoundChange, SoundChanges, UnrelatedError, compare_sounds
@@ -296,19 +298,94 @@ def test_media_that_has_moved_is_found_by_its_name() -> None:
     assert only(changes).position == Position(1013, 1013, 1037)
 
 
-def test_volume_and_pan_of_a_mix_come_back_and_fades_are_noted() -> None:
+def test_volume_pan_and_fades_of_a_mix_come_back() -> None:
     scene = scene_of(sound("door", 1010, 1010, 1034, properties={"volume": 0.5}), sound("rain", 1050, 1050, 1074))
     loud = {"reaper": {"volume": 0.25, "pan": -0.5, "fade_in_s": 0.1}}
-    same = {"reaper": {"volume": 1.0, "pan": 0.0, "fade_in_s": 0.1}}
+    same = {"reaper": {"volume": 1.0, "pan": 0.0, "fade_in_s": 0.01}}
     tracks = [clip_at("door", "/film/door.wav", 9, metadata=loud), clip_at("", "/film/rain.wav", 49, metadata=same)]
     changes = compare_sounds(scene, file_with(tracks))
     assert [str(each) for each in changes.changed] == [
-        'The sound "door" has a volume of -12.0 dB and has a pan of -0.50.'
+        'The sound "door" has a volume of -12.0 dB, fades in over 2 frames and has a pan of -0.50.'
     ]
-    assert [str(note) for note in changes.notes] == [
-        'The sound "door" is faded in or out in the file. Fades are not imported. Animate the volume of the strip '
-        "instead."
-    ]
+    assert changes.changed[0].fades == Fades(in_frames=2)
+    assert not changes.notes
+
+
+def faded(name: str, start: int, end: int, level: Level, **fields: Any) -> ExchangedStrip:
+    curve = fade_curve(level, end - start)
+    return sound(name, start, start, end, curves=(curve,) if curve else (), **fields)
+
+
+def test_fades_come_back_when_they_change() -> None:
+    scene = scene_of(faded("door", 1010, 1034, Level(0.5, Fades(6, 3))))
+    file = {"volume": 0.5, "pan": 0.0, "fade_in_s": 6 / float(RATES[2]), "fade_out_s": 3 / float(RATES[2])}
+
+    def changes(**mixed: float) -> SoundChanges:
+        return compare_sounds(
+            scene, file_with([clip_at("door", "/film/door.wav", 9, metadata={"reaper": file | mixed})])
+        )
+
+    assert changes() == SoundChanges((), (), (), ())
+    (none,) = changes(fade_in_s=0.0).changed
+    assert (str(none), none.volume, none.fades) == ('The sound "door" no longer fades in.', 0.5, Fades(0, 3))
+    (louder,) = changes(volume=1.0).changed
+    assert (louder.volume, louder.fades) == (1.0, Fades(6, 3))
+    # A fade cannot be longer than the sound.
+    (long,) = changes(fade_in_s=10.0).changed
+    assert long.fades == Fades(24, 0)
+
+
+def test_fades_stay_at_the_ends_of_a_sound() -> None:
+    scene = scene_of(*THREE[:1], faded("rain", 1050, 1100, Level(1.0, Fades(6, 3))))
+    found = only(changes_in(scene, trim("rain", 5, 10)))
+    assert (found.position, found.volume, found.fades) == (Position(1050, 1055, 1090), 1.0, Fades(6, 3))
+    assert str(found) == 'The sound "rain" plays frames 5 to 39 of its file.'
+
+
+def test_keyframes_of_a_volume_are_kept() -> None:
+    keys = tuple(
+        (frame, value, "BEZIER", frame, value, frame, value, "AUTO", "AUTO")
+        for frame, value in ((0.0, 1.0), (12.0, 0.25), (20.0, 0.75))
+    )
+    scene = scene_of(sound("door", 1010, 1010, 1034, curves=(Curve("volume", 0, keys),)))
+    neutral = {"volume": 1.0, "pan": 0.0, "fade_in_s": 0.0, "fade_out_s": 0.0}
+    assert changes_in(scene) == SoundChanges((), (), (), ())
+    for mixed, notes in ((neutral, 0), (neutral | {"volume": 0.5}, 1), (neutral | {"fade_out_s": 0.5}, 1)):
+        changes = compare_sounds(scene, file_with([clip_at("door", "/film/door.wav", 9, metadata={"reaper": mixed})]))
+        assert (len(changes.changed), len(changes.notes)) == (0, notes)
+    assert str(changes.notes[0]) == (
+        'The sound "door" is at another level in the file, but keyframes control the volume in Blender. Delete the '
+        "keyframes and import again to use the level of the file."
+    )
+
+
+@given(
+    frames=st.integers(1, 400),
+    volume=st.floats(0.01, 4.0),
+    into=st.integers(0, 500),
+    out=st.integers(0, 500),
+    rate=st.sampled_from(RATES),
+)
+def test_any_fades_survive_a_file(frames: int, volume: float, into: int, out: int, rate: Fraction) -> None:
+    level = Level(volume, Fades(into, out).within(frames))
+    strip = faded("door", 1010, 1010 + frames, level, properties={"volume": volume} if level.fades == Fades() else {})
+    read = level_of(strip)
+    assert read is not None
+    assert read.is_same(level)
+    scene = scene_of(strip, rate=rate)
+    assert changes_in(scene) == SoundChanges((), (), (), ())
+    timeline = read_otio(build_timeline(scene, str).timeline.to_json_string())
+    (again,) = read_timeline(timeline, str).scene.strips
+    assert level_of(again) == read
+    assert again.curves == strip.curves
+    assert again.original is None
+    # Without what only Blender knows, as in a project of another program.
+    track, number = clip_named(timeline, "door")
+    track.children[number].metadata.pop("blender")
+    (foreign,) = read_timeline(timeline, str).scene.strips
+    found = level_of(foreign)
+    assert found is not None
+    assert found.is_same(level if level.fades != Fades() else Level())
 
 
 @pytest.mark.parametrize("mixed", [{"volume": 0.5}, {"pan": -0.25}, {"envelopes": True}])
@@ -356,13 +433,27 @@ def test_names_of_a_batch_are_not_new() -> None:
     assert not compare_sounds(scene, file_with([clip])).changed
 
 
+PLACES = (("door", 9), ("rain", 49))
+
+
 def test_another_speed_is_noted() -> None:
     scene = scene_of(sound("door", 1010, 1010, 1034), sound("rain", 1050, 1050, 1074))
     fast = clip_at("door", "/film/door.wav", 9)
     fast.children[1].effects = [from_plain({"OTIO_SCHEMA": "LinearTimeWarp.1", "time_scalar": 2.0})]
     changes = compare_sounds(scene, file_with([fast, clip_at("rain", "/film/rain.wav", 49)]))
-    assert changes.missing == ("door",)
-    assert [note.what for note in changes.notes] == ['The sound "door" is played at another speed in the file.']
+    # A sound that the file plays in another way must not count as deleted.
+    assert (changes.changed, changes.added, changes.missing) == ((), (), ())
+    assert [str(note) for note in changes.notes] == [
+        'The sound "door" is played at another speed in the file, so nothing was changed. Render to a new file there. '
+        "An add-on cannot change the speed of a sound."
+    ]
+    new = clip_at("crash", "/film/crash.wav", 9)
+    new.children[1].effects = fast.children[1].effects
+    changes = compare_sounds(scene, file_with([*(clip_at(n, f"/film/{n}.wav", at) for n, at in PLACES), new]))
+    assert (changes.changed, changes.added, changes.missing) == ((), (), ())
+    assert [note.what for note in changes.notes] == [
+        'The new sound "crash" is played at another speed in the file, so it was not added.'
+    ]
 
 
 def test_a_file_of_another_film_is_refused() -> None:

@@ -269,3 +269,71 @@ def test_a_timeline_comes_back_from_reaper_with_its_edits(film: Any, tmp_path: P
     report = import_changes(project)
     assert report.details == (f'The sound "{stem.name}" plays another take and is 12 frames later.',)
     assert report.notes == ()
+
+
+def volume_keys(scene: Any, strip: Any) -> list[tuple[float, float]]:
+    """Frame and volume of each keyframe of a strip's volume."""
+    curve = part("blender.compat").find_curve(scene, f"{strip.path_from_id()}.volume")
+    return [] if curve is None else [(point.co.x, round(point.co.y, 6)) for point in curve.keyframe_points]
+
+
+def test_fades_of_a_reaper_project_become_keyframes(film: Any, tmp_path: Path) -> None:
+    rate, start = part("blender.strip_reading").scene_rate(film), film.frame_start
+    music = tmp_path / "sounds" / "music.wav"
+    crash = write_silence(tmp_path / "mix" / "crash.wav", 48048)
+    lines = f"VOLPAN 0.5 0 1 -1\nFADEIN 1 {float(6 / rate):.12f} 0\nFADEOUT 1 {float(10 / rate):.12f} 0"
+
+    def import_mix(first_frame: int, lines: str) -> Any:
+        items = [
+            ("music", music, Fraction(first_frame - start) / rate, Fraction(30) / rate, lines),
+            ("crash", crash, Fraction(200 - start) / rate, Fraction(20) / rate, lines),
+        ]
+        return import_changes(write_project(tmp_path / "mix" / "mix.rpp", items))
+
+    report = import_mix(105, lines)
+    assert report.details[0] == (
+        'The sound "music" is 5 frames later, has a volume of -6.0 dB, fades in over 6 frames and fades out over 10 '
+        "frames."
+    )
+    assert volume_keys(film, named(film, "music")) == [(105, 0), (111, 0.5), (125, 0.5), (135, 0)]
+    assert volume_keys(film, named(film, "crash")) == [(200, 0), (206, 0.5), (210, 0.5), (220, 0)]
+    assert import_mix(105, lines).details == ()
+    film.frame_set(108)
+    assert named(film, "music").volume == pytest.approx(0.25)
+    # The fades move with the sound, and disappear with those of the project.
+    assert import_mix(110, lines).details == ('The sound "music" is 5 frames later.',)
+    assert volume_keys(film, named(film, "music"))[0] == (110, 0)
+    removed = import_mix(110, "VOLPAN 0.5 0 1 -1\nFADEIN 1 0 0\nFADEOUT 1 0 0")
+    assert removed.details == tuple(
+        f'The sound "{name}" no longer fades in and no longer fades out.' for name in ("music", "crash")
+    )
+    assert volume_keys(film, named(film, "music")) == []
+    assert named(film, "music").volume == 0.5
+
+
+@pytest.mark.skipif(not MAIN_PYTHON.exists(), reason="needs the main environment; `make test` has it")
+def test_fades_go_to_reaper_and_back(film: Any, tmp_path: Path) -> None:
+    faded, level = part("timeline.fades"), part("blender.exchange_building")
+    level.set_level(film, named(film, "music"), faded.Level(0.5, faded.Fades(6, 12)))
+    path = export(tmp_path / "film.otio")
+    before = state_of(film)
+    project = as_project(path)
+    text = project.read_text(encoding="utf-8")
+    assert "FADEIN 1 0.25025 " in text
+    assert "FADEOUT 1 0.5005 " in text
+    assert import_changes(project).details == ()
+    assert state_of(film) == before
+    assert bpy.ops.rewas.import_timeline(filepath=str(project)) == {"FINISHED"}
+    imported = part("blender.compat").scene_of(bpy.context)
+    assert volume_keys(imported, named(imported, "music")) == [(100, 0), (106, 0.5), (118, 0.5), (130, 0)]
+
+
+def test_a_reaper_project_brings_its_levels_into_a_scene(film: Any, tmp_path: Path) -> None:
+    crash = write_silence(tmp_path / "mix" / "crash.wav", 48048)
+    lines = "VOLPAN 0.5 -0.25 1 -1\nFADEOUT 1 0.25 0"
+    project = write_project(tmp_path / "mix" / "mix.rpp", [("crash", crash, Fraction(1), Fraction(1), lines)])
+    assert bpy.ops.rewas.import_timeline(filepath=str(project)) == {"FINISHED"}
+    imported = part("blender.compat").scene_of(bpy.context)
+    strip = named(imported, "crash")
+    assert strip.pan == -0.25
+    assert volume_keys(imported, strip) == [(43, 0.5), (49, 0)]

@@ -27,6 +27,7 @@ from ..timeline.exchanged import (
     ExchangeNote,
     all_strips,
 )
+from ..timeline.fades import VOLUME_PATH, Level, fade_curve
 from ..timeline.placement import MAX_CHANNEL
 from . import compat, links
 from .exchange_reading import CURVE_FLAGS, ORIGINAL_PROPERTY, read_original_scene
@@ -451,23 +452,7 @@ class _Builder:
                 "Its animation was left out.",
             )
             return
-        points = fcurve.keyframe_points
-        points.clear()
-        points.add(len(curve.keys))
-        for point, key in zip(points, curve.keys, strict=True):
-            frame, value, interpolation, left_frame, left, right_frame, right, left_type, right_type = key
-            point.co = frame + strip.start_frame, value
-            if interpolation in point.bl_rna.properties["interpolation"].enum_items:
-                point.interpolation = interpolation
-            point.handle_left_type = left_type if left_type in _HANDLE_TYPES else "AUTO"
-            point.handle_right_type = right_type if right_type in _HANDLE_TYPES else "AUTO"
-            point.handle_left = left_frame + strip.start_frame, left
-            point.handle_right = right_frame + strip.start_frame, right
-        if curve.extrapolation in ("CONSTANT", "LINEAR"):
-            fcurve.extrapolation = curve.extrapolation
-        for flag in CURVE_FLAGS:
-            setattr(fcurve, flag, flag in curve.flags)
-        fcurve.update()
+        _write_curve(fcurve, curve, strip.start_frame)
 
     def _show_active_take(self, strip: ExchangedStrip) -> None:
         """Put a take on the timeline that `rewas batch` has generated."""
@@ -543,6 +528,40 @@ def create_sound(strips: Any, name: str, path: str, channel: int, start_frame: i
         bpy.data.sounds.remove(sound)
         return built, False
     return built, sound is not None
+
+
+def set_level(scene: Any, strip: Any, level: Level) -> None:
+    """Set the volume of a sound strip, and replace the keyframes of its volume with those of its fades."""
+    path = f"{strip.path_from_id()}.{VOLUME_PATH}"
+    old = compat.find_curve(scene, path)
+    if old is not None:
+        compat.remove_curve(scene, old)
+    strip.volume = level.volume
+    start_frame = compat.left_handle(strip)
+    curve = fade_curve(level, compat.right_handle(strip) - start_frame)
+    if curve is not None:
+        _write_curve(compat.ensure_curve(scene, path), curve, start_frame)
+
+
+def _write_curve(fcurve: Any, curve: Curve, start_frame: int) -> None:
+    """Replace the keys and settings of an F-curve. start_frame: first frame of its strip."""
+    points = fcurve.keyframe_points
+    points.clear()
+    points.add(len(curve.keys))
+    for point, key in zip(points, curve.keys, strict=True):
+        frame, value, interpolation, left_frame, left, right_frame, right, left_type, right_type = key
+        point.co = frame + start_frame, value
+        if interpolation in point.bl_rna.properties["interpolation"].enum_items:
+            point.interpolation = interpolation
+        point.handle_left_type = left_type if left_type in _HANDLE_TYPES else "AUTO"
+        point.handle_right_type = right_type if right_type in _HANDLE_TYPES else "AUTO"
+        point.handle_left = left_frame + start_frame, left
+        point.handle_right = right_frame + start_frame, right
+    if curve.extrapolation in ("CONSTANT", "LINEAR"):
+        fcurve.extrapolation = curve.extrapolation
+    for flag in CURVE_FLAGS:
+        setattr(fcurve, flag, flag in curve.flags)
+    fcurve.update()
 
 
 def _create_image(strips: Any, strip: ExchangedStrip, path: str, channel: int, fit: dict[str, str]) -> Any:

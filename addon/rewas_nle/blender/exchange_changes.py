@@ -12,11 +12,12 @@ import bpy
 
 from ..core.messages import Problem
 from ..timeline.exchanged import ExchangeNote
+from ..timeline.fades import Level
 from ..timeline.follow import Position
 from ..timeline.placement import NoFreeChannelError, Span
 from ..timeline.sound_changes import AddedSound, SoundChange, SoundChanges, as_settings
 from . import compat, links
-from .exchange_building import BuildError, create_sound
+from .exchange_building import BuildError, create_sound, set_level
 from .placement import choose_take
 from .stem_strips import PROVENANCE_PROPERTY, PlacementError, choose_channel, find_free_channel, picture_of
 from .strip_reading import scene_rate
@@ -160,8 +161,8 @@ class _Applier:
                     f'The sound "{strip.name}" is no longer muted, but its channel is.',
                     f'Unmute the channel "{holder.channels[strip.channel].name}".',
                 )
-        if change.volume is not None:
-            strip.volume = change.volume
+        if change.volume is not None and change.fades is not None:
+            set_level(self._scene, strip, Level(change.volume, change.fades))
         if change.pan is not None:
             strip.pan = change.pan
         if change.new_name:
@@ -192,10 +193,9 @@ class _Applier:
             # Before it was trimmed, it may have overlapped another strip.
             strip.channel = channel
         strip.mute = found.is_muted
-        if found.volume is not None:
-            strip.volume = found.volume
-        if found.pan is not None:
-            strip.pan = found.pan
+        set_level(scene, strip, added.level)
+        if found.mix.pan is not None:
+            strip.pan = found.mix.pan
         if found.is_generated:
             strip[PROVENANCE_PROPERTY] = as_settings(found)
         channel_name = editor.channels[strip.channel].name

@@ -52,6 +52,7 @@ from .otio_json import (
     Transition,
     from_plain,
 )
+from .otio_mix import write_mix
 from .takes import Take
 
 _GENERATORS = frozenset({"COLOR", "TEXT", "SCENE", "MASK"})
@@ -268,9 +269,12 @@ class _Exporter:
         markers = [
             self._marker(marker, strip.content_start_frame, item) for marker in self._markers.get(strip.name, ())
         ]
-        return self._merge_original(
+        merged = self._merge_original(
             strip, item, markers, (start_frame - strip.content_start_frame, end_frame - start_frame)
         )
+        if strip.kind == SOUND_KIND and isinstance(merged, Clip):
+            write_mix(strip, self._rate, merged.metadata)
+        return merged
 
     def _state(self, strip: ExchangedStrip, start_frame: int) -> dict[str, Any]:
         """Return what Blender needs to build a strip besides its place on the timeline."""

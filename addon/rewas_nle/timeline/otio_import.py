@@ -31,6 +31,7 @@ from .exchanged import (
     ExchangeNote,
     Original,
 )
+from .fades import VOLUME_PATH, fade_curve, level_of
 from .image_files import NumberedImages
 from .otio_json import (
     Clip,
@@ -54,6 +55,7 @@ from .otio_json import (
     Transition,
     to_plain,
 )
+from .otio_mix import REAPER_KEY, MixedTracks, is_own_mix, read_mix
 from .placement import MAX_CHANNEL
 from .rates import written_rate
 from .selection import PICTURE_KINDS
@@ -210,6 +212,7 @@ class _Importer:
         self._markers: list[ExchangedMarker] = []
         self._stems: list[BatchStem] = []
         self._item_ranges: dict[str, tuple[int, int]] = {}
+        self._mixed_tracks = MixedTracks()
 
     def run(self) -> Import:
         timeline = self._timeline
@@ -234,7 +237,7 @@ class _Importer:
             original=self._timeline_original(shells),
             timecode_frame=timecode_frame,
         )
-        return Import(scene, tuple(self._notes))
+        return Import(scene, (*self._notes, *self._mixed_tracks.notes()))
 
     # Times
 
@@ -294,6 +297,8 @@ class _Importer:
         for marker in track.markers:
             self._add_marker(marker, zero_frame, -shift_s, "")
         strips: list[ExchangedStrip] = []
+        if track.kind == "Audio":
+            self._mixed_tracks.add(track)
         if lane.spare:
             _find_crossings(pieces)
         previous: ExchangedStrip | None = None
@@ -418,6 +423,8 @@ class _Importer:
             strip = self._with_moved_range(strip, item, state)
         else:
             strip = self._with_foreign_range(strip, piece)
+        if kind == SOUND_KIND:
+            strip = self._with_mix(strip, item)
         if isinstance(item, Stack | Track):
             strip = self._with_children(strip, item, depth)
         self._item_ranges[name] = start_frame, end_frame
@@ -574,6 +581,27 @@ class _Importer:
             self._note(
                 f'The clip "{strip.name}" plays at {effect.time_scalar:g} times normal speed.',
                 "It plays at normal speed in Blender. Its speed is kept for export.",
+            )
+        return strip
+
+    def _with_mix(self, strip: ExchangedStrip, item: Any) -> ExchangedStrip:
+        """Return a sound with the volume, pan and fades of a REAPER project."""
+        mix, level = read_mix(getattr(item, "metadata", {})), level_of(strip)
+        pan = mix.new_pan(float(strip.properties.get("pan", 0.0)))
+        if pan is not None:
+            strip = replace(strip, properties={**strip.properties, "pan": pan})
+        new = mix.applied_to(level, strip.frames, self._rate) if level is not None else None
+        if level is not None and new is not None and not new.is_same(level):
+            curve = fade_curve(new, strip.frames)
+            strip = replace(
+                strip,
+                properties={**strip.properties, VOLUME_PATH: new.volume},
+                curves=tuple(each for each in strip.curves if each.path != VOLUME_PATH) + ((curve,) if curve else ()),
+            )
+        if mix.has_envelopes:
+            self._note(
+                f'The sound "{strip.name}" is changed by envelopes in the file.',
+                "Envelopes are not imported. Animate the volume and pan of the strip instead.",
             )
         return strip
 
@@ -782,7 +810,9 @@ def _has_foreign(read: Any, keys: Sequence[str] = ()) -> bool:
     """
     if isinstance(read, OtherObject) or read.other:
         return True
-    if set(getattr(read, "metadata", {})) - {BLENDER_KEY, REWAS_KEY} or getattr(read, "color", None) is not None:
+    metadata = getattr(read, "metadata", {})
+    own = {BLENDER_KEY, REWAS_KEY, *((REAPER_KEY,) if is_own_mix(metadata) else ())}
+    if set(metadata) - own or getattr(read, "color", None) is not None:
         return True
     if any(not _is_own_effect(effect) for effect in getattr(read, "effects", ())):
         return True

@@ -17,13 +17,13 @@ from pathlib import PurePath
 from typing import Any
 
 from .exchanged import SOUND_KIND, ExchangedScene, ExchangedStrip, ExchangeNote
+from .fades import Fades, Level, is_same_volume, level_of
 from .follow import Position
 from .otio_export import sound_offset_s
 from .otio_sounds import FoundSound, FoundSounds
 
 _WHOLE_FRAME = Fraction(1, 1000)
 """Times closer to a whole frame than this count as whole."""
-_SAME_VOLUME = 1e-4
 _COPY_NUMBER = re.compile(r"\.\d{3,}$")
 _SILENT_DB = -120.0
 
@@ -42,7 +42,8 @@ class SoundChange:
         position: Its new position.
         offset_s: Additional offset of the sound from its strip's content, in seconds.
         is_muted: Whether it is muted now.
-        volume: Its new volume, linear.
+        volume: Its new volume, linear, between its fades.
+        fades: Its new fades, which also get keyframes at the new volume and position.
         pan: Its new pan, from -1 (left) to 1 (right).
         owner: Identifier of the strip that it was generated for.
         take: Identifier of the take that it plays now.
@@ -54,6 +55,7 @@ class SoundChange:
     offset_s: Fraction = Fraction(0)
     is_muted: bool | None = None
     volume: float | None = None
+    fades: Fades | None = None
     pan: float | None = None
     owner: str = ""
     take: str = ""
@@ -68,13 +70,17 @@ class SoundChange:
 class AddedSound:
     """A sound that only the file contains.
 
-    found: the sound in the file. position: its place in the scene. offset_s: by how many seconds it begins after its
-    content.
+    Attributes:
+        found: The sound in the file.
+        position: Its place in the scene.
+        offset_s: By how many seconds it begins after its content.
+        level: Its volume and fades.
     """
 
     found: FoundSound
     position: Position
     offset_s: Fraction = Fraction(0)
+    level: Level = field(default_factory=Level)
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,18 @@ def compare_sounds(scene: ExchangedScene, found: FoundSounds) -> SoundChanges:
     changes = [comparison.compare(sound, other) for sound, other in pairs]
     matched = {sound.name for sound, _ in pairs}
     added, other_takes = _choose_new(left, current, pairs)
+    retimed = [sound for sound in added if sound.is_retimed]
     return SoundChanges(
         changed=tuple(change for change in changes if change.descriptions),
-        added=tuple(map(comparison.place, added)),
+        added=tuple(comparison.place(sound) for sound in added if not sound.is_retimed),
         missing=tuple(sound.name for sound in current if sound.name not in matched),
-        notes=(*found.notes, *notes, *comparison.notes(), *map(_second_take_note, other_takes)),
+        notes=(
+            *found.notes,
+            *notes,
+            *comparison.notes(),
+            *map(_retimed_note, retimed),
+            *map(_second_take_note, other_takes),
+        ),
     )
 
 
@@ -113,15 +126,15 @@ def compare_sounds(scene: ExchangedScene, found: FoundSounds) -> SoundChanges:
 class _Sound:
     """A sound of the scene.
 
-    offset_frames: by how many frames it begins after its content. takes: identifiers of all takes of its strip, by
-    their files for its role.
+    level: its volume and fades, None if its volume is animated in another way. offset_frames: by how many frames it
+    begins after its content. takes: identifiers of all takes of its strip, by their files for its role.
     """
 
     name: str
     path: str
     position: Position
     is_muted: bool
-    volume: float
+    level: Level | None
     pan: float
     owner: str = ""
     role: str = ""
@@ -162,7 +175,7 @@ def _sounds_of(scene: ExchangedScene) -> Iterator[_Sound]:
             path=strip.files[0] if strip.files else "",
             position=Position(strip.content_start_frame, strip.start_frame, strip.end_frame),
             is_muted=is_muted,
-            volume=float(strip.properties.get("volume", 1.0)),
+            level=level_of(strip),
             pan=float(strip.properties.get("pan", 0.0)),
             owner=owner,
             role=role,
@@ -304,6 +317,13 @@ def _second_take_note(found: FoundSound) -> ExchangeNote:
     )
 
 
+def _retimed_note(found: FoundSound) -> ExchangeNote:
+    return ExchangeNote(
+        f'The new sound "{found.name}" is played at another speed in the file, so it was not added.',
+        "Render it to a new file there. An add-on cannot change the speed of a sound.",
+    )
+
+
 def _file_name(path: str) -> str:
     return PurePath(path.replace("\\", "/")).name.casefold()
 
@@ -348,13 +368,17 @@ class _Comparison:
         self._clock = clock
         self._rate = clock.rate
         self._rounded: list[str] = []
-        self._faded: list[str] = []
+        self._retimed: list[str] = []
         self._animated: list[str] = []
+        self._kept: list[str] = []
 
     def compare(self, sound: _Sound, found: FoundSound) -> SoundChange:
         """Return the changes to a sound."""
         change = SoundChange(sound.name, owner=sound.owner)
         texts: list[str] = []
+        if found.is_retimed:
+            self._retimed.append(sound.name)
+            return change
         take = self._other_take(sound, found)
         if take:
             change = replace(change, take=take)
@@ -371,21 +395,33 @@ class _Comparison:
         if found.is_muted != sound.is_muted:
             change = replace(change, is_muted=found.is_muted)
             texts.append("is muted" if found.is_muted else "is no longer muted")
-        if found.volume is not None and abs(found.volume - sound.volume) > _SAME_VOLUME * max(1.0, sound.volume):
-            change = replace(change, volume=found.volume)
-            texts.append(f"has a volume of {_decibels(found.volume)}")
-        if found.pan is not None and abs(found.pan - max(-1.0, min(1.0, sound.pan))) > _SAME_VOLUME:
-            change = replace(change, pan=found.pan)
-            texts.append(f"has a pan of {found.pan:.2f}")
-        if found.has_fades and texts:
-            self._faded.append(sound.name)
-        if found.has_envelopes:
+        level = self._level(sound, found, position)
+        if level is not None and sound.level is not None:
+            change = replace(change, volume=level.volume, fades=level.fades)
+            texts += _describe_level(sound.level, level)
+        pan = found.mix.new_pan(sound.pan)
+        if pan is not None:
+            change = replace(change, pan=pan)
+            texts.append(f"has a pan of {pan:.2f}")
+        if found.mix.has_envelopes:
             self._animated.append(sound.name)
         return replace(change, descriptions=tuple(texts))
 
+    def _level(self, sound: _Sound, found: FoundSound, position: Position) -> Level | None:
+        """Return the volume and fades of a sound if they change, or if its fades must move with its handles."""
+        frames = position.end_frame - position.start_frame
+        if sound.level is None:
+            # Without keyframes, the file has what the export has written.
+            if not found.mix.applied_to(Level(), frames, self._rate).is_same(Level()):
+                self._kept.append(sound.name)
+            return None
+        level = found.mix.applied_to(sound.level, frames, self._rate)
+        has_moved = position != sound.position and level.fades != Fades()
+        return level if has_moved or not level.is_same(sound.level) else None
+
     def place(self, found: FoundSound) -> AddedSound:
         """Return a sound that only the file contains, at its place in the scene."""
-        if found.has_envelopes:
+        if found.mix.has_envelopes:
             self._animated.append(found.name)
         content = self._clock.frame(found.media_begin_s)
         whole, rest = _split_frame(content)
@@ -394,7 +430,8 @@ class _Comparison:
         if found.begin_s == found.media_begin_s:
             # The first sample must not be cut off.
             start = min(start, whole)
-        return AddedSound(found, Position(whole, start, end), rest / self._rate)
+        level = found.mix.applied_to(Level(), end - start, self._rate)
+        return AddedSound(found, Position(whole, start, end), rest / self._rate, level)
 
     def notes(self) -> Iterator[ExchangeNote]:
         """Yield what Blender cannot do."""
@@ -403,10 +440,15 @@ class _Comparison:
                 f"{_named(self._rounded)} trimmed between two frames in the file.",
                 "Blender trims at whole frames, so the nearest ones were used.",
             )
-        if self._faded:
+        if self._retimed:
             yield ExchangeNote(
-                f"{_named(self._faded)} faded in or out in the file.",
-                "Fades are not imported. Animate the volume of the strip instead.",
+                f"{_named(self._retimed)} played at another speed in the file, so nothing was changed.",
+                "Render to a new file there. An add-on cannot change the speed of a sound.",
+            )
+        if self._kept:
+            yield ExchangeNote(
+                f"{_named(self._kept)} at another level in the file, but keyframes control the volume in Blender.",
+                "Delete the keyframes and import again to use the level of the file.",
             )
         if self._animated:
             yield ExchangeNote(
@@ -475,6 +517,18 @@ def _new_name(sound: _Sound, found: FoundSound) -> str:
     path = PurePath(found.path.replace("\\", "/"))
     known = {_plain_name(sound.name), path.name, path.stem, ""}
     return "" if name in known or _plain_name(name) in known else name
+
+
+def _describe_level(old: Level, new: Level) -> Iterator[str]:
+    if not is_same_volume(old.volume, new.volume):
+        yield f"has a volume of {_decibels(new.volume)}"
+    for before, after, direction in (
+        (old.fades.in_frames, new.fades.in_frames, "in"),
+        (old.fades.out_frames, new.fades.out_frames, "out"),
+    ):
+        if before != after:
+            frames = "1 frame" if after == 1 else f"{after} frames"
+            yield f"fades {direction} over {frames}" if after else f"no longer fades {direction}"
 
 
 def _decibels(volume: float) -> str:

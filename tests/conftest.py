@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +14,9 @@ STATE_HOME = tempfile.mkdtemp(prefix="rewas-test-state-")
 os.environ["XDG_STATE_HOME"] = STATE_HOME
 os.environ.pop("REWAS_TOKEN", None)
 atexit.register(shutil.rmtree, STATE_HOME, ignore_errors=True)
+
+UMASK = os.umask(0o077)
+os.umask(UMASK)
 
 with contextlib.suppress(ImportError):  # Blender's own environments have no hypothesis.
     from hypothesis import settings
@@ -40,6 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         slow_tests[item.path] += item.get_closest_marker("slow") is not None
     items.sort(key=lambda item: -slow_tests[item.path])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Give the next test the umask back: what a test runs in this process may set the umask of a server."""
+    yield
+    os.umask(UMASK)
 
 
 @pytest.fixture(scope="session")

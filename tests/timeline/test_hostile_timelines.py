@@ -19,7 +19,7 @@ from rewas_server.otio.clips import parse_timeline
 from rewas_server.otio.planning import ClipState, list_clips
 from rewas_server.otio.reading import open_timeline
 
-SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.*"))
+SAMPLES = sorted(path for path in Path(__file__).with_name("samples").rglob("*.*") if path.is_file())
 
 
 def span(start: float, frames: float) -> otio.opentime.TimeRange:

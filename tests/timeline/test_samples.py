@@ -63,10 +63,18 @@ EXPECTED: dict[str, list[Row]] = {
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10", "1", "a door"),
         ("ready", "two", "01:00:02:00-01:00:04:00", "00:00:00:00-00:00:02:00", "1", "steps"),
     ],
+    "fcp_drop_frame_label.xml": [
+        ("ready", "one", "01:00:59;28-01:01:02;00", "01:00:20;00-01:00:22;00"),
+        ("ready", "two", "01:01:02;00-01:01:04;00", "00:00:00;00-00:00:02;00"),
+    ],
     "fcp_file_timecode.xml": [("ready", "one", "01:00:00:00-01:00:02:00", "01:02:30:10-01:02:32:10")],
     "fcp_generator.xml": [
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10"),
         ("no prompt", "Title", "01:00:00:00-01:00:01:00", ""),
+    ],
+    "fcp_incomplete_items.xml": [
+        ("ready", "no transition before", "01:00:01:00-01:00:02:00", "00:00:01:00-00:00:02:00"),
+        ("ready", "two", "01:00:02:00-01:00:04:00", "00:00:00:12-00:00:02:12"),
     ],
     "fcp_markers.xml": [
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10", "1", "a door"),
@@ -83,6 +91,21 @@ EXPECTED: dict[str, list[Row]] = {
         ("ready", "two", "01:00:02:12-01:00:04:00", "00:00:00:00-00:00:01:12"),
     ],
     "fcp_speed.xml": [("ready", "fast", "01:00:00:00-01:00:02:00", "00:00:00:00-00:00:04:00", "2")],
+    "fcp_speed_in_media_frames.xml": [
+        ("ready", "fast", "01:00:00:00-01:00:02:00", "00:00:04:04-00:00:08:04", "2"),
+        ("ready", "back", "01:00:02:00-01:00:03:00", "00:00:04:04-00:00:06:04", "-2"),
+        ("ready", "slow", "01:00:03:00-01:00:04:00", "00:00:04:04-00:00:04:16", "0.5"),
+    ],
+    "fcp_speed_keyframes.xml": [
+        ("ready", "steps", "01:00:00:00-01:00:01:00", "01:00:00:20-01:00:02:20", "2"),
+        ("ready", "steps", "01:00:01:00-01:00:02:00", "01:00:02:20-01:00:02:21", "0"),
+        ("ready", "steps", "01:00:02:00-01:00:03:00", "01:00:01:20-01:00:02:20", "-1", "a door"),
+        ("refused", "ramp", "01:00:03:00-01:00:04:00", ""),
+    ],
+    "fcp_subclip.xml": [
+        ("ready", "sub", "01:00:00:00-01:00:02:00", "00:00:11:00-00:00:13:00", "1", "a door"),
+        ("ready", "fast sub", "01:00:02:00-01:00:04:00", "00:00:12:00-00:00:16:00", "2"),
+    ],
     "fcp_transition.xml": [
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10"),
         ("ready", "two", "01:00:02:00-01:00:04:00", "00:00:00:12-00:00:02:12"),
@@ -95,11 +118,19 @@ EXPECTED: dict[str, list[Row]] = {
         ("hidden", "off", "01:00:02:12-01:00:03:00", ""),
     ],
     "fcp_windows_path.xml": [("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10")],
+    "fcpx_bundle.fcpxmld": [("ready", "one", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00")],
     "fcpx_clip_element.fcpxml": [("ready", "one", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00")],
     "fcpx_compound_clip.fcpxml": [
         ("ready", "inner one", "01:00:00:00-01:00:01:00", "00:00:21:00-00:00:22:00"),
         ("ready", "inner two", "01:00:01:00-01:00:02:00", "01:00:10:00-01:00:11:00"),
         ("ready", "one", "01:00:02:00-01:00:03:00", "00:00:10:00-00:00:11:00"),
+    ],
+    "fcpx_conform_rate.fcpxml": [
+        ("ready", "conformed", "01:00:00:00-01:00:00:16", "00:00:10:00-00:00:10:16", "1.04271"),
+        ("ready", "over", "01:00:00:16-01:00:00:24", "00:00:05:00-00:00:05:08"),
+        ("ready", "conformed", "01:00:00:24-01:00:02:00", "00:00:11:00-00:00:12:02", "1.04271", "a door"),
+        ("ready", "not conformed", "01:00:02:00-01:00:03:00", "00:00:10:00-00:00:11:00"),
+        ("ready", "conformed and fast", "01:00:03:00-01:00:04:00", "00:00:10:00-00:00:12:02", "2.08542"),
     ],
     "fcpx_connected_clips.fcpxml": [
         ("ready", "one", "01:00:00:00-01:00:01:00", "00:00:10:00-00:00:11:00"),
@@ -136,6 +167,19 @@ EXPECTED: dict[str, list[Row]] = {
     "fcpx_retime.fcpxml": [
         ("ready", "fast", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:14:00", "2"),
         ("ready", "one", "01:00:02:00-01:00:03:00", "00:00:10:00-00:00:11:00"),
+    ],
+    "fcpx_roles_and_sync_sources.fcpxml": [
+        ("ready", "early", "01:00:00:00-01:00:01:00", "00:00:41:00-00:00:42:00"),
+        ("ready", "inner", "01:00:01:00-01:00:02:00", "00:00:21:00-00:00:22:00"),
+        ("ready", "picture", "01:00:02:00-01:00:03:12", "00:00:10:00-00:00:11:12"),
+        ("ready", "before", "01:00:03:12-01:00:04:12", "00:00:50:00-00:00:51:00"),
+        ("ready", "one", "01:00:04:12-01:00:06:00", "00:00:30:12-00:00:32:00"),
+    ],
+    "fcpx_speed_steps.fcpxml": [
+        ("ready", "steps", "01:00:00:00-01:00:01:00", "00:00:10:00-00:00:12:00", "2"),
+        ("ready", "steps", "01:00:01:00-01:00:02:00", "00:00:12:00-00:00:12:01", "0"),
+        ("ready", "steps", "01:00:02:00-01:00:04:00", "00:00:11:00-00:00:12:00", "-0.5", "a door"),
+        ("refused", "ramp", "01:00:04:00-01:00:06:00", ""),
     ],
     "fcpx_title.fcpxml": [
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00"),
@@ -249,7 +293,8 @@ def test_a_sample_gives_its_clips(name: str) -> None:
 
 def test_a_sequence_that_contains_itself_is_refused(tmp_path: Path) -> None:
     text = (SAMPLES / "fcp_nested_sequence.xml").read_text("utf-8")
-    itself = '<media><video><track><clipitem><sequence id="inner"/></clipitem></track></video></media>'
+    item = '<clipitem><start>0</start><end>1</end><in>0</in><out>1</out><sequence id="inner"/></clipitem>'
+    itself = f"<media><video><track>{item}</track></video></media>"
     path = tmp_path / "loop.xml"
     path.write_text(text.replace('<sequence id="inner">', f'<sequence id="inner">{itself}'), "utf-8")
     with pytest.raises(ProblemError, match=r'The sequence "inner" of loop\.xml contains itself'):
@@ -287,7 +332,7 @@ def test_speeds_of_final_cut_pro_count_in_shown_frames(
     assert (shown, found, found_speed) == ("01:00:00:00-01:00:02:00", media, speed)
 
 
-def test_a_variable_speed_of_final_cut_pro_is_refused(tmp_path: Path) -> None:
+def test_a_variable_speed_without_keyframes_of_final_cut_pro_is_refused(tmp_path: Path) -> None:
     text = (SAMPLES / "fcp_speed.xml").read_text("utf-8")
     path = tmp_path / "speed.xml"
     path.write_text(text.replace("<value>0</value>", "<value>1</value>", 1), "utf-8")
@@ -302,6 +347,20 @@ def test_a_clip_without_a_file_does_not_stop_the_others(tmp_path: Path) -> None:
     path = tmp_path / "reel.xml"
     path.write_text(text[:begin] + text[end:], "utf-8")
     assert [(row[0], row[1]) for row in rows(path)] == [("refused", "one"), ("ready", "two")]
+
+
+def test_an_item_without_a_place_is_left_out_with_a_note() -> None:
+    opened = open_timeline(SAMPLES / "fcp_incomplete_items.xml")
+    assert opened.notes == ('The clip "no start" of fcp_incomplete_items.xml was left out. It has no start.',)
+
+
+@pytest.mark.parametrize("missing", ["<end>96</end>", "<alignment>center</alignment>", "<duration>1000</duration>"])
+def test_a_missing_element_does_not_stop_the_others(missing: str, tmp_path: Path) -> None:
+    text = (SAMPLES / "fcp_transition.xml").read_text("utf-8")
+    assert missing in text
+    path = tmp_path / "reel.xml"
+    path.write_text(text.replace(missing, ""), "utf-8")
+    assert rows(path)[0] == rows(SAMPLES / "fcp_transition.xml")[0]
 
 
 def test_a_frame_hold_is_a_freeze_frame(tmp_path: Path) -> None:
@@ -341,9 +400,12 @@ def test_backwards_and_changing_speeds_of_final_cut_pro_x(tmp_path: Path) -> Non
     backwards = ('time="0s" value="0s"', 'time="0s" value="50s"'), ('time="50s" value="100s"', 'time="50s" value="0s"')
     path.write_text(fcpxml("fcpx_retime.fcpxml", *backwards), "utf-8")
     assert rows(path)[0][3:5] == ("00:00:43:00-00:00:45:00", "-1")
-    ramp = ('<timept time="50s"', '<timept time="6s" value="6s" interp="smooth2"/><timept time="50s"')
+    ramp = ('<timept time="50s"', '<timept time="6s" value="6s" interp="smooth2" outTime="1/2s"/><timept time="50s"')
     path.write_text(fcpxml("fcpx_retime.fcpxml", ramp), "utf-8")
-    assert [row[0] for row in rows(path)] == ["refused", "ready"]
+    opened = open_timeline(path)
+    first, second = list_clips(opened.timeline, FindOptions(prompts=PromptOptions(prompt=FOR_ALL))).clips
+    assert "(a ramp from 1.00 s to 1.50 s after its first frame)" in str(first.problem)
+    assert second.problem is None
 
 
 def test_compound_clips_that_contain_themselves_are_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def read_file(path: Path, suffix: str, rate: Fraction | None) -> tuple[Any, list
     if suffix in _XML_SUFFIXES:
         _check_xml(path)
     if suffix == ".xml":
-        return read_fcp_xml(path.read_bytes(), path.name), []
+        return read_fcp_xml(path.read_bytes(), path.name)
     if suffix == ".fcpxml":
         return read_fcpxml(path), []
     if suffix == ".ale":

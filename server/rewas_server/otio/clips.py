@@ -206,10 +206,10 @@ def read_speed(item: otio.core.Item, owner: str) -> Fraction:
     return speed
 
 
-def constant_speed(clip: otio.schema.Clip) -> Fraction | None:
-    """Return how fast a clip plays, as `read_speed` does; None for a variable or impossible speed."""
+def constant_speed(item: otio.core.Item) -> Fraction | None:
+    """Return how fast an item plays, as `read_speed` does; None for a variable or impossible speed."""
     try:
-        return read_speed(clip, "")
+        return read_speed(item, "")
     except ProblemError:
         return None
 

@@ -4,13 +4,14 @@ OTIO's adapter cannot be used: it counts 24000/1001 as 23 frames per second, fai
 start timecode, disabled clips and all events but the first.
 
 In the file, the content of each clip has a separate time. `start` is the time of the content at the first frame of the
-clip, and `offset` is where the clip begins in the time of its parent. Clips in clips are on the lanes above (1, 2, …)
-and below (−1, …).
+clip, and `offset` is where the clip begins in the time of its parent; its `duration` counts in the time of the parent,
+too. Clips in clips are on the lanes above (1, 2, …) and below (−1, …).
+
+The sources are Apple's FCPXML reference (timing attributes, conform-rate) and the comments of the DTD.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,6 +22,9 @@ from xml.etree.ElementTree import Element
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.otio.clips import constant_speed
+from rewas_server.otio.exact_times import exact_rate, exact_seconds
+from rewas_server.otio.speed_pieces import MAX_PIECES, Point, SpeedPiece, cut_into_pieces, speed_pieces
 
 _KEY = "fcpx"
 _CLIPS = frozenset(
@@ -30,6 +34,7 @@ _MAX_DEPTH = 32
 _MAX_CLIPS = 200_000
 """Compound clips that contain others several times over many levels could use up all memory."""
 _DEFAULT_RATE = Fraction(24)
+_NTSC = Fraction(1001, 1000)
 
 
 def read_fcpxml(path: Path) -> otio.core.SerializableObject:
@@ -156,14 +161,15 @@ class _Reader:
                 ProblemKind.TIMELINE,
             )
         duration_s = _time_s(_duration(element))
-        item, start_s, is_audio = self._item(element, rate, duration_s, depth)
-        placed = [_Placed(item, begin_s, duration_s, 0, is_audio)]
+        conformed = self._conformed_speed(element, rate)
+        items, start_s, is_audio = self._items(element, rate, duration_s, depth, conformed)
+        placed = [_Placed(item, begin_s + at_s, length_s, 0, is_audio) for item, at_s, length_s in items]
         for child in element:
             lane = int(child.get("lane") or 0)
             if not lane:
                 continue
             # The offset of a connected clip counts in the time of the clip that it is connected to.
-            child_s = begin_s + _time_s(child.get("offset")) - start_s
+            child_s = begin_s + (_time_s(child.get("offset")) - start_s) / conformed
             if child.tag == "spine":
                 placed += self._spine(child, rate, Fraction(0), child_s, lane, depth)
             elif child.tag in _CLIPS:
@@ -172,29 +178,93 @@ class _Reader:
                 ]
         return placed
 
-    def _item(
-        self, element: Element, rate: Fraction, duration_s: Fraction, depth: int
-    ) -> tuple[otio.core.Item, Fraction, bool]:
-        """Return the item of an element, the time of its content at its first frame, and whether it is audio only."""
+    def _items(
+        self, element: Element, rate: Fraction, duration_s: Fraction, depth: int, conformed: Fraction
+    ) -> tuple[list[tuple[otio.core.Item, Fraction, Fraction]], Fraction, bool]:
+        """Return the items of an element, the time of its content at its first frame, and whether it is audio only.
+
+        The items are the parts of constant speed, each with its begin in the element, and its duration.
+        """
         start_s = _time_s(element.get("start"))
         is_audio = element.tag == "audio" or element.get("srcEnable") == "audio"
         item: otio.core.Item
         if element.tag == "gap":
             item = otio.schema.Gap(source_range=_range(Fraction(0), duration_s, rate))
-            return item, start_s, False
-        if element.tag in ("ref-clip", "mc-clip", "sync-clip"):
+            return [(item, Fraction(0), duration_s)], start_s, False
+        if _is_compound(element):
             item, begin_s = self._compound(element, rate, depth)
-            item.source_range = _range(start_s - begin_s, duration_s, rate)
-            shift_s = -begin_s
+            shift_s, item_rate = -begin_s, rate
         else:
-            reference, media_s, media_rate, heard = self._media(element, start_s, rate)
+            reference, media_s, item_rate, heard = self._media(element, start_s, rate)
             is_audio = is_audio or heard
-            item = otio.schema.Clip(element.get("name") or "", reference, _range(media_s, duration_s, media_rate))
+            item = otio.schema.Clip(element.get("name") or "", reference)
             shift_s = media_s - start_s
-        self._describe(item, element, shift_s, rate)
-        # The times of a map are those of the media itself, if the clip names it.
-        self._retime(item, element, start_s, duration_s, Fraction(0) if element.get("ref") in self._assets else shift_s)
-        return item, start_s, is_audio
+        item.source_range = _range(start_s + shift_s, duration_s, item_rate)
+        self._describe(item, element, start_s, shift_s, rate, conformed)
+        if conformed == 1 and element.find("timeMap") is None:
+            return [(item, Fraction(0), duration_s)], start_s, is_audio
+        pieces, ramp = self._pieces(element, start_s, duration_s, shift_s, conformed)
+        if ramp:
+            item.effects.append(otio.schema.TimeEffect("timeMap", ramp))
+            return [(item, Fraction(0), duration_s)], start_s, is_audio
+        cut = zip(cut_into_pieces(item, pieces, "timeMap"), pieces, strict=True)
+        return [(copy, piece.begin_s, piece.duration_s) for copy, piece in cut], start_s, is_audio
+
+    def _pieces(
+        self, element: Element, start_s: Fraction, duration_s: Fraction, shift_s: Fraction, conformed: Fraction
+    ) -> tuple[list[SpeedPiece], str]:
+        """Return the parts of constant speed of a clip, or no parts and what its time map is instead.
+
+        Args:
+            element: Of the clip.
+            start_s: Time of its content at its first frame.
+            duration_s: As shown.
+            shift_s: From the time of its content to that of the item's range.
+            conformed: How fast its content plays, without its time map.
+        """
+        points, ramp = self._points(element, start_s, duration_s * conformed)
+        if points is None:
+            begin_s, points = start_s, [(Fraction(0), Fraction(0)), (Fraction(1), Fraction(1))]
+        else:
+            begin_s = self._map_begin_s(element, start_s)
+            # The times of a map are those of the media itself, if the clip names it.
+            shift_s = Fraction(0) if element.get("ref") in self._assets else shift_s
+        pieces = [] if ramp else speed_pieces(points, begin_s, begin_s + duration_s * conformed)
+        if not 0 < len(pieces) <= MAX_PIECES:
+            return [], ramp or "timeMap"
+        return [
+            SpeedPiece(
+                piece.begin_s / conformed,
+                piece.duration_s / conformed,
+                piece.media_s + shift_s,
+                piece.speed * conformed,
+            )
+            for piece in pieces
+        ], ""
+
+    def _conformed_speed(self, element: Element, rate: Fraction) -> Fraction:
+        """Return how fast Final Cut Pro plays a clip to show each of its frames for a whole frame of the sequence.
+
+        According to Apple's chart, media at 23.98, 24 and 25 frames per second is played at the rate of a sequence at
+        another one of these, or at twice that. Otherwise, at most the NTSC factor is removed or added.
+
+        rate: Of the sequence.
+        """
+        conform = element.find("conform-rate")
+        if conform is None or conform.get("scaleEnabled", "1") == "0":
+            return Fraction(1)
+        asset = self._assets.get(element.get("ref"))
+        media = _frame_rate(conform.get("srcFrameRate")) or (None if asset is None else asset.rate)
+        if media is None:
+            return Fraction(1)
+        halved = rate / 2 if rate > 47 else rate
+        if {round(media), round(halved)} <= {24, 25}:
+            return halved / media
+        is_media_ntsc, is_sequence_ntsc = media.denominator == 1001, rate.denominator == 1001
+        if is_media_ntsc and not is_sequence_ntsc:
+            return _NTSC
+        is_alike = any(round(media * factor) == round(rate) for factor in (Fraction(1, 2), 1, 2))
+        return 1 / _NTSC if is_sequence_ntsc and not is_media_ntsc and is_alike else Fraction(1)
 
     def _media(
         self, element: Element, start_s: Fraction, rate: Fraction
@@ -227,7 +297,7 @@ class _Reader:
     def _compound(self, element: Element, rate: Fraction, depth: int) -> tuple[otio.schema.Stack, Fraction]:
         """Return the content of a compound, synchronized or multicam clip, and the time of its first frame."""
         stack = otio.schema.Stack(element.get("name") or "")
-        if element.tag == "sync-clip":
+        if element.tag in ("sync-clip", "clip"):
             placed = []
             for child in element:
                 if child.tag == "spine" and not child.get("lane"):
@@ -253,8 +323,25 @@ class _Reader:
             stack.extend(self._tracks(placed, inner_rate))
         return stack, begin_s
 
-    def _describe(self, item: otio.core.Item, element: Element, shift_s: Fraction, rate: Fraction) -> None:
-        """Add the properties of an element but its range. shift_s: from the time of its content to that of the item."""
+    def _describe(
+        self,
+        item: otio.core.Item,
+        element: Element,
+        start_s: Fraction,
+        shift_s: Fraction,
+        rate: Fraction,
+        conformed: Fraction,
+    ) -> None:
+        """Add the properties of an element but its range and speed.
+
+        Args:
+            item: The item.
+            element: The element.
+            start_s: Time of its content at its first frame.
+            shift_s: From the time of its content to that of the item.
+            rate: Of the sequence.
+            conformed: How fast its content plays, without its time map.
+        """
         item.enabled = element.get("enabled", "1") != "0"
         held: dict[str, Any] = {
             key: value for key, value in element.attrib.items() if key in ("audioRole", "videoRole", "role")
@@ -269,45 +356,48 @@ class _Reader:
             item.metadata[_KEY] = held
         for marker in (*element.iterfind("marker"), *element.iterfind("chapter-marker")):
             colour = {"0": "RED", "1": "GREEN"}.get(marker.get("completed", ""), "PURPLE")
-            marked = _range(_time_s(marker.get("start")) + shift_s, _time_s(marker.get("duration")), rate)
+            marked_s = start_s + (_time_s(marker.get("start")) - start_s) / conformed
+            marked = _range(marked_s + shift_s, _time_s(marker.get("duration")) / conformed, rate)
             item.markers.append(
                 otio.schema.Marker(marker.get("value", ""), marked, colour, comment=marker.get("note", ""))
             )
 
-    def _retime(
-        self, item: otio.core.Item, element: Element, start_s: Fraction, duration_s: Fraction, shift_s: Fraction
-    ) -> None:
-        """Add the time effect of a clip, and move its range to the visible part of the media.
-
-        shift_s: from the time of the map to that of the item.
-        """
-        time_map = element.find("timeMap")
-        if time_map is None or item.source_range is None:
-            return
-        points = sorted(
-            (_time_s(point.get("time")), _time_s(point.get("value"))) for point in time_map.iterfind("timept")
-        )
+    def _map_begin_s(self, element: Element, start_s: Fraction) -> Fraction:
+        """Return the time of a map at the first frame of a clip, whose start may count from the start of its media."""
         asset = self._assets.get(element.get("ref"))
         media_begin_s = Fraction(0) if asset is None else asset.start_s
-        if points and points[0][0] < media_begin_s:
+        return start_s if start_s >= media_begin_s else start_s + media_begin_s
+
+    def _points(self, element: Element, start_s: Fraction, length_s: Fraction) -> tuple[list[Point] | None, str]:
+        """Return the points of a time map, None without one; and where a ramp joins them, "" for straight lines.
+
+        Between two points, the speed is constant, except within the transition times of smooth points.
+
+        Args:
+            element: Of the clip.
+            start_s: Time of its content at its first frame.
+            length_s: How much of the map is shown.
+        """
+        time_map = element.find("timeMap")
+        if time_map is None:
+            return None, ""
+        listed = sorted(time_map.iterfind("timept"), key=lambda point: _time_s(point.get("time")))
+        points = [(_time_s(point.get("time")), _time_s(point.get("value"))) for point in listed]
+        asset = self._assets.get(element.get("ref"))
+        moved_s = Fraction(0) if asset is None else asset.start_s
+        if points and points[0][0] < moved_s:
             # The times count from the first frame of the media instead of its timecode.
-            points = [(time_s + media_begin_s, value_s + media_begin_s) for time_s, value_s in points]
-        begin_s = start_s if start_s >= media_begin_s else start_s + media_begin_s
-        seen = _constant_speed(points, begin_s, begin_s + duration_s)
-        if seen is None:
-            item.effects.append(otio.schema.TimeEffect("timeMap", "timeMap"))
-            return
-        media_s, speed = seen
-        if speed == 1 and media_s == begin_s:
-            return
-        rate = Fraction(item.source_range.duration.rate).limit_denominator(1001)
-        if speed < 0:
-            # In OTIO, the range is the visible part, whichever way it plays.
-            media_s += speed * duration_s
-        item.source_range = _range(media_s + shift_s, duration_s, rate)
-        item.effects.append(
-            otio.schema.FreezeFrame("timeMap") if speed == 0 else otio.schema.LinearTimeWarp("timeMap", float(speed))
-        )
+            points = [(time_s + moved_s, value_s + moved_s) for time_s, value_s in points]
+        begin_s = self._map_begin_s(element, start_s)
+        for number in range(1, len(points) - 1):
+            before, here, after = points[number - 1 : number + 2]
+            is_straight = (here[1] - before[1]) * (after[0] - here[0]) == (after[1] - here[1]) * (here[0] - before[0])
+            reach = _transition_times(listed[number], here[0] - before[0], after[0] - here[0])
+            first_s, last_s = max(here[0] - reach[0], begin_s), min(here[0] + reach[1], begin_s + length_s)
+            if not is_straight and last_s > first_s:
+                begin, end = (f"{float(time_s - begin_s):.2f} s" for time_s in (first_s, last_s))
+                return points, f"a ramp from {begin} to {end} after its first frame"
+        return points, ""
 
     def _tracks(self, placed: list[_Placed], rate: Fraction) -> list[otio.schema.Track]:
         """Return the tracks of items: those of pictures by lane from the bottom up, then those of sounds."""
@@ -350,28 +440,25 @@ def _chosen_angle(element: Element, multicam: Element) -> Element | None:
     return next((angle for angle in angles if angle.get("angleID") == wanted), angles[0] if angles else None)
 
 
-def _constant_speed(
-    points: list[tuple[Fraction, Fraction]], begin_s: Fraction, end_s: Fraction
-) -> tuple[Fraction, Fraction] | None:
-    """Return the time of the media at the beginning of a range, and the speed; None if it changes within the range.
+def _transition_times(point: Element, before_s: Fraction, after_s: Fraction) -> tuple[Fraction, Fraction]:
+    """Return how long before and after a point of a time map the speed changes smoothly.
 
-    points: times of the clip as shown, with the times of the media.
+    before_s, after_s: to the points next to it.
     """
-    spans = [(first, last) for first, last in itertools.pairwise(points) if last[0] > first[0]]
-    if not spans:
-        return None
-    # Before the first and after the last point, the speed continues.
-    inside = [
-        (first, last)
-        for number, (first, last) in enumerate(spans)
-        if (last[0] > begin_s or number == len(spans) - 1) and (first[0] < end_s or number == 0)
-    ]
-    speeds = {(last[1] - first[1]) / (last[0] - first[0]) for first, last in inside}
-    if len(speeds) != 1:
-        return None
-    (speed,) = speeds
-    first, _ = inside[0]
-    return first[1] + (begin_s - first[0]) * speed, speed
+    kind = point.get("interp", "smooth2")
+    if kind == "linear":
+        return Fraction(0), Fraction(0)
+    if kind == "smooth":
+        return before_s, after_s
+    return _time_s(point.get("inTime")), _time_s(point.get("outTime"))
+
+
+def _is_compound(element: Element) -> bool:
+    """Whether a clip contains a sequence or a storyline instead of media."""
+    if element.tag == "clip":
+        inner = {child.tag for child in element if not child.get("lane")}
+        return not inner & {"video", "audio"} and bool(inner & (_CLIPS | {"spine"}))
+    return element.tag in ("ref-clip", "mc-clip", "sync-clip")
 
 
 def _rows(items: list[_Placed]) -> Iterator[list[_Placed]]:
@@ -392,6 +479,12 @@ def _fill(track: otio.schema.Track, row: list[_Placed], rate: Fraction) -> None:
     """Put items on a track, with gaps between them."""
     end_s = Fraction(0)
     for each in row:
+        if each.begin_s < 0:
+            # It is connected to a clip that hides its beginning.
+            if each.begin_s + each.duration_s <= 0:
+                continue
+            _cut_head(each.item, -each.begin_s)
+            each = replace(each, begin_s=Fraction(0), duration_s=each.duration_s + each.begin_s)
         if each.begin_s > end_s:
             track.append(otio.schema.Gap(source_range=_range(Fraction(0), each.begin_s - end_s, rate)))
             end_s = each.begin_s
@@ -404,6 +497,18 @@ def _fill(track: otio.schema.Track, row: list[_Placed], rate: Fraction) -> None:
         del track[-1]  # Nothing follows it.
 
 
+def _cut_head(item: otio.core.Item, cut_s: Fraction) -> None:
+    """Shorten an item at its beginning. Backwards, its range ends there."""
+    shown = item.source_range
+    if shown is None:
+        return
+    speed = constant_speed(item)
+    rate = exact_rate(shown.duration.rate, "A clip", "duration")
+    skipped_s = cut_s if speed is None else cut_s * max(speed, Fraction(0))
+    start_s = exact_seconds(shown.start_time, "A clip", "start") + skipped_s
+    item.source_range = _range(start_s, exact_seconds(shown.duration, "A clip", "duration") - cut_s, rate)
+
+
 def _duration(element: Element) -> str | None:
     if element.tag == "audition":
         chosen = next((child for child in element if child.tag in _CLIPS), None)
@@ -411,15 +516,25 @@ def _duration(element: Element) -> str | None:
     return element.get("duration")
 
 
+def _frame_rate(text: str | None) -> Fraction | None:
+    """Return a rate such as "23.98" in frames per second; None without one."""
+    rate = _number(text, "source frame rate")
+    return None if rate is None else exact_rate(float(rate), "A clip", "source frame rate")
+
+
 def _time_s(text: str | None) -> Fraction:
     """Return a time such as "1001/24000s" in seconds; 0 without one."""
+    return _number(text, "time") or Fraction(0)
+
+
+def _number(text: str | None, kind: str) -> Fraction | None:
     if not text:
-        return Fraction(0)
+        return None
     try:
         return Fraction(text.strip().removesuffix("s"))
     except (ValueError, ZeroDivisionError) as error:
         raise ProblemError(
-            f'A clip has the time "{text[:40]}", which is not valid.',
+            f'A clip has the {kind} "{text[:40]}", which is not valid.',
             "Export the project again.",
             ProblemKind.TIMELINE,
         ) from error

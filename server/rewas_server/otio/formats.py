@@ -227,6 +227,7 @@ _FORMATS = (
         ),
     ),
     TimelineFormat(".fcpxml", "Final Cut Pro X XML"),
+    TimelineFormat(".fcpxmld", "Final Cut Pro X XML bundle"),
     TimelineFormat(".ale", "Avid Log Exchange", adapter="ale", package="otio-ale-adapter"),
     TimelineFormat(".kdenlive", "Kdenlive project", adapter="kdenlive", package="otio-kdenlive-adapter"),
     TimelineFormat(".xges", "GStreamer Editing Services", adapter="xges", package="otio-xges-adapter"),

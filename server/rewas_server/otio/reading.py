@@ -34,6 +34,9 @@ READ_TIMEOUT_S = 300.0
 _MEMORY_BYTES = 4 << 30
 _MAX_LISTED_NAMES = 10
 _CONTENT = "content.otio"
+_FCPXML_CONTENT = "Info.fcpxml"
+_FOLDERS = frozenset({".otiod", ".fcpxmld"})
+"""Formats that are folders."""
 _OWN_PROCESS = frozenset({".blend"})
 """Formats whose adapters start a process with limits themselves."""
 
@@ -70,7 +73,7 @@ def open_timeline(path: Path, options: ReadOptions = ReadOptions()) -> OpenedTim
     if not path.exists():
         raise _problem(f"The timeline file {path} does not exist.", "Check the path.")
     suffix = path.suffix.lower()
-    if path.is_dir() and suffix != ".otiod":
+    if path.is_dir() and suffix not in _FOLDERS:
         raise _problem(f"{path} is a folder, not a timeline file.", "Give the path of a file.")
     if not path.is_dir() and not path.is_file():
         # A pipe or a device might never end.
@@ -99,6 +102,8 @@ def _read(path: Path, suffix: str, options: ReadOptions) -> tuple[Any, tuple[str
         found, notes = parse_any(_text(path, _read_limited(content)), f"The timeline {path.name}")
         _make_absolute(found, path.absolute())
         return found, notes
+    if suffix == ".fcpxmld":
+        return _read_fcpxml_bundle(path, options)
     if suffix == ".otioz":
         return _read_archive(path, options.media_folder)
     if suffix == ".rpp":
@@ -107,6 +112,15 @@ def _read(path: Path, suffix: str, options: ReadOptions) -> tuple[Any, tuple[str
     if suffix in _OWN_PROCESS:
         return _read_here(path), ()
     return _read_in_process(path, suffix, options.rate)
+
+
+def _read_fcpxml_bundle(path: Path, options: ReadOptions) -> tuple[Any, tuple[str, ...]]:
+    content = path / _FCPXML_CONTENT
+    if not content.is_file():
+        raise _problem(f"{path.name} contains no {_FCPXML_CONTENT}.", "Export the project again as XML.")
+    found, notes = _read_in_process(content, ".fcpxml", options.rate)
+    _make_absolute(found, path.absolute())
+    return found, notes
 
 
 def _read_limited(path: Path) -> bytes:

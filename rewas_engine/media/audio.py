@@ -319,6 +319,19 @@ class ChannelPowers:
             found[count] = weights * np.sqrt(np.trace(products) / _sounding(products) / mixed_power)
         return found
 
+    def width(self) -> float:
+        """How much the channels differ: from 0 (equal, or only one sounds) to 1 (uncorrelated or out of phase)."""
+        products = max(self._products.values(), key=np.trace, default=np.zeros((1, 1)))
+        powers = np.diag(products)
+        sounds = powers > _SILENT_CHANNEL * powers.max()
+        count = int(sounds.sum())
+        if count < 2:
+            return 0.0
+        scale = np.sqrt(powers[sounds])
+        correlations = products[np.ix_(sounds, sounds)] / np.outer(scale, scale)
+        mean = (float(correlations.sum()) - count) / (count * (count - 1))
+        return 1.0 - min(1.0, max(0.0, mean))
+
 
 def _sounding(products: FloatArray) -> int:
     """Number of channels that are not silent."""

@@ -138,10 +138,15 @@ def test_each_kind_of_sound_has_a_category() -> None:
     assert set(categories()) == kinds
     for kind, category in categories().items():
         assert category.department in get_args(Department), kind
-        # Upper-case letters of the category, then the subcategory.
-        prefix = category.cat_id.rstrip("abcdefghijklmnopqrstuvwxyz")
-        assert prefix.isupper(), kind
-        assert 3 <= len(category.cat_id) <= 11, kind
+
+
+def test_each_cat_id_is_in_the_universal_category_system() -> None:
+    lines = Path(__file__).with_name("ucs_8_2_1_cat_ids.txt").read_text("utf-8").splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    known = {short + ending.strip(".") for short, *endings in rows for ending in endings}
+    assert len(known) == 753
+    used = {category.cat_id for category in categories().values()}
+    assert used | {load_profile(name).names.cat_id for name in list_profiles()} <= known
 
 
 class _FirstPhrase:

@@ -17,7 +17,7 @@ _CHUNK_HEADER = struct.Struct("<4sI")
 _LARGE_SIZES = struct.Struct("<QQQI")
 """Sizes in the ds64 chunk of an RF64 file: the file and its samples in bytes, the sample count, and further sizes."""
 _IN_DS64 = 0xFFFFFFFF
-"""A size that is in the ds64 chunk instead of its own field."""
+"""A size that the ds64 chunk states instead."""
 LARGEST_WAV_BYTES = (1 << 32) - 1
 """A larger file is an RF64 file. Tests set it lower."""
 _LARGE_KINDS = (b"RF64", b"BW64")

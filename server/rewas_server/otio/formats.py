@@ -95,7 +95,7 @@ class TimelineFormat:
 _ANY_PATHS = (MediaPaths.RELATIVE, MediaPaths.ABSOLUTE, MediaPaths.URL)
 _FRAMES_NOTE = "All times are whole frames of one rate: a start between two frames moves by up to half a frame."
 _VARIABLE_NOTE = "A clip with a variable speed plays at normal speed."
-_NESTED_NOTE = "The visible clips of a nested timeline become clips of its track."
+_NESTED_NOTE = "The visible clips of a nested timeline become clips of its track, with its speed."
 _FORMATS = (
     TimelineFormat(
         ".otio",
@@ -133,7 +133,6 @@ _FORMATS = (
             {
                 Feature.STACKS,
                 Feature.VARIABLE_SPEEDS,
-                Feature.NESTED_SPEEDS,
                 Feature.GAP_METADATA,
                 Feature.EFFECTS,
                 Feature.VERSIONS,
@@ -177,7 +176,7 @@ _FORMATS = (
             _FRAMES_NOTE,
             "Links to the media; the essence is not embedded.",
             "Disabled clips and tracks are left out, because they would be audible.",
-            _NESTED_NOTE,
+            "The visible clips of a nested timeline become clips of its track.",
         ),
     ),
     TimelineFormat(
@@ -195,7 +194,7 @@ _FORMATS = (
             "Contains the visible picture as one video track, and four audio tracks. Further audio tracks are written "
             "to additional files next to it.",
             _VARIABLE_NOTE,
-            "Of a nested timeline with a speed, only the picture gets this speed.",
+            _NESTED_NOTE,
             "Disabled clips and tracks are left out, because they would be audible.",
         ),
     ),
@@ -210,7 +209,6 @@ _FORMATS = (
                 Feature.TRANSITIONS,
                 Feature.FREEZES,
                 Feature.VARIABLE_SPEEDS,
-                Feature.NESTED_SPEEDS,
                 Feature.GAP_METADATA,
                 Feature.GENERATORS,
                 Feature.STACKS,

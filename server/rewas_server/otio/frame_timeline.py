@@ -14,7 +14,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.clips import constant_speed, timeline_start_s
-from rewas_server.otio.exact_times import exact_seconds
+from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
 from rewas_server.otio.names import shorten_name
 from rewas_server.timecode import uses_drop_frame
 
@@ -96,7 +96,13 @@ def placed_items(track: otio.schema.Track) -> Iterator[PlacedItem]:
 
 
 def _flat_items(track: otio.schema.Track) -> Iterator[PlacedItem]:
-    """Yield the transitions of a track, and its clips with those of nested stacks."""
+    """Yield the transitions of a track, and its clips with those of nested stacks.
+
+    A track with a speed has no transitions, because its clips are placed as those of a nested track are.
+    """
+    if constant_speed(track) not in (None, 1):
+        yield from _clips_of(PlacedItem(track, Fraction(0), shown_duration_s(track), Fraction(0)), track.kind)
+        return
     for placed in placed_items(track):
         if isinstance(placed.item, otio.core.Composition):
             yield from _clips_of(placed, track.kind)
@@ -107,7 +113,8 @@ def _flat_items(track: otio.schema.Track) -> Iterator[PlacedItem]:
 def placed_clips(track: otio.schema.Track) -> Iterator[PlacedItem]:
     """Yield the clips of a track, also those in nested stacks and tracks, as `placed_items` does.
 
-    Of nested video tracks, only the parts that no higher track covers are included.
+    Of nested video tracks, only the parts that no higher track covers are included. The clips of a nested timeline with
+    a constant speed are copies that have this speed. If it is 0, its sounds are silent and left out.
     """
     return (placed for placed in _flat_items(track) if isinstance(placed.item, otio.schema.Clip))
 
@@ -118,28 +125,118 @@ def _clips_of(outer: PlacedItem, kind: str) -> list[PlacedItem]:
 
 def _clips_inside(outer: PlacedItem, kind: str) -> Iterator[PlacedItem]:
     item = outer.item
-    shown_from_s = outer.hidden_s
+    speed = constant_speed(item)
+    # Programs play a nested timeline at a variable speed at normal speed, as they do with such a clip.
+    speed = Fraction(1) if speed is None else speed
+    is_picture = kind == otio.schema.TrackKind.Video
+    if speed == 0 and not is_picture:
+        return
+    content_s = outer.hidden_s * speed
     if item.source_range is not None:
-        shown_from_s += exact_seconds(item.source_range.start_time, _label(item), "start")
-    shown_to_s = shown_from_s + outer.duration_s
+        content_s += exact_seconds(item.source_range.start_time, _label(item), "start")
+    if speed < 0:
+        content_s -= shown_duration_s(item) * speed
+    seen = _Seen(outer, content_s, speed)
     covered: list[tuple[Fraction, Fraction]] = []
     for track in reversed([item] if isinstance(item, otio.schema.Track) else list(item)):
-        if not isinstance(track, otio.schema.Track) or track.kind != kind or not track.enabled:
+        inner = _track_inside(track, kind)
+        if inner is None:
             continue
-        copy = track.deepcopy()
         if track is item:
-            copy.source_range = None
+            inner.source_range = None
+            inner.effects.clear()
         found = []
-        for placed in placed_clips(copy):
-            span = max(placed.start_s, shown_from_s), min(placed.start_s + placed.duration_s, shown_to_s)
-            for first_s, last_s in _without(span, covered if kind == otio.schema.TrackKind.Video else []):
-                # The clip outlives the copy of its track.
-                hidden_s = placed.hidden_s + first_s - placed.start_s
-                place_s = outer.start_s + first_s - shown_from_s
-                yield PlacedItem(placed.item.deepcopy(), place_s, last_s - first_s, hidden_s)
+        for placed in placed_clips(inner):
+            span = seen.span_of(placed)
+            for first_s, last_s in _without(span, covered if is_picture else []):
+                yield seen.shown(placed, first_s, last_s)
             if placed.item.enabled:
                 found.append(span)
         covered += found
+
+
+def _track_inside(child: otio.core.Composable, kind: str) -> otio.schema.Track | None:
+    """Return a copy of a track of a nested stack, or a track with another child of it; None if it is not shown."""
+    if isinstance(child, otio.schema.Track):
+        return child.deepcopy() if child.kind == kind and child.enabled else None
+    track = otio.schema.Track(kind=kind)
+    track.append(child.deepcopy())
+    return track
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the parent of a nested timeline shows of it.
+
+    Attributes:
+        outer: The nested timeline in its parent.
+        content_s: The time of its content at the start of `outer`.
+        speed: Of the content; 0 if it stands still.
+    """
+
+    outer: PlacedItem
+    content_s: Fraction
+    speed: Fraction
+
+    def span_of(self, placed: PlacedItem) -> tuple[Fraction, Fraction]:
+        """Return where a clip of the content is seen, in the parent."""
+        begin_s, end_s = placed.start_s, placed.start_s + placed.duration_s
+        first_s, last_s = self.outer.start_s, self.outer.start_s + self.outer.duration_s
+        if self.speed == 0:
+            return (first_s, last_s) if begin_s <= self.content_s < end_s else (first_s, first_s)
+        ends_s = sorted(first_s + (time_s - self.content_s) / self.speed for time_s in (begin_s, end_s))
+        return max(first_s, ends_s[0]), min(last_s, ends_s[1])
+
+    def shown(self, placed: PlacedItem, first_s: Fraction, last_s: Fraction) -> PlacedItem:
+        """Return the part of a clip of the content that its parent shows in a span."""
+        # The clip outlives the copy of its track.
+        clip = placed.item.deepcopy()
+        clip_begin_s = placed.start_s - placed.hidden_s
+        begin_s = self.content_s + (first_s - self.outer.start_s) * self.speed
+        if self.speed == 1:
+            return PlacedItem(clip, first_s, last_s - first_s, begin_s - clip_begin_s)
+        length_s = shown_duration_s(clip)
+        if self.speed == 0:
+            _freeze(clip, begin_s - clip_begin_s, length_s, last_s - first_s)
+            return PlacedItem(clip, first_s, last_s - first_s, Fraction(0))
+        _change_speed(clip, self.speed, length_s / abs(self.speed))
+        hidden_s = begin_s - clip_begin_s if self.speed > 0 else clip_begin_s + length_s - begin_s
+        return PlacedItem(clip, first_s, last_s - first_s, hidden_s / abs(self.speed))
+
+
+def _change_speed(clip: otio.schema.Clip, factor: Fraction, duration_s: Fraction) -> None:
+    """Multiply the speed of a clip, which is then shown for another duration. A variable speed stays."""
+    speed = constant_speed(clip)
+    shown = clip.source_range or (None if clip.media_reference is None else clip.media_reference.available_range)
+    if speed is None or shown is None:
+        return
+    _set_speed(clip, speed * factor)
+    rate = exact_rate(shown.duration.rate, _label(clip), "duration")
+    clip.source_range = otio.opentime.TimeRange(shown.start_time, rational_time(duration_s, rate))
+
+
+def _freeze(clip: otio.schema.Clip, at_s: Fraction, length_s: Fraction, duration_s: Fraction) -> None:
+    """Show one frame of a clip. at_s: from its beginning. length_s: as it was shown before."""
+    speed = constant_speed(clip)
+    shown = clip.source_range or (None if clip.media_reference is None else clip.media_reference.available_range)
+    if shown is None:
+        return
+    rate = exact_rate(shown.start_time.rate, _label(clip), "start")
+    begin_s = exact_seconds(shown.start_time, _label(clip), "start")
+    if speed is None or speed >= 0:
+        begin_s += at_s * (1 if speed is None else speed)
+    else:
+        # Backwards, the frame that is shown ends there.
+        begin_s += (length_s - at_s) * -speed - 1 / rate
+    _set_speed(clip, Fraction(0))
+    clip.source_range = otio.opentime.TimeRange(rational_time(begin_s, rate), rational_time(duration_s, rate))
+
+
+def _set_speed(clip: otio.schema.Clip, speed: Fraction) -> None:
+    others = [effect for effect in clip.effects if not isinstance(effect, otio.schema.TimeEffect)]
+    if speed != 1:
+        others.append(otio.schema.LinearTimeWarp(time_scalar=float(speed)) if speed else otio.schema.FreezeFrame())
+    clip.effects[:] = others
 
 
 def _without(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import opentimelineio as otio
@@ -11,12 +11,14 @@ import opentimelineio as otio
 from rewas_api.clip_settings import METADATA_KEY
 from rewas_server.otio.clips import constant_speed, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.formats import Feature, Placement, TimelineFormat
-from rewas_server.otio.frame_timeline import placed_clips, placed_items
+from rewas_server.otio.frame_timeline import PlacedItem, placed_clips, placed_items
 from rewas_server.otio.media_paths import location
 
 _EXACT_FRAMES = Fraction(1, 1000)
 """As a share of a frame. Rounded timecodes shift clips slightly."""
 _ONE_SAMPLE_S = Fraction(1, 48000)
+_SPEED_TOLERANCE = Fraction(1, 10_000)
+"""An EDL has three digits for frames per second at a speed."""
 _ONE = {
     Feature.VIDEO_TRACKS: "further video track",
     Feature.AUDIO_TRACKS: "audio track",
@@ -85,7 +87,25 @@ def describe_losses(before: otio.schema.Timeline, *after: otio.schema.Timeline) 
     counts: Counter[Feature] = Counter()
     for timeline in after:
         counts += count_features(timeline)
-    return _phrases(count_features(before) - counts) + _displaced(before, after)
+    lost = count_features(before) - counts
+    if lost[Feature.NESTED_SPEEDS] and _speeds_are_kept(before, after):
+        del lost[Feature.NESTED_SPEEDS]
+    return _phrases(lost) + _displaced(before, after)
+
+
+def _speeds_are_kept(before: otio.schema.Timeline, after: Sequence[otio.schema.Timeline]) -> bool:
+    """Whether the clips have the speeds of the nested timelines in which they were."""
+    found: dict[str, list[Fraction]] = {}
+    for timeline in after:
+        for placed in _placed(timeline):
+            found.setdefault(placed.item.name, []).append(constant_speed(placed.item) or Fraction(0))
+    return all(
+        any(abs(speed - other) <= _SPEED_TOLERANCE for other in found.get(placed.item.name, ()))
+        for placed in _placed(before)
+        if placed.item.enabled
+        and not isinstance(placed.item.media_reference, otio.schema.GeneratorReference)
+        and (speed := constant_speed(placed.item)) is not None
+    )
 
 
 def _displaced(before: otio.schema.Timeline, after: Sequence[otio.schema.Timeline]) -> list[str]:
@@ -106,12 +126,13 @@ def _displaced(before: otio.schema.Timeline, after: Sequence[otio.schema.Timelin
 
 def _places(timeline: otio.schema.Timeline) -> list[tuple[str, Fraction]]:
     start_s = timeline_start_s(timeline)
-    return [
-        (placed.item.name, start_s + placed.start_s)
-        for track in timeline.tracks
-        if isinstance(track, otio.schema.Track)
-        for placed in placed_clips(track)
-    ]
+    return [(placed.item.name, start_s + placed.start_s) for placed in _placed(timeline)]
+
+
+def _placed(timeline: otio.schema.Timeline) -> Iterator[PlacedItem]:
+    for track in timeline.tracks:
+        if isinstance(track, otio.schema.Track):
+            yield from placed_clips(track)
 
 
 def _phrases(counts: Mapping[Feature, int]) -> list[str]:
@@ -124,6 +145,8 @@ def _phrases(counts: Mapping[Feature, int]) -> list[str]:
 
 def _count_stack(stack: otio.schema.Stack, counts: Counter[Feature], *, is_top: bool) -> None:
     _count_item(stack, counts)
+    # Formats that give the speed of a nested timeline to its clips do not do so with that of the whole timeline.
+    _count_speed(stack, counts, Feature.VARIABLE_SPEEDS if is_top else Feature.NESTED_SPEEDS)
     pictures = 0
     for child in stack:
         if is_top and isinstance(child, otio.schema.Track) and len(child):
@@ -144,6 +167,7 @@ def _count_child(child: otio.core.Composable, counts: Counter[Feature], kind: st
         _count_clip(child, counts, kind)
     elif isinstance(child, otio.schema.Track):
         _count_item(child, counts)
+        _count_speed(child, counts, Feature.NESTED_SPEEDS)
         for item in child:
             _count_child(item, counts, child.kind)
     elif isinstance(child, otio.schema.Stack):
@@ -158,12 +182,8 @@ def _count_child(child: otio.core.Composable, counts: Counter[Feature], kind: st
 def _count_item(item: otio.core.Item, counts: Counter[Feature]) -> None:
     for effect in item.effects:
         if isinstance(effect, otio.schema.TimeEffect):
-            # Several speeds of a clip are one speed together.
-            counts[Feature.NESTED_SPEEDS] += not isinstance(item, otio.schema.Clip)
-        elif isinstance(effect, otio.schema.Effect):
-            counts[Feature.EFFECTS] += 1
-        else:
-            counts[Feature.OTHER] += 1
+            continue
+        counts[Feature.EFFECTS if isinstance(effect, otio.schema.Effect) else Feature.OTHER] += 1
     counts[Feature.MARKERS] += len(item.markers)
     is_named = isinstance(item, otio.schema.Clip | otio.schema.Track)
     counts[Feature.METADATA if is_named else Feature.GAP_METADATA] += _has_metadata(item)
@@ -171,10 +191,15 @@ def _count_item(item: otio.core.Item, counts: Counter[Feature]) -> None:
         counts[Feature.DISABLED] += not item.enabled
 
 
-def _count_clip(clip: otio.schema.Clip, counts: Counter[Feature], kind: str) -> None:
-    speed = constant_speed(clip)
+def _count_speed(item: otio.core.Item, counts: Counter[Feature], constant: Feature) -> None:
+    """Count the speed of an item. Several speeds of an item are one speed together. constant: if it is constant."""
+    speed = constant_speed(item)
     if speed != 1:
-        counts[Feature.VARIABLE_SPEEDS if speed is None else Feature.RETIMES if speed else Feature.FREEZES] += 1
+        counts[Feature.VARIABLE_SPEEDS if speed is None else constant if speed else Feature.FREEZES] += 1
+
+
+def _count_clip(clip: otio.schema.Clip, counts: Counter[Feature], kind: str) -> None:
+    _count_speed(clip, counts, Feature.RETIMES)
     reference = clip.media_reference
     if isinstance(reference, otio.schema.GeneratorReference):
         counts[Feature.GENERATORS] += 1

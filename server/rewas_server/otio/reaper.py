@@ -129,10 +129,9 @@ def _markers(timeline: otio.schema.Timeline) -> Iterator[str]:
             continue
         found += [(*_marked(marker), marker.name) for marker in track.markers]
         for placed in placed_clips(track):
-            shown_from_s = _source_start_s(placed.item) + placed.hidden_s
             for marker in placed.item.markers:
                 begin_s, duration_s = _marked(marker)
-                in_clip_s = begin_s - shown_from_s
+                in_clip_s = _seen_s(placed, begin_s)
                 if not 0 <= in_clip_s < placed.duration_s:
                     # Markers from EDLs have the timecode of the timeline instead of that of the media.
                     in_clip_s = begin_s - timeline_start_s(timeline) - placed.start_s
@@ -143,6 +142,12 @@ def _markers(timeline: otio.schema.Timeline) -> Iterator[str]:
         yield f"MARKER {number} {_seconds(begin_s)} {_quoted(name)} {is_region}"
         if is_region:
             yield f'MARKER {number} {_seconds(begin_s + duration_s)} "" 1'
+
+
+def _seen_s(placed: PlacedItem, media_s: Fraction) -> Fraction:
+    """Return when a time of the media of a clip is seen, from the start of the part of the clip that is shown."""
+    from_begin_s, speed = media_s - _source_start_s(placed.item) - placed.hidden_media_s(), _speed(placed.item)
+    return from_begin_s / speed + (0 if speed > 0 else placed.duration_s)
 
 
 def _track(track: otio.schema.Track, number: int, grid: _Grid) -> Iterator[str]:

@@ -10,6 +10,9 @@ from the start of the project, whose timecode is the global start time. What Ope
   or mute that are not bypassed;
 - of a track: `volume`, `pan`, `guid`, and `envelopes` as for a clip.
 
+The metadata of the timeline has `metadata["rewas"]["drop_frame"]` if its timecode is not drop-frame at 29.97 or 59.94
+frames per second.
+
 Our own export stores a line `rewas` with JSON in the block EXT of an item or track. It becomes the metadata of the clip
 or track.
 """
@@ -21,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
+
+from rewas_api.clip_settings import METADATA_KEY
 
 METADATA_LINE = "rewas"
 """Name of the line in the block EXT of an item or track that holds the metadata of its clip or track, as JSON."""
@@ -40,6 +45,8 @@ _ENVELOPES = ("VOLENV", "VOLENV2", "VOLENV3", "PANENV", "PANENV2", "MUTEENV")
 _EMPTY = "EMPTY"
 _REVERSED_MODES = frozenset({"2", "3"})
 _NTSC_DROP_FRAME, _NTSC = "1", "2"
+_DROP_FRAME_BASES = ("30", "60")
+"""Frames per second at which timecode is drop-frame unless a file says otherwise."""
 
 
 class ReaperError(ValueError):
@@ -76,7 +83,7 @@ def read_reaper_project(text: str, name: str = "") -> dict[str, Any]:
     return {
         "OTIO_SCHEMA": "Timeline.1",
         "name": name,
-        "metadata": _project_metadata(project),
+        "metadata": _project_metadata(project, has_timecode=bool(start_s)),
         "global_start_time": _timecode(start_s, _frame_rate(project)),
         "tracks": stack,
     }
@@ -383,11 +390,15 @@ def _kind(block: _Block, *, is_picture: bool) -> str:
     return known or ("Video" if is_picture else "Audio")
 
 
-def _project_metadata(project: _Block) -> dict[str, Any]:
-    for state in project.blocks("EXTSTATE"):
-        for section in state.blocks(PROJECT_SECTION):
-            return _metadata_in(section)
-    return {}
+def _project_metadata(project: _Block, *, has_timecode: bool) -> dict[str, Any]:
+    sections = (section for state in project.blocks("EXTSTATE") for section in state.blocks(PROJECT_SECTION))
+    section = next(sections, None)
+    metadata = {} if section is None else _metadata_in(section)
+    values = project.values("TIMEMODE")
+    if has_timecode and values[3:4] and values[3] in _DROP_FRAME_BASES and values[4:5] == [_NTSC]:
+        ours = metadata.get(METADATA_KEY)
+        metadata[METADATA_KEY] = {**(ours if isinstance(ours, dict) else {}), "drop_frame": False}
+    return metadata
 
 
 def _stored_metadata(block: _Block) -> dict[str, Any]:

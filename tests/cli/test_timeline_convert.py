@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ElementTree
 from fractions import Fraction
 from pathlib import Path
 
+import aaf2
 import numpy as np
 import opentimelineio as otio
 import pytest
 import soundfile
 
 from rewas_cli import app
+from rewas_server.otio.clips import timeline_start_s
 from rewas_server.otio.formats import FORMATS
+from rewas_server.otio.frame_timeline import placed_clips
 from rewas_server.otio.media_paths import find_path
 from rewas_server.otio.reading import ReadOptions, open_timeline
 
@@ -113,3 +117,95 @@ def test_an_impossible_output_is_refused(
     assert sentence in " ".join(err.split())
     assert cut.read_bytes() == before
     assert sorted(path.name for path in cut.parent.iterdir()) == ["cut.otio", "shot.mov", "stems"]
+
+
+NTSC = 30000 / 1001
+
+
+@pytest.fixture
+def ntsc_cut(cut: Path) -> Path:
+    """A timeline at 29.97 whose first frame is 108000: 01:00:00:00 without drop-frame, 01:00:03;18 with it."""
+    timeline = otio.schema.Timeline("cut", global_start_time=otio.opentime.RationalTime(108000, NTSC))
+    for kind, name in (("Video", "shot.mov"), ("Audio", "stems/door 1.wav")):
+        media = otio.schema.ExternalReference(name, span(108000, 50, NTSC))
+        clips = [otio.schema.Clip(f"{kind} {number}", media.clone(), span(108000, 20, NTSC)) for number in (1, 2)]
+        timeline.tracks.append(otio.schema.Track(kind, kind=kind, children=clips))
+    otio.adapters.write_to_file(timeline, str(cut))
+    return cut
+
+
+def stated_timecode(path: Path) -> tuple[bool, str]:
+    """Whether the timecode of a written file is drop-frame, and its text in the file, if there is one."""
+    if path.suffix == ".edl":
+        text = path.read_text("utf-8")
+        return "FCM: DROP FRAME" in text, text.splitlines()[3].split()[-2]
+    if path.suffix == ".xml":
+        timecode = ElementTree.parse(path).find("./project/children/sequence/timecode")
+        if timecode is None:
+            timecode = ElementTree.parse(path).find("./sequence/timecode")
+        assert timecode is not None
+        return timecode.findtext("displayformat") == "DF", timecode.findtext("string") or ""
+    if path.suffix == ".rpp":
+        mode = next(line for line in path.read_text("utf-8").splitlines() if line.startswith("TIMEMODE")).split()
+        assert mode[4] == "30"
+        return mode[5] == "1", ""
+    with aaf2.open(str(path)) as file:
+        (mob,) = file.content.toplevel()
+        (timecode,) = (slot.segment for slot in mob.slots if isinstance(slot.segment, aaf2.components.Timecode))
+        assert (timecode.start, timecode.fps) == (108000, 30)
+        return bool(timecode.drop), ""
+
+
+def places(path: Path) -> list[tuple[str, Fraction, Fraction]]:
+    """Name, timecode and duration of each clip, in seconds."""
+    timeline = open_timeline(path, ReadOptions(rate=Fraction(30000, 1001))).timeline
+    return [
+        (placed.item.name, timeline_start_s(timeline) + placed.start_s, placed.duration_s)
+        for track in timeline.tracks
+        for placed in placed_clips(track)
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".edl", ".xml", ".aaf", ".rpp"])
+def test_timecode_is_drop_frame_or_not_as_chosen_and_nothing_moves(
+    ntsc_cut: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for option in ("--drop", "--non-drop"):
+        output = ntsc_cut.with_name(f"out{option}{suffix}")
+        assert convert(capsys, ntsc_cut, "-o", output, option)[0] == 0
+        found[option] = (stated_timecode(output), places(output))
+    (dropped, dropped_label), dropped_places = found["--drop"]
+    (counted, label), counted_places = found["--non-drop"]
+    assert (dropped, counted) == (True, False)
+    assert (dropped_label, label) in ((("01:00:03;18", "01:00:00:00")), ("", ""))
+    assert dropped_places == counted_places
+    tolerance_s = Fraction(1, 48000) if suffix == ".rpp" else 0
+    expected = [(Fraction(108000 + first) * 1001 / 30000, Fraction(20) * 1001 / 30000) for first in (0, 20)]
+    for (_, begin_s, duration_s), (wanted_s, length_s) in zip(counted_places, expected * 2, strict=True):
+        assert abs(begin_s - wanted_s) <= tolerance_s
+        assert abs(duration_s - length_s) <= tolerance_s
+    # Without the option, an EDL or a project stays as it is.
+    if suffix in (".edl", ".rpp"):
+        again = ntsc_cut.with_name("again.edl")
+        assert convert(capsys, output, "-o", again, "--rate", "29.97")[0] == 0
+        assert stated_timecode(again) == (False, "01:00:00:00")
+
+
+def test_drop_frame_is_refused_at_other_rates(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = convert(capsys, cut, "-o", cut.with_suffix(".edl"), "--drop")
+    assert code == 2
+    assert "Drop-frame timecode does not exist at 25 frames per second." in " ".join(err.split())
+    assert not cut.with_suffix(".edl").exists()
+
+
+@pytest.mark.parametrize(("suffix", "moves"), [(".xml", True), (".edl", True), (".aaf", False), (".rpp", False)])
+def test_a_start_before_midnight_is_reported(
+    cut: Path, suffix: str, moves: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timeline = otio.adapters.read_from_file(str(cut))
+    timeline.global_start_time = otio.opentime.RationalTime(-250, 25)
+    otio.adapters.write_to_file(timeline, str(cut))
+    code, out, _ = convert(capsys, cut, "-o", cut.with_suffix(suffix), "--json")
+    assert code == 0
+    assert ("the start timecode (moved forward by 24 hours)" in json.loads(out)["lost"]) == moves

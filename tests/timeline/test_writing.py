@@ -608,3 +608,24 @@ def test_pictures_that_an_edl_cannot_place_are_reported(tmp_path: Path) -> None:
     broken = otio.schema.Clip("broken", otio.schema.MissingReference())
     reel.tracks[0].insert(1, broken)
     assert "4 video clips that cannot be read" in check_output(tmp_path / "reel.edl", timeline=reel)
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+@pytest.mark.parametrize(("hours", "losing"), [(-1, {".xml", ".edl"}), (0, set()), (25, {".edl"})])
+def test_a_timecode_that_a_format_does_not_have_is_reported_beforehand(
+    tmp_path: Path, suffix: str, hours: int, losing: set[str]
+) -> None:
+    reel = make_reel(tmp_path, Fraction(30000, 1001), hours)
+    said = [loss for loss in check_output(tmp_path / f"reel{suffix}", timeline=reel) if "start timecode" in loss]
+    where = "forward" if hours < 0 else "back"
+    assert said == ([f"the start timecode (moved {where} by 24 hours)"] if suffix in losing else [])
+    write_timeline(reel, tmp_path / f"reel{suffix}")
+    found = open_timeline(tmp_path / f"reel{suffix}", ReadOptions(rate=Fraction(30000, 1001))).timeline
+    assert [loss for loss in describe_losses(reel, found) if "start timecode" in loss] == said
+
+
+def test_timecode_after_midnight_is_reported_for_an_edl(tmp_path: Path) -> None:
+    reel = make_reel(tmp_path, Fraction(25), 0)
+    reel.global_start_time = time(25 * 86400 - 60, 25)
+    assert "the timecode after midnight (starts again at 0)" in check_output(tmp_path / "reel.edl", timeline=reel)
+    assert not any("timecode" in loss for loss in check_output(tmp_path / "reel.xml", timeline=reel))

@@ -25,6 +25,7 @@ EXAMPLES = """\
 rewas timeline convert cut.edl --rate 25 -o cut.otio
 rewas timeline convert cut-with-sound.otio -o mix.rpp
 rewas timeline convert mix.rpp -o mix.otio
+rewas timeline convert cut.otio -o cut.edl --non-drop
 rewas timeline convert cut-with-sound.otio -o /media/disk/reel.otioz
 """
 
@@ -42,6 +43,15 @@ def convert(
         ),
     ],
     media_paths: MediaPathsOption = None,
+    drop_frame: Annotated[
+        bool | None,
+        typer.Option(
+            "--drop/--non-drop",
+            help="Count the written timecode as drop-frame, or not. Drop-frame timecode exists only at 29.97 and 59.94 "
+            "frames per second. No clip moves. By default, as the timeline states; if it does not, drop-frame.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     rate: RateOption = None,
     timeline_name: TimelineNameOption = None,
     as_json: JsonOption = False,
@@ -52,6 +62,7 @@ def convert(
     output.
     """
     from rewas_server.otio.bundles import SUFFIXES as BUNDLES
+    from rewas_server.otio.frame_timeline import state_drop_frame
     from rewas_server.otio.losses import describe_losses
     from rewas_server.otio.reading import open_timeline
     from rewas_server.otio.writing import check_output, write_timeline
@@ -61,6 +72,8 @@ def convert(
         is_packed_again = output.suffix.lower() in BUNDLES
         media_folder = Path(folder) if is_packed_again else output.with_name(f"{output.stem} media")
         opened = open_timeline(file, read_options(rate, timeline_name, media_folder))
+        if drop_frame is not None:
+            state_drop_frame(opened.timeline, drop_frame)
         source_folder = file.absolute().parent
         said = check_output(
             output, media_paths=media_paths, inputs=[file], timeline=opened.timeline, source_folder=source_folder

@@ -14,10 +14,10 @@ from rewas_api.clip_settings import METADATA_KEY
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.media.stem import MIX
 from rewas_server.batch.run import ClipOutcome
-from rewas_server.delivery.metadata import TimecodeRate
 from rewas_server.delivery.provenance import Provenance
 from rewas_server.delivery.stems import GeneratedStem, TimelineFacts
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
+from rewas_server.otio.frame_timeline import is_drop_frame
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.planning import ListedClip
 
@@ -59,7 +59,7 @@ def timeline_facts(timeline: otio.schema.Timeline, file: Path, stems: Path) -> T
         name=shorten_name(timeline.name),
         start_s=timeline_start_s(timeline),
         frame_rate=frame_rate,
-        is_drop_frame=TimecodeRate.usual(frame_rate).is_drop_frame,
+        is_drop_frame=is_drop_frame(timeline, frame_rate),
         # A relative path stays the same if the whole project is moved.
         identity=known if isinstance(known, str) and known else f"{timeline.name} {_relative(file, stems)}",
     )

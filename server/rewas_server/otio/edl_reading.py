@@ -20,6 +20,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.exact_times import exact_rate
+from rewas_server.otio.frame_timeline import state_drop_frame
 from rewas_server.otio.names import shorten_name
 from rewas_server.timecode import format_timecode, parse_timecode, uses_drop_frame
 
@@ -91,7 +92,10 @@ def read_edl(text: str, name: str, rate: Fraction | None) -> tuple[otio.schema.T
     timeline = otio.adapters.read_from_string(
         "\n".join(_handed_over(events, title)), "cmx_3600", rate=float(_ADAPTER_RATE)
     )
-    return _finished(timeline, rate), notes
+    finished = _finished(timeline, rate)
+    if uses_drop_frame(rate) and not drops:
+        state_drop_frame(finished, False)
+    return finished, notes
 
 
 def _drafts(lines: Sequence[str]) -> Iterator[_Draft]:

@@ -70,6 +70,8 @@ class TimelineFormat:
         reads, writes: What this project does with the format.
         placement: How exactly it places a clip.
         media_paths: How it can name media. Empty if it contains its media.
+        earliest_day, latest_day: The first and the last day of timecode that it supports. Day 0 begins at the timecode
+            00:00:00:00. None for no limit.
         loses: What never survives in it.
         notes: Further limits, as sentences.
     """
@@ -83,6 +85,8 @@ class TimelineFormat:
     writes: bool = False
     placement: Placement = Placement.FRAMES
     media_paths: tuple[MediaPaths, ...] = ()
+    earliest_day: int | None = None
+    latest_day: int | None = None
     loses: frozenset[Feature] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -129,6 +133,7 @@ _FORMATS = (
         package="otio-fcp-adapter",
         writes=True,
         media_paths=(MediaPaths.URL,),
+        earliest_day=0,
         loses=frozenset(
             {
                 Feature.STACKS,
@@ -142,6 +147,7 @@ _FORMATS = (
         ),
         notes=(
             _FRAMES_NOTE,
+            "A start timecode before 00:00:00:00 moves by 24 hours, because no timecode is negative.",
             "The media of a retimed clip starts at the nearest frame that the format can express at its speed.",
             _VARIABLE_NOTE,
             _NESTED_NOTE,
@@ -186,11 +192,14 @@ _FORMATS = (
         package="otio-cmx3600-adapter",
         writes=True,
         media_paths=(MediaPaths.RELATIVE, MediaPaths.ABSOLUTE),
+        earliest_day=0,
+        latest_day=0,
         loses=frozenset(Feature)
         - {Feature.VIDEO_CLIPS, Feature.AUDIO_CLIPS, Feature.AUDIO_TRACKS, Feature.MEDIA, Feature.RETIMES}
         - {Feature.START, Feature.FREEZES, Feature.NESTED_SPEEDS},
         notes=(
             _FRAMES_NOTE,
+            "Timecode starts again at midnight, because it has two digits for the hours.",
             "Contains the visible picture as one video track, and four audio tracks. Further audio tracks are written "
             "to additional files next to it.",
             _VARIABLE_NOTE,

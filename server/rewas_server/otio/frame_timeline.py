@@ -12,11 +12,15 @@ from fractions import Fraction
 
 import opentimelineio as otio
 
+from rewas_api.clip_settings import METADATA_KEY
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.otio.clips import constant_speed, timeline_start_s
+from rewas_server.otio.clips import constant_speed, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
 from rewas_server.otio.names import shorten_name
 from rewas_server.timecode import uses_drop_frame
+
+DROP_FRAME_KEY = "drop_frame"
+"""In our metadata of a timeline: whether its timecode is drop-frame."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,29 @@ def is_drop_frame(timeline: otio.schema.Timeline, rate: Fraction) -> bool:
     """Whether the timecode of a timeline is drop-frame: as its file states, otherwise always at 29.97 and 59.94."""
     if not uses_drop_frame(rate):
         return False
-    for keys in (("rewas", "drop_frame"), ("fcp_xml", "timecode", "displayformat")):
+    for keys in ((METADATA_KEY, DROP_FRAME_KEY), ("fcp_xml", "timecode", "displayformat")):
         value: object = timeline.metadata
         for key in keys:
             value = value.get(key) if hasattr(value, "get") else None
         if value is not None:
             return value in (True, "DF")
     return True
+
+
+def state_drop_frame(timeline: otio.schema.Timeline, is_drop: bool) -> None:
+    """State whether the timecode of a timeline is drop-frame. This changes how frames are counted, but moves nothing.
+
+    Raises ProblemError (SETTINGS) if drop-frame timecode does not exist at its rate.
+    """
+    rate = timeline_frame_rate(timeline)
+    if is_drop and not uses_drop_frame(rate):
+        raise ProblemError(
+            f"Drop-frame timecode does not exist at {float(rate):.5g} frames per second.",
+            "Use it at 29.97 or 59.94 frames per second, or leave it out.",
+            ProblemKind.SETTINGS,
+        )
+    ours = timeline.metadata.get(METADATA_KEY)
+    timeline.metadata[METADATA_KEY] = {**(ours if hasattr(ours, "items") else {}), DROP_FRAME_KEY: is_drop}
 
 
 def check_frame_rate(rate: Fraction, title: str) -> None:

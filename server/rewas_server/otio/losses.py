@@ -11,8 +11,9 @@ import opentimelineio as otio
 from rewas_api.clip_settings import METADATA_KEY
 from rewas_server.otio.clips import constant_speed, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.formats import Feature, Placement, TimelineFormat
-from rewas_server.otio.frame_timeline import PlacedItem, placed_clips, placed_items
+from rewas_server.otio.frame_timeline import DROP_FRAME_KEY, PlacedItem, is_drop_frame, placed_clips, placed_items
 from rewas_server.otio.media_paths import location
+from rewas_server.timecode import frames_per_day
 
 _EXACT_FRAMES = Fraction(1, 1000)
 """As a share of a frame. Rounded timecodes shift clips slightly."""
@@ -58,7 +59,32 @@ def predict_losses(timeline: otio.schema.Timeline, target: TimelineFormat) -> li
         return []
     counts = count_features(timeline)
     found = _phrases({feature: counts[feature] for feature in Feature if feature in target.loses})
-    return found + (_moved_clips(timeline) if target.placement is Placement.FRAMES else [])
+    if target.placement is Placement.FRAMES:
+        found += _moved_clips(timeline)
+    return found + _moved_timecode(timeline, target)
+
+
+def _moved_timecode(timeline: otio.schema.Timeline, target: TimelineFormat) -> list[str]:
+    """Return that the timecode moves by whole days, if the format does not support that of the timeline."""
+    rate = timeline_frame_rate(timeline)
+    day_s = frames_per_day(rate, is_drop_frame(timeline, rate)) / rate
+    start_s = timeline_start_s(timeline)
+    first = start_s // day_s
+    if target.earliest_day is not None and first < target.earliest_day:
+        return [_moved_start((target.earliest_day - first) * day_s)]
+    if target.latest_day is None:
+        return []
+    if first > target.latest_day:
+        return [_moved_start((target.latest_day - first) * day_s)]
+    end_s = max((placed.start_s + placed.duration_s for placed in _placed(timeline)), default=Fraction(0))
+    return ["the timecode after midnight (starts again at 0)"] if (start_s + end_s) > day_s * (first + 1) else []
+
+
+def _moved_start(by_s: Fraction) -> str:
+    hours = round(abs(by_s) / 3600)
+    # A day of drop-frame timecode is a little shorter than 24 hours.
+    amount = f"{hours} hours" if abs(abs(by_s) - hours * 3600) < 1 and hours else f"{float(abs(by_s)):.6g} s"
+    return f"the start timecode (moved {'forward' if by_s > 0 else 'back'} by {amount})"
 
 
 def _moved_clips(timeline: otio.schema.Timeline) -> list[str]:
@@ -116,10 +142,13 @@ def _displaced(before: otio.schema.Timeline, after: Sequence[otio.schema.Timelin
     found.sort()
     if [name for name, _ in expected] != [name for name, _ in found]:
         return []
-    errors = [abs(one - other) for (_, one), (_, other) in zip(expected, found, strict=True)]
+    offsets = [other - one for (_, one), (_, other) in zip(expected, found, strict=True)]
+    errors = [abs(offset) for offset in offsets]
     moved = [error for error in errors if error > _ONE_SAMPLE_S]
     if not moved:
         return []
+    if min(errors) >= 1 and max(offsets) - min(offsets) <= _ONE_SAMPLE_S:
+        return [_moved_start(offsets[0])]
     what = "the place of 1 clip" if len(moved) == 1 else f"the places of {len(moved)} clips"
     return [f"{what} (moved by up to {float(max(moved)) * 1000:.3g} ms)"]
 
@@ -217,7 +246,11 @@ def _count_clip(clip: otio.schema.Clip, counts: Counter[Feature], kind: str) -> 
 
 def _has_metadata(item: otio.core.SerializableObjectWithMetadata) -> bool:
     """Whether an object has metadata, apart from that which format readers add."""
-    return any(key == METADATA_KEY or key not in _FORMAT_KEYS for key in item.metadata)
+    ours = item.metadata.get(METADATA_KEY)
+    if hasattr(ours, "items") and set(ours) == {DROP_FRAME_KEY}:
+        # Formats state this in their own way.
+        return any(key not in _FORMAT_KEYS and key != METADATA_KEY for key in item.metadata)
+    return any(key not in _FORMAT_KEYS for key in item.metadata)
 
 
 _FORMAT_KEYS = frozenset({"fcp_xml", "AAF", "cmx_3600", "reaper"})

@@ -195,3 +195,18 @@ def test_an_edl_is_read_from_a_file_in_any_encoding(tmp_path: Path, encoding: st
     opened = open_timeline(file, ReadOptions(rate=PAL))
     assert sources(opened.timeline) == [("Tür", 0, 1, 10, 1)]
     assert timeline_start_s(opened.timeline) == 3600
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 50, 60])
+@pytest.mark.parametrize("hours", [0, 9, 10, 23])
+def test_every_timecode_of_a_day_is_read_at_every_rate(rate: int, hours: int) -> None:
+    lines = [
+        "TITLE: reel",
+        "FCM: NON-DROP FRAME",
+        f"001  AX       V     C        {hours:02}:59:40:00 {hours:02}:59:42:00 {hours:02}:59:50:00 {hours:02}:59:52:00",
+        "* FROM CLIP NAME: a",
+    ]
+    timeline, _ = read_edl("\n".join(lines), "reel.edl", Fraction(rate))
+    begin = (hours * 3600 + 59 * 60 + 50) * rate
+    assert timeline.tracks[0].source_range.start_time.value == -begin
+    assert timeline.tracks[0][0].source_range.start_time.value == begin - 10 * rate

@@ -235,7 +235,12 @@ def _retimed_locator(comment: str, rate: Fraction, drops: bool) -> str:
     text = locator[3].strip()
     # The adapter takes the first word as the colour, and fails if it is not one.
     colour = "" if text.partition(" ")[0].upper() in _COLOURS else "RED "
-    return f"{locator[1]}{format_timecode(frames / _ADAPTER_RATE, _ADAPTER_RATE)} {colour}{text}"
+    return f"{locator[1]}{_adapter_timecode(frames)} {colour}{text}"
+
+
+def _adapter_timecode(frames: int) -> str:
+    """Return the timecode that the adapter reads as this number of frames."""
+    return format_timecode(frames / _ADAPTER_RATE, _ADAPTER_RATE)
 
 
 def _left_out_notes(left_out: Sequence[tuple[int, str]], name: str) -> list[str]:
@@ -261,9 +266,10 @@ def _handed_over(events: Sequence[_Event], title: str) -> Iterator[str]:
                 channel += "'"
         is_first = ends[channel] < 0
         ends[channel] = event.times[3]
-        times = " ".join(map(str, event.times))
+        # The adapter takes the number of a frame modulo its own day, which is shorter than a day at higher rates.
+        times = " ".join(map(_adapter_timecode, event.times))
         if len(event.edit) > 1 and not is_first:
-            begin = f"{event.times[0]} {event.times[0]} {event.times[2]} {event.times[2]}"
+            begin = " ".join(_adapter_timecode(event.times[index]) for index in (0, 0, 2, 2))
             yield f"{number} {event.reel} {channel} C {begin}"
             yield f"{number} {event.reel} {channel} {' '.join(event.edit)} {times}"
         else:

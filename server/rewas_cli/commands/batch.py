@@ -386,7 +386,7 @@ class _Batch:
         from rewas_cli.runner import locate_local_media
         from rewas_server.batch.plan import BatchPlan
         from rewas_server.batch.run import ClipOutcome, run_batch
-        from rewas_server.batch.stem_delivery import read_results
+        from rewas_server.batch.stem_delivery import with_results
         from rewas_server.otio.clips import timeline_frame_rate
         from rewas_server.work.clip_outcomes import raise_if_all_fail
 
@@ -409,7 +409,7 @@ class _Batch:
             for number, each in enumerate(clips, start=1)
         ]
         raise_if_all_fail(timeline.name, [outcome.problem for outcome in outcomes])
-        return read_results(outcomes, clips)
+        return with_results(outcomes, clips)
 
     def deliver(
         self, sounds: Sequence[SoundedClip], timeline: otio.schema.Timeline, cancel: threading.Event

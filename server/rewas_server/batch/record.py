@@ -16,8 +16,8 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -31,10 +31,12 @@ from rewas_engine.packs.description import sha256_of
 from rewas_engine.runtime.atomic_files import flush_folder, write_bytes_atomic
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 from rewas_server.batch.content_key import SoundRange
+from rewas_server.files.file_stamps import FileStamp, file_stamp
 
 FOLDER_NAME = ".rewas"
 _RECORD_NAME = "record.sqlite"
-_VERSION = 1
+_RESULT_NAME = "result.binpb"
+_VERSION = 2
 _TABLES = """
 CREATE TABLE sound (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +55,7 @@ CREATE TABLE media (
 CREATE TABLE variation (base TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (timeline TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (timeline, key)) STRICT;
 CREATE TABLE server_job (id TEXT PRIMARY KEY, address TEXT NOT NULL, keys TEXT NOT NULL) STRICT;
+CREATE TABLE finished (timeline TEXT PRIMARY KEY, inputs TEXT NOT NULL UNIQUE, content BLOB NOT NULL) STRICT;
 """
 _APPROXIMATION_S = 1e-3
 
@@ -67,6 +70,8 @@ class KeptSound:
         shown: The range for which it was generated, with its handles.
         seed: Of its first take.
         folder: Holds its stems, named as the artifacts of the result.
+        result: Of its generation; None until it is kept.
+        result_stamp: Of the file with the result, from before it was read.
     """
 
     key: str
@@ -74,10 +79,21 @@ class KeptSound:
     shown: SoundRange
     seed: int
     folder: Path
+    result: rewas_pb2.SoundResult | None = field(default=None, repr=False, compare=False)
+    result_stamp: FileStamp | None = field(default=None, repr=False, compare=False)
 
-    def read_result(self) -> rewas_pb2.SoundResult:
-        """Return the result. Raises OSError, DecodeError."""
-        return rewas_pb2.SoundResult.FromString((self.folder / "result.binpb").read_bytes())
+    @property
+    def result_file(self) -> str:
+        """The file with the result."""
+        return f"{self.folder}{os.sep}{_RESULT_NAME}"
+
+    def stem_sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield the path and the size in bytes of each stem of a sound that is kept."""
+        assert self.result is not None
+        folder = str(self.folder)
+        for take in self.result.takes:
+            for stem in take.stems:
+                yield f"{folder}{os.sep}{stem.artifact.name}", stem.artifact.size_bytes
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,7 @@ class BatchRecord:
         self._thread = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._media: dict[Path, str] = {}
+        self._media_stamps: dict[Path, FileStamp] = {}
         self._known: dict[str, Sequence[Any]] = {}
         self._variations: dict[str, int] = {}
         self._earlier_count = 0
@@ -166,8 +183,9 @@ class BatchRecord:
         Raises OSError, ProblemError if the disk is full.
         """
         place = self._place(made.key)
-        kept = KeptSound(made.key, made.family, made.shown, made.seed, place)
-        write_bytes_atomic(made.folder / "result.binpb", result.SerializeToString())
+        written = made.folder / _RESULT_NAME
+        write_bytes_atomic(written, result.SerializeToString())
+        kept = replace(made, folder=place, result=result, result_stamp=file_stamp(written))
         write_bytes_atomic(made.folder / "sound.json", json.dumps(_description(kept)).encode())
         place.parent.mkdir(parents=True, exist_ok=True)
         flush_folder(made.folder)
@@ -184,9 +202,8 @@ class BatchRecord:
         row = self._known.get(key)
         # A process may have been killed between the folder's rename and the entry in the index.
         found = _read_description(self._place(key)) if row is None else self._sound(row)
-        if found is None or not _is_complete(found):
-            return None
-        if row is None:
+        found = None if found is None else _read_complete(found)
+        if found is not None and row is None:
             self._index([found])
         return found
 
@@ -205,18 +222,25 @@ class BatchRecord:
             float(shown.end_s) - _APPROXIMATION_S,
             self._earlier_count,
         )
-        for found in map(self._sound, rows):
-            if found.shown.contains(shown) and _is_complete(found):
+        for each in map(self._sound, rows):
+            found = _read_complete(each) if each.shown.contains(shown) else None
+            if found is not None:
                 return found
         return None
 
     def media_sha256(self, path: Path) -> str:
         """Return the SHA-256 of a file, which is read again only if it has changed. Raises OSError."""
         if path not in self._media:
+            stamp = file_stamp(path)
             row = self._row("SELECT size_bytes, modified_ns, inode, sha256 FROM media WHERE path = ?", str(path))
-            is_known = row is not None and _stamp(path) == tuple(row[:3])
-            self._media[path] = str(row[3]) if row is not None and is_known else self._hash_media(path)
+            is_known = row is not None and stamp == tuple(row[:3])
+            self._media[path] = str(row[3]) if row is not None and is_known else self._hash_media(path, stamp)
+            self._media_stamps[path] = stamp
         return self._media[path]
+
+    def media_stamps(self) -> Mapping[Path, FileStamp]:
+        """Return the stamps of the files whose hash was requested, from before they were read."""
+        return self._media_stamps
 
     def variation(self, base: str) -> int:
         """Return how often another sound was requested. base: key of the sound without a variation."""
@@ -231,8 +255,24 @@ class BatchRecord:
     def set_wanted(self, name: str, keys: Sequence[str]) -> None:
         """State which sounds a timeline uses. name: tells the timelines apart that share the folder."""
         with self._transaction() as connection:
+            connection.execute("DELETE FROM finished WHERE timeline = ?", (name,))
             connection.execute("DELETE FROM wanted WHERE timeline = ?", (name,))
             connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?, ?)", ((name, key) for key in keys))
+
+    def finished(self, inputs: str) -> bytes | None:
+        """Return what was recorded about a finished batch; None without one. inputs: a digest of what it was made of."""
+        row = self._row("SELECT content FROM finished WHERE inputs = ?", inputs)
+        return None if row is None else bytes(row[0])
+
+    def set_finished(self, name: str, inputs: str, content: bytes) -> None:
+        """Record a finished batch until `set_wanted` is called again. name: as for `set_wanted`."""
+        self._change("INSERT OR REPLACE INTO finished VALUES (?, ?, ?)", [(name, inputs, content)])
+
+    def revision(self) -> list[int]:
+        """Return numbers that change when a sound is added or removed, or another one is requested."""
+        (sounds,) = self._rows("SELECT count(*), coalesce(max(number), 0) FROM sound")
+        (variations,) = self._rows("SELECT coalesce(sum(count), 0) FROM variation")
+        return [*sounds, *variations]
 
     def server_jobs(self, address: str) -> list[ServerJob]:
         """Return the recorded jobs on a server, the oldest first."""
@@ -269,10 +309,9 @@ class BatchRecord:
         key, family, start_s, duration_s, seed = row
         return KeptSound(key, family, SoundRange(Fraction(start_s), Fraction(duration_s)), seed, self._place(key))
 
-    def _hash_media(self, path: Path) -> str:
-        stamp = _stamp(path)
+    def _hash_media(self, path: Path, stamp: FileStamp) -> str:
         sha256 = sha256_of(path)
-        if _stamp(path) == stamp:
+        if file_stamp(path) == stamp:
             self._change("INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?)", [(str(path), *stamp, sha256)])
         return sha256
 
@@ -397,12 +436,6 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    # SQLite's integers have a sign.
-    return found.st_size, found.st_mtime_ns, found.st_ino & (2**63 - 1)
-
-
 def _description(sound: KeptSound) -> dict[str, Any]:
     return {
         "key": sound.key,
@@ -423,17 +456,16 @@ def _read_description(folder: Path) -> KeptSound | None:
     return found if found.key == folder.name else None
 
 
-def _is_complete(sound: KeptSound) -> bool:
+def _read_complete(sound: KeptSound) -> KeptSound | None:
+    """Return a sound with its result if it has all its stems, else None."""
     try:
-        result = sound.read_result()
-        folder = str(sound.folder)
-        return all(
-            os.stat(f"{folder}{os.sep}{stem.artifact.name}").st_size == stem.artifact.size_bytes  # noqa: PTH116
-            for take in result.takes
-            for stem in take.stems
-        )
+        stamp = file_stamp(sound.result_file)
+        with open(sound.result_file, "rb") as file:  # noqa: PTH123
+            found = replace(sound, result=rewas_pb2.SoundResult.FromString(file.read()), result_stamp=stamp)
+        is_complete = all(os.stat(path).st_size == size for path, size in found.stem_sizes())  # noqa: PTH116
+        return found if is_complete else None
     except (OSError, DecodeError):
-        return False
+        return None
 
 
 __all__ = ["FOLDER_NAME", "BatchRecord", "KeptSound", "ServerJob"]

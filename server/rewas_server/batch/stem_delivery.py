@@ -34,10 +34,10 @@ class SoundedClip:
     result: rewas_pb2.SoundResult | None
 
 
-def read_results(outcomes: Sequence[ClipOutcome], clips: Sequence[ListedClip]) -> list[SoundedClip]:
-    """Return the clips with their results. Raises OSError."""
+def with_results(outcomes: Sequence[ClipOutcome], clips: Sequence[ListedClip]) -> list[SoundedClip]:
+    """Return the clips with their results."""
     return [
-        SoundedClip(outcome, listed, None if outcome.sound is None else outcome.sound.read_result())
+        SoundedClip(outcome, listed, None if outcome.sound is None else outcome.sound.result)
         for outcome, listed in zip(outcomes, clips, strict=True)
     ]
 
@@ -124,4 +124,4 @@ def _relative(file: Path, folder: Path) -> str:
         return file.absolute().as_posix()
 
 
-__all__ = ["SoundedClip", "generated_stems", "read_results", "timeline_facts", "write_identity"]
+__all__ = ["SoundedClip", "generated_stems", "timeline_facts", "with_results", "write_identity"]

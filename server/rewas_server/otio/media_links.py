@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.errors import EngineError
 from rewas_engine.media.facts import MediaFacts, read_media_facts
 from rewas_engine.media.video import find_break_s
+from rewas_server.files.file_stamps import FileStamp, regular_file_stamp
 from rewas_server.otio.clips import clip_label, read_speed
 from rewas_server.otio.exact_times import exact_rate, exact_seconds
 from rewas_server.otio.image_sequences import (
@@ -101,10 +102,12 @@ class ResolvedMedia:
     Attributes:
         timeline: A copy of the timeline.
         links: How each clip on the video tracks was linked, by its path: indexes of children, from the tracks down.
+        stamps: Of the media files, from before they were read.
     """
 
     timeline: otio.schema.Timeline
     links: dict[tuple[int, ...], MediaLink]
+    stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
 
     def problem(self, path: tuple[int, ...]) -> ProblemError | None:
         """Return why a clip has no media that can be read; None if it has."""
@@ -125,7 +128,7 @@ def resolve_media(timeline: otio.schema.Timeline, options: ResolveOptions) -> Re
     resolved = timeline.clone()
     resolver = MediaResolver(options)
     links = {path: resolver.link(clip) for path, clip in _clips_in(resolved.tracks, (), 0)}
-    return ResolvedMedia(resolved, links)
+    return ResolvedMedia(resolved, links, resolver.stamps)
 
 
 def link_found_media(timeline: otio.schema.Timeline, links: Mapping[tuple[int, ...], MediaLink]) -> None:
@@ -193,7 +196,7 @@ class MediaResolver:
         self._options = options
         self._search = MediaSearch(options.folder, options.search_folders, options.path_maps)
         self._locations: dict[str, tuple[Path | None, str]] = {}
-        self._files: dict[Path, bool] = {}
+        self._files: dict[Path, FileStamp | None] = {}
         self._ranges: dict[tuple[Fraction, ...], otio.opentime.TimeRange] = {}
         self._facts: dict[Path, MediaFacts | EngineError] = {}
         self._numbers: dict[tuple[Path, str, str, int], list[int]] = {}
@@ -274,10 +277,15 @@ class MediaResolver:
                 return self._numbered(clip, reference, folder, last_name(url), change)
         return None
 
+    @property
+    def stamps(self) -> dict[Path, FileStamp]:
+        """The stamps of the files that were found where the timeline says, from before they were read."""
+        return {path: stamp for path, stamp in self._files.items() if stamp is not None}
+
     def _is_file(self, path: Path) -> bool:
         if path not in self._files:
-            self._files[path] = path.is_file()
-        return self._files[path]
+            self._files[path] = regular_file_stamp(path)
+        return self._files[path] is not None
 
     def _locate(self, location: str) -> tuple[Path | None, Any]:
         if location not in self._locations:

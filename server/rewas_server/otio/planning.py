@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
+from pathlib import Path
 
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError
+from rewas_server.files.file_stamps import FileStamp
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.media_links import MediaLink, ResolveOptions, resolve_media
 from rewas_server.otio.pictures import TOPMOST, Picture, find_pictures
@@ -84,11 +86,13 @@ class ClipList:
         clips: By position.
         problems: Rows of the spotting sheet and markers that cannot be used, for example because they match no picture.
         notes: About rows and markers that were used, and metadata that is ignored, as sentences.
+        media_stamps: Of the media files that are where the timeline says, from before they were read.
     """
 
     clips: tuple[ListedClip, ...]
     problems: tuple[ProblemError, ...] = ()
     notes: tuple[str, ...] = ()
+    media_stamps: Mapping[Path, FileStamp] = field(default_factory=dict)
 
 
 def list_clips(timeline: otio.schema.Timeline, options: FindOptions = FindOptions()) -> ClipList:
@@ -102,9 +106,10 @@ def list_clips(timeline: otio.schema.Timeline, options: FindOptions = FindOption
 
 def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipList:
     links: dict[tuple[int, ...], MediaLink] = {}
+    stamps: Mapping[Path, FileStamp] = {}
     if options.media is not None:
         resolved = resolve_media(timeline, options.media)
-        timeline, links = resolved.timeline, resolved.links
+        timeline, links, stamps = resolved.timeline, resolved.links, resolved.stamps
     pictures = [_linked(picture, links.get(picture.path)) for picture in find_pictures(timeline, options.visible)]
     choices = choose_prompts(
         timeline, pictures, options.prompts, timeline_frame_rate(timeline), _start_s(timeline, options.prompts)
@@ -118,7 +123,7 @@ def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipLis
         listed = [replace(each, media=links.get(each.picture.path)) for each in listed]
     # A sound for a part of a clip may begin after the next clip on another track.
     listed.sort(key=lambda each: (each.picture.position_s is None, _position_s(each)))
-    return ClipList(tuple(listed), choices.problems, choices.notes)
+    return ClipList(tuple(listed), choices.problems, choices.notes, stamps)
 
 
 @contextmanager

@@ -56,11 +56,15 @@ def write_long_reel(folder: Path, clips: int, media_files: int = 300) -> LongRee
             lower.append(clip)
             position += _FRAMES
         if number % 2:
-            times = (format_timecode(frame / _RATE, _RATE) for frame in (_START_FRAMES + begin, _START_FRAMES + begin + 4))
+            times = (
+                format_timecode(frame / _RATE, _RATE) for frame in (_START_FRAMES + begin, _START_FRAMES + begin + 4)
+            )
             rows.append([*times, clip.name, f"a knock on wood {number}"])
         else:
             clip.metadata["rewas"]["prompt"] = f"steps on gravel {number}"
-    timeline = otio.schema.Timeline("long reel", global_start_time=otio.opentime.RationalTime(_START_FRAMES, _FLOAT_RATE))
+    timeline = otio.schema.Timeline(
+        "long reel", global_start_time=otio.opentime.RationalTime(_START_FRAMES, _FLOAT_RATE)
+    )
     timeline.tracks.extend([lower, upper])
     reel = LongReel(folder / "reel.otio", folder / "reel.csv")
     otio.adapters.write_to_file(timeline, str(reel.timeline))

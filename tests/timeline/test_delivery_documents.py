@@ -54,7 +54,7 @@ def delivered_stem(
     generated = GeneratedStem(
         Path("a"), "0", "shot", 1, "primary", 1, placed.position_s, placed.duration_s, provenance, model_rate_hz=16_000
     )
-    return DeliveredStem(generated, placed, Path(f"/stems/{placed.track}.wav"), "f" * 64, True, loudness, -0.504)
+    return DeliveredStem(generated, placed, Path(f"/stems/{placed.track}.wav"), "f" * 64, True, loudness, -0.504, 44, 0)
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,7 +60,7 @@ from rewas_cli.console import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import opentimelineio as otio
 
@@ -68,11 +68,13 @@ if TYPE_CHECKING:
     from rewas_api.errors import ProblemError
     from rewas_cli.runner import Runner
     from rewas_engine.runtime.progress import CancelSignal
+    from rewas_server.batch.finished import BatchReport
     from rewas_server.batch.record import BatchRecord
     from rewas_server.batch.server_maker import BatchDetached
     from rewas_server.batch.stem_delivery import SoundedClip
     from rewas_server.delivery.deliver import Delivery
     from rewas_server.delivery.profiles import Profile
+    from rewas_server.files.file_stamps import FileStamp
     from rewas_server.otio.planning import ClipList, FindOptions, ListedClip
     from rewas_server.otio.reading import ReadOptions
 
@@ -212,6 +214,7 @@ def batch(
     """
     from rewas_api.clip_settings import ClipSettings
     from rewas_cli.runner import open_runner
+    from rewas_server.batch.finished import outcome_files
     from rewas_server.batch.record import FOLDER_NAME, BatchRecord
     from rewas_server.batch.run import BatchStopped
     from rewas_server.batch.server_maker import BatchDetached
@@ -256,21 +259,23 @@ def batch(
         with protect_stdout(), cancel_on_ctrl_c() as cancel:
             execution = build_execution(precision, compiled, low_memory, server, device)
             job.check_paths()
-            read = job.read()
-            if suggest:
-                with open_runner(server, execution, conflict_model, device) as runner:
-                    listed = job.list_clips(read, runner, cancel)
-            else:
-                listed = job.list_clips(read)
-            with (
-                open_runner(server, execution, conflict_model, device) as runner,
-                BatchRecord(stems, note) as record,
-            ):
-                sounds = job.make(listed.clips, read, runner, record, detach, cancel)
-                delivery = job.deliver(sounds, read, cancel)
-                job.write(sounds, delivery, read, record)
-                if clean:
-                    job.clean(delivery, record)
+            with open_runner(server, execution, conflict_model, device) as runner, BatchRecord(stems, note) as record:
+                # These ask for something new, or depend on files that are not checked.
+                is_new = bool(again or clean or detach or suggest or conflict_model)
+                inputs = None if is_new else job.inputs()
+                report = job.find_unchanged(inputs, runner, record, as_json)
+                if report is None:
+                    read = job.read()
+                    listed, media = job.list_clips(read, runner if suggest else None, cancel)
+                    sounds = job.make(listed.clips, read, runner, record, detach, cancel)
+                    delivery, documents = job.deliver(sounds, read, cancel)
+                    outputs = job.write(sounds, delivery, read, record)
+                    if clean:
+                        job.clean(delivery, record)
+                    report = job.describe(sounds, delivery, listed.problems)
+                    if media is not None and inputs is not None and inputs == job.inputs():
+                        files = outcome_files(record, media, sounds, delivery, documents, outputs)
+                        job.remember(inputs, files, sounds, report, read, runner, record, as_json)
     except BatchDetached as detached:
         return job.report_detached(detached, as_json)
     except BatchStopped as stopped:
@@ -281,7 +286,7 @@ def batch(
             as_json,
         )
         return INTERRUPTED
-    return job.report(sounds, delivery, listed.problems, as_json)
+    return job.print_report(report, as_json)
 
 
 def _usual_media_paths(profile: Profile, output: Path) -> str | None:
@@ -294,7 +299,10 @@ def _usual_media_paths(profile: Profile, output: Path) -> str | None:
 
 @dataclass(frozen=True)
 class _Batch:
-    """The steps of a batch, in their order. The fields are the arguments of the command."""
+    """The steps of a batch, in their order. The fields are the arguments of the command.
+
+    notes: The sentences that were printed.
+    """
 
     file: Path
     reading: ReadOptions
@@ -308,6 +316,39 @@ class _Batch:
     report_file: Path | None
     is_verbose: bool
     conflict_model: Path | None
+    notes: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Print a note."""
+        note(text)
+        self.notes.append(text)
+
+    def inputs(self) -> str | None:
+        """Return a digest of what decides the outcome, except media, packs and kept sounds; None if it is not known."""
+        from rewas_server.batch.finished import read_inputs
+
+        options = (
+            self.reading, self.finding, self.stems.absolute(), self.media_paths, self.profile, self.defaults
+        )  # fmt: skip
+        return read_inputs(self.file, self.output, options)
+
+    def find_unchanged(
+        self, inputs: str | None, runner: Runner, record: BatchRecord, as_json: bool
+    ) -> BatchReport | None:
+        """Return the report of the last run if nothing has changed since, else None."""
+        from rewas_server.batch.finished import find_finished
+
+        if inputs is None:
+            return None
+        wants_json = as_json or self.report_file is not None
+        report = find_finished(
+            record, inputs, runner.pack_content_sha256, verbose=self.is_verbose, as_json=wants_json
+        )  # fmt: skip
+        if report is not None:
+            for text in report.notes:
+                self.say(text)
+            note("Nothing has changed since the last run, so nothing was written.")
+        return report
 
     def check_paths(self) -> None:
         """Check that everything can be written, before any sound is generated."""
@@ -331,7 +372,7 @@ class _Batch:
 
         opened = open_timeline(self.file, self.reading)
         for text in opened.notes:
-            note(text)
+            self.say(text)
         # Delivery needs a valid start timecode and frame rate.
         timeline_facts(opened.timeline, self.file, self.stems)
         # A batch may replace its own stems. Any other file is somebody's original.
@@ -344,17 +385,20 @@ class _Batch:
             source_folder=self.file.absolute().parent,
         )
         for loss in losses:
-            note(f"Will be lost: {loss}.")
+            self.say(f"Will be lost: {loss}.")
         return opened.timeline
 
     def list_clips(
         self, timeline: otio.schema.Timeline, suggesting: Runner | None = None, cancel: CancelSignal | None = None
-    ) -> ClipList:
-        """Return the clips with a prompt, with the defaults filled in. Raises ProblemError if there are none.
+    ) -> tuple[ClipList, Mapping[str, FileStamp] | None]:
+        """Return the clips with a prompt, with the defaults filled in, and their media for `outcome_files`.
 
         suggesting: suggests prompts for clips that have none, until `cancel` is set.
+
+        Raises ProblemError if there are none.
         """
         from rewas_cli.commands.prompt_suggestions import list_with_suggestions
+        from rewas_server.batch.finished import settled_media
         from rewas_server.batch.plan import check_again_patterns, list_wanted_clips
         from rewas_server.otio.media_links import link_found_media
         from rewas_server.otio.planning import list_clips, ready_clips
@@ -365,13 +409,13 @@ class _Batch:
                 timeline, listed, self.finding, suggesting, self.defaults.pack, cancel
             )
             for text in suggested:
-                note(text)
+                self.say(text)
         link_found_media(timeline, {each.picture.path: each.media for each in listed.clips if each.media is not None})
         for text in listed.notes:
-            note(text)
+            self.say(text)
         wanted = list_wanted_clips(listed.clips, self.defaults, timeline.name)
         check_again_patterns(self.again, ready_clips(wanted))
-        return replace(listed, clips=tuple(wanted))
+        return replace(listed, clips=tuple(wanted)), settled_media(listed, self.finding.media)
 
     def make(
         self,
@@ -403,7 +447,7 @@ class _Batch:
         with batch_progress_bar(timeline.name) as on_progress:
             made = run_batch(plan, runner.sound_maker(record, is_detached), on_progress, cancel)
         for text in plan.notes:
-            note(text)
+            self.say(text)
         outcomes = [
             made[number] if number in made else ClipOutcome(number, problem=each.problem)
             for number, each in enumerate(clips, start=1)
@@ -413,8 +457,8 @@ class _Batch:
 
     def deliver(
         self, sounds: Sequence[SoundedClip], timeline: otio.schema.Timeline, cancel: threading.Event
-    ) -> Delivery:
-        """Write the stems, and the documents that the profile asks for."""
+    ) -> tuple[Delivery, list[Path]]:
+        """Write the stems, and the documents that the profile asks for. Returns the paths of the documents."""
         from rewas_engine import Progress
         from rewas_server.batch.stem_delivery import generated_stems, timeline_facts
         from rewas_server.delivery.deliver import deliver_stems
@@ -434,11 +478,12 @@ class _Batch:
             for each in sounds
             if each.outcome.problem is not None
         ]
-        for path in write_documents(delivery, self.profile, facts, self.stems, missing):
-            note(f"Wrote {path}.")
+        documents = write_documents(delivery, self.profile, facts, self.stems, missing)
+        for path in documents:
+            self.say(f"Wrote {path}.")
         for text in delivery.notes:
-            note(text)
-        return delivery
+            self.say(text)
+        return delivery, documents
 
     def write(
         self,
@@ -446,8 +491,8 @@ class _Batch:
         delivery: Delivery,
         timeline: otio.schema.Timeline,
         record: BatchRecord,
-    ) -> None:
-        """Write the timeline with the stems."""
+    ) -> list[Path]:
+        """Write the timeline with the stems. Returns the paths of its files."""
         from rewas_server.batch.stem_delivery import timeline_facts, write_identity
         from rewas_server.otio.stem_tracks import add_stem_tracks
         from rewas_server.otio.writing import write_timeline
@@ -455,40 +500,78 @@ class _Batch:
         facts = timeline_facts(timeline, self.file, self.stems)
         add_stem_tracks(timeline, [each.placed for each in delivery.stems], self.profile)
         write_identity(timeline, facts)
-        write_timeline(timeline, self.output, media_paths=self.media_paths, source_folder=self.file.absolute().parent)
+        written = write_timeline(
+            timeline, self.output, media_paths=self.media_paths, source_folder=self.file.absolute().parent
+        )
         record.set_wanted(facts.identity, [each.outcome.sound.key for each in sounds if each.outcome.sound])
+        return written
 
     def clean(self, delivery: Delivery, record: BatchRecord) -> None:
         """Delete the files that no timeline needs any more."""
         from rewas_server.delivery.deliver import remove_stale
 
         stems, sounds = len(remove_stale(self.stems, delivery.stale)), record.remove_unused()
-        note(f"Files deleted because no timeline needs them: {stems} stems, {sounds} sounds.")
+        self.say(f"Files deleted because no timeline needs them: {stems} stems, {sounds} sounds.")
 
-    def report(
-        self,
-        sounds: Sequence[SoundedClip],
-        delivery: Delivery,
-        problems: Sequence[ProblemError],
-        as_json: bool,
-    ) -> int:
-        """Print the outcome of each clip, and the prompts that match no clip. Returns the exit code."""
-        from rewas_cli.reports import batch_clip_reports, batch_lines, problem_report
-        from rewas_engine.runtime.atomic_files import write_text_atomic
+    def describe(
+        self, sounds: Sequence[SoundedClip], delivery: Delivery, problems: Sequence[ProblemError]
+    ) -> BatchReport:
+        """Return the outcome of each clip, and the prompts that match no clip."""
+        from rewas_cli.reports import batch_clip_reports, problem_report
 
         clips = batch_clip_reports(sounds, delivery)
+        return self._report(clips, [problem_report(problem) for problem in problems])
+
+    def _report(self, clips: Sequence[dict[str, Any]], problems: Sequence[dict[str, Any]]) -> BatchReport:
+        from rewas_cli.reports import batch_lines
+        from rewas_server.batch.finished import BatchReport
+
         report = {
             "timeline": str(self.output.absolute()),
             "stems": str(self.stems.absolute()),
             "clips": clips,
-            "problems": [problem_report(problem) for problem in problems],
+            "problems": problems,
         }
-        if self.report_file is not None:
-            write_text_atomic(self.report_file, json.dumps(report, indent=2, allow_nan=False) + "\n")
         lines = batch_lines(clips, self.output, self.is_verbose)
-        lines += [f"{problem.what} {problem.remedy}" for problem in problems]
-        Printer(as_json).result(report, lines)
-        return FAILED_WORK if problems or any(clip["problem"] for clip in clips) else SUCCESS
+        lines += [f"{problem['what']} {problem['remedy']}" for problem in problems]
+        has_failed = bool(problems) or any(clip["problem"] for clip in clips)
+        return BatchReport(tuple(self.notes), tuple(lines), self.is_verbose, report, has_failed)
+
+    def remember(
+        self,
+        inputs: str,
+        files: Mapping[str, FileStamp] | None,
+        sounds: Sequence[SoundedClip],
+        report: BatchReport,
+        timeline: otio.schema.Timeline,
+        runner: Runner,
+        record: BatchRecord,
+        as_json: bool,
+    ) -> None:
+        """Remember the outcome, so that a repeat with nothing changed ends at once."""
+        from rewas_server.batch.finished import remember_finished
+        from rewas_server.batch.stem_delivery import timeline_facts
+
+        assert report.json is not None
+        if files is None or report.has_failed:
+            return
+        names = {each.listed.clip.settings.pack or "" for each in sounds if each.listed.clip is not None}
+        packs = {name: runner.pack_content_sha256(name) for name in names}
+        clips = [clip | {"origin": "kept"} if clip["origin"] == "generated" else clip for clip in report.json["clips"]]
+        repeated = self._report(clips, [])
+        if not as_json and self.report_file is None:
+            repeated = replace(repeated, json=None)
+        facts = timeline_facts(timeline, self.file, self.stems)
+        remember_finished(record, facts.identity, inputs, packs, files, repeated)
+
+    def print_report(self, report: BatchReport, as_json: bool) -> int:
+        """Print a report. Returns the exit code."""
+        from rewas_engine.runtime.atomic_files import write_text_atomic
+
+        if self.report_file is not None:
+            write_text_atomic(self.report_file, json.dumps(report.json, indent=2, allow_nan=False) + "\n")
+        Printer(as_json).result(report.json or {}, list(report.lines))
+        return FAILED_WORK if report.has_failed else SUCCESS
 
     def report_detached(self, detached: BatchDetached, as_json: bool) -> int:
         """Print how to get the sounds of a job that continues without this process. Returns the exit code."""

@@ -46,12 +46,14 @@ class BatchReport:
         lines: The result as text.
         is_verbose: Whether the lines contain all clips.
         json: The result as a JSON object; None if nobody has asked for it.
+        has_failed: Whether a clip has no sound, or a prompt no clip.
     """
 
     notes: tuple[str, ...]
     lines: tuple[str, ...]
     is_verbose: bool
     json: Mapping[str, Any] | None
+    has_failed: bool = False
 
 
 def read_inputs(timeline: Path, output: Path, options: object) -> str | None:
@@ -89,10 +91,9 @@ def _program() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for name in sorted({module.partition(".")[0] for module in sys.modules if module.startswith(_PACKAGES)}):
-        places = list(getattr(sys.modules.get(name), "__path__", ()))
-        if not places or not all(os.path.isdir(place) for place in places):  # noqa: PTH112
-            return ""
-        for place in places:
+        for place in getattr(sys.modules.get(name), "__path__", ()):
+            if not os.path.isdir(place):  # noqa: PTH112
+                return ""  # In an archive
             for folder, below, files in os.walk(place):
                 below[:] = sorted(each for each in below if each != "__pycache__")
                 for file in sorted(files):

@@ -260,12 +260,18 @@ class BatchRecord:
             connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?, ?)", ((name, key) for key in keys))
 
     def finished(self, inputs: str) -> bytes | None:
-        """Return what was recorded about a finished batch; None without one. inputs: a digest of what it was made of."""
+        """Return what was recorded about a finished batch; None without one. inputs: as given to `set_finished`."""
         row = self._row("SELECT content FROM finished WHERE inputs = ?", inputs)
         return None if row is None else bytes(row[0])
 
     def set_finished(self, name: str, inputs: str, content: bytes) -> None:
-        """Record a finished batch until `set_wanted` is called again. name: as for `set_wanted`."""
+        """Record a finished batch until `set_wanted` is called again.
+
+        Args:
+            name: As for `set_wanted`.
+            inputs: A digest of everything that was known before it began.
+            content: Anything.
+        """
         self._change("INSERT OR REPLACE INTO finished VALUES (?, ?, ?)", [(name, inputs, content)])
 
     def revision(self) -> list[int]:

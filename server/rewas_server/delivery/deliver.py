@@ -49,6 +49,8 @@ class DeliveredStem:
         was_written: False if the file was already there.
         loudness: Measured figures.
         gain_db: Gain that keeps the true peak within the profile's limit, at most 0.
+        size_bytes: Size of the file as it was delivered.
+        modified_ns: Modification time of the file as it was delivered.
     """
 
     stem: GeneratedStem
@@ -58,6 +60,8 @@ class DeliveredStem:
     was_written: bool
     loudness: LoudnessFigures
     gain_db: float
+    size_bytes: int
+    modified_ns: int
 
     @property
     def is_silent(self) -> bool:
@@ -312,7 +316,17 @@ class _Writer:
             tail_handle_s=held.tail_s,
             clip_number=stem.clip_number,
         )
-        return DeliveredStem(stem, placed, path, file.sha256, was_written, file.loudness, file.gain_db)
+        return DeliveredStem(
+            stem=stem,
+            placed=placed,
+            path=path,
+            sha256=file.sha256,
+            was_written=was_written,
+            loudness=file.loudness,
+            gain_db=file.gain_db,
+            size_bytes=file.size_bytes,
+            modified_ns=file.modified_ns,
+        )
 
     def _stale(self) -> list[Path]:
         found = []

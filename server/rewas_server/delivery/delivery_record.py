@@ -70,7 +70,7 @@ class DeliveryRecord:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        path = folder / RECORD_FOLDER / _FILE_NAME
+        path = record_path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.note = ""
         try:
@@ -192,6 +192,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns
+
+
+def record_path(folder: Path) -> Path:
+    """Return the file of a folder's record."""
+    return folder / RECORD_FOLDER / _FILE_NAME
 
 
 def file_digest(path: Path) -> str:

@@ -36,7 +36,7 @@ def test_jobs_run_on_a_cluster(tmp_path: Path, tests: str) -> None:
             [
                 *namespace_command(),
                 *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--durations=0"),
-                *("--basetemp", tmp_path / "tests", "tests/server/cluster_jobs.py"),
+                *("--basetemp", tmp_path / "tests", f"tests/server/{tests}"),
             ],
             cwd=ROOT,
             env=environment,

@@ -24,7 +24,7 @@ browser := .stamps/browser
 help:
 	@echo "make demo          turn two silent clips into a film with sound; the results are in demo-output/"
 	@echo "make setup         set up the development environment in .venv"
-	@echo "make test          run every check: style, types, layers, tests, and the add-on in four Blenders; 40 minutes"
+	@echo "make test          run every check: style, types, layers, tests, and the add-on in four Blenders; 25 minutes"
 	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 6 minutes"
 	@echo "make test-browser  the tests of the web page in Chromium"
 	@echo "make test-weights  measure the shipped weights on many clips, before a release"

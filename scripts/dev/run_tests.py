@@ -1,7 +1,7 @@
 """Run the project's checks and end with one summary in pytest's form over all of them.
 
 Each linter counts as one test. Every check runs even after another one has failed, so that one run shows all failures.
-The main tests share the processor's cores; the linters and then the four Blenders run next to them, one at a time.
+The main tests share the processor's cores. The linters and the four Blenders run next to them, two at a time.
 """
 
 import argparse
@@ -86,7 +86,8 @@ def main_tests(scope: str) -> Check:
         "fast": ("-m", "not slow and not weights"),
         "weights": ("-m", "weights", "--release"),
     }
-    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    # More than there are cores: most of their time, tests wait for a process that starts or a server that answers.
+    workers = min((os.cpu_count() or 1) + 2, MOST_WORKERS)
     return Check(
         "tests",
         (
@@ -129,7 +130,9 @@ def lanes(scope: str) -> list[list[Check]]:
         return [lint_checks()]
     if scope == "weights":
         return [[main_tests(scope)]]
-    return [[main_tests(scope)], [*lint_checks(), *(blender_tests() if scope == "full" else [])]]
+    blender = blender_tests() if scope == "full" else []
+    # One Blender uses a core for a quarter of its time, so two keep none of the other tests waiting.
+    return [[main_tests(scope)], [*lint_checks(), *blender[::2]], blender[1::2]]
 
 
 def run_lane(checks: Sequence[Check]) -> dict[str, Outcome]:

@@ -5,7 +5,9 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,31 @@ atexit.register(shutil.rmtree, STATE_HOME, ignore_errors=True)
 
 UMASK = os.umask(0o077)
 os.umask(UMASK)
+
+LONGEST_FILES = (
+    "server/test_worker_jobs.py",
+    "training/test_own_pack.py",
+    "server/test_ray_backend.py",
+    "training/test_part_training.py",
+    "demo/test_demo.py",
+    "training/test_starter_stages.py",
+    "engine/test_starter_pack.py",
+    "evaluation/test_speed_figures.py",
+    "cli/test_outputs.py",
+    "server/test_crash_points.py",
+    "cli/test_commands.py",
+    "engine/test_backbones.py",
+    "engine/test_memory_limits.py",
+    "evaluation/test_suite.py",
+    "server/test_server_process.py",
+    "server/test_web_browser.py",
+    "cli/test_bench.py",
+    "server/test_hostile_media.py",
+    "server/test_cluster_relay.py",
+    "server/test_request_checking.py",
+    "timeline/test_blend_files.py",
+)
+"""The files that take longest, the longest first. `--durations` shows what has changed."""
 
 with contextlib.suppress(ImportError):  # Blender's own environments have no hypothesis.
     from hypothesis import settings
@@ -31,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a release needs, and start the files with the most slow tests first.
+    """Leave out what only a release needs, and start with the longest files, then with those that have slow tests.
 
     With several processes a long file that starts last keeps one of them busy while the others wait.
     """
@@ -40,10 +67,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in left_out]
-    slow_tests = dict.fromkeys((item.path for item in items), 0)
-    for item in items:
-        slow_tests[item.path] += item.get_closest_marker("slow") is not None
-    items.sort(key=lambda item: -slow_tests[item.path])
+    order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FILES)}
+    if gone := [str(path) for path in order if not path.is_file()]:
+        raise pytest.UsageError(f"LONGEST_FILES in tests/conftest.py names files that do not exist: {', '.join(gone)}")
+    slow_tests = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (order.get(item.path, len(order)), -slow_tests[item.path]))
 
 
 @pytest.hookimpl(hookwrapper=True)

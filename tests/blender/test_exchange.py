@@ -285,7 +285,7 @@ def test_a_moved_folder_opens_in_another_blender(rich_scene: Any, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize(("output", "profile"), [("out.otio", "default"), ("out.otioz", "reaper")])
 def test_the_stems_of_a_batch_come_back_as_takes(
-    scene: Any, ball: Path, packs: Path, tmp_path: Path, output: str, profile: str
+    scene: Any, ball: Path, server_address: str, tmp_path: Path, output: str, profile: str
 ) -> None:
     compat = part("blender.compat")
     picture = add_movie(scene, ball, channel=3, start=1001)
@@ -297,13 +297,12 @@ def test_the_stems_of_a_batch_come_back_as_takes(
     existing = with_takes(scene, picture, tmp_path, count=1)
     path = export(tmp_path / "film.otio")
     command = [MAIN_PYTHON, "-m", "rewas_cli.main", "batch", path, "-o", tmp_path / output, "--profile", profile]
-    options = ["--stems", tmp_path / "batch", "--pack", "untrained", "--steps", "1", "--device", "cpu"]
+    options = ["--stems", tmp_path / "batch", "--pack", "untrained", "--steps", "1", "--server", server_address]
     ran = subprocess.run(
         [*command, *options],
         cwd=ROOT,
         env={
             **os.environ,
-            "REWAS_PACKS": str(packs),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "proto", "server")),
         },

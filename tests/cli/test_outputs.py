@@ -29,8 +29,7 @@ def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_files(rewas: Rewa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("as_json", [["--json"], []])
+@pytest.mark.parametrize(("as_json", "unbuffered"), [(["--json"], ""), ([], "1")])
 def test_a_full_standard_output_is_reported_in_one_sentence(
     media: Path, tmp_path: Path, as_json: list[str], unbuffered: str
 ) -> None:
@@ -46,9 +45,14 @@ def test_a_full_standard_output_is_reported_in_one_sentence(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "arguments", [["energy", "--from", "flat", "--json"], ["energy", "--from", "flat"], ["--help"]]
+    ("arguments", "unbuffered"),
+    [
+        (["energy", "--from", "flat", "--json"], "1"),
+        (["energy", "--from", "flat"], ""),
+        (["--help"], ""),
+        (["--help"], "1"),
+    ],
 )
 def test_a_closed_pipe_is_not_reported(media: Path, tmp_path: Path, arguments: list[str], unbuffered: str) -> None:
     clip = [media / "ball.mp4"] if arguments[0] == "energy" else []

@@ -50,6 +50,13 @@ except ProblemError as problem:
 print("torch" in sys.modules, flush=True)
 """
 
+WITH_LOADING_WORKER = """
+from rewas_server.worker import process
+async def start_local_worker(config, device):
+    return await process.WorkerProcess.start("loading_worker", [process.start_message(config, device)])
+process.start_local_worker = start_local_worker
+"""
+
 
 class _MetadataSender(
     grpc.UnaryUnaryClientInterceptor,
@@ -71,6 +78,7 @@ class ServerProcess:
     """A server on a free or given port. It is stopped with its worker at the end of the block.
 
     settings: further fields of ServerConfig, as far as JSON can express them.
+    loads_pack: Whether its worker loads a pack and runs jobs; otherwise all jobs wait. See `loading_worker`.
     fault: Python code that runs before the server starts, to plant a fault in it.
     """
 
@@ -84,12 +92,17 @@ class ServerProcess:
         default_pack: str = "starter",
         cancel_grace_s: float = 60.0,
         settings: Mapping[str, object] | None = None,
+        loads_pack: bool = True,
         fault: str = "",
     ) -> None:
         given = json.dumps(dict(settings or {}))
         arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), given, *map(str, roots)]
         # On a busy machine, two threads that wait for each other are many times slower than one.
         environment = os.environ | {"REWAS_PACKS": str(packs_dir or ""), "OMP_NUM_THREADS": "1"}
+        if not loads_pack:
+            fault = WITH_LOADING_WORKER + fault
+            here = str(Path(__file__).parent)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environment.get("PYTHONPATH"))))
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop
         self._process = subprocess.Popen(
             [sys.executable, "-c", fault + SERVE, *arguments],

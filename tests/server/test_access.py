@@ -33,7 +33,7 @@ SERVICE = "rewas.v1.RewasService"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("state")) as server:
+    with ServerProcess(tmp_path_factory.mktemp("state"), loads_pack=False) as server:
         yield server
 
 
@@ -131,11 +131,11 @@ def test_the_given_token_goes_before_that_of_the_environment(server: ServerProce
 
 
 def test_a_client_goes_on_after_a_restart_with_another_token(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "first") as first, first.client() as client:
+    with ServerProcess(tmp_path / "first", loads_pack=False) as first, first.client() as client:
         client.get_server_info()
         first.stop()
         assert not announced_token_path(first.port).exists()
-        with ServerProcess(tmp_path / "second", port=first.port) as second:
+        with ServerProcess(tmp_path / "second", port=first.port, loads_pack=False) as second:
             assert second.token != read_token_file(tmp_path / "first" / "token")
             with pytest.raises(ProblemError, match="nonsense") as raised:
                 next(client.watch("nonsense"))

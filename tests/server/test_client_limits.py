@@ -67,14 +67,14 @@ def server(
         store.add(paused, rewas_pb2.SubmitJobRequest(idempotency_key="paused"))
     (state_dir / "artifacts" / "job").mkdir(parents=True)
     (state_dir / "artifacts" / "job" / "stem.wav").write_bytes(stem)
-    with ServerProcess(state_dir, settings={"limits": LIMITS}) as server:
+    with ServerProcess(state_dir, settings={"limits": LIMITS}, loads_pack=False) as server:
         yield server
 
 
 @pytest.fixture
 def quick_server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server that closes idle connections at once, and is otherwise patient."""
-    with ServerProcess(tmp_path / "state", settings={"limits": {"idle_timeout_s": 1.0}}) as server:
+    with ServerProcess(tmp_path / "state", settings={"limits": {"idle_timeout_s": 1.0}}, loads_pack=False) as server:
         yield server
 
 
@@ -212,7 +212,7 @@ def test_a_watch_survives_the_age_of_its_connection(server: ServerProcess) -> No
 
 
 def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "state") as server, contextlib.ExitStack() as stack:
+    with ServerProcess(tmp_path / "state", loads_pack=False) as server, contextlib.ExitStack() as stack:
         before_bytes = memory_bytes(server.pid, "VmRSS")
         data = rewas_pb2.UploadMediaRequest(data=bytes(60 * MIB)).SerializeToString()
         options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -228,7 +228,7 @@ def test_large_messages_of_many_senders_take_little_memory(tmp_path: Path) -> No
 
 
 def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "state") as server:
+    with ServerProcess(tmp_path / "state", loads_pack=False) as server:
         before_bytes = memory_bytes(server.pid, "VmRSS")
         work = rewas_pb2.TimelineWork(timeline_otio_json="x" * (150 * MIB))
         request = rewas_pb2.SubmitJobRequest(idempotency_key="key", timeline=work).SerializeToString()

@@ -162,7 +162,7 @@ def test_a_submission_waits_for_a_busy_server(server: ServerProcess, folder: Pat
 
 
 def test_a_server_that_is_killed_leaves_no_checking_process(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "state", [tmp_path]) as server:
+    with ServerProcess(tmp_path / "state", [tmp_path], loads_pack=False) as server:
         with server.client() as client, pytest.raises(ProblemError):
             client.submit(rewas_pb2.EnergyWork(clip_otio_json=json.dumps({})))
         (process_id,) = server.checking_pids()

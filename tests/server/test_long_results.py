@@ -60,7 +60,7 @@ def test_a_long_result_takes_little_memory_and_is_fetched(tmp_path: Path) -> Non
             children.append((child, rewas_pb2.SubmitJobRequest(idempotency_key=f"reel/{number}", sound={})))
         parent = lifecycle.create_job("reel", "reel", child_count=CLIPS)
         store.add(parent, rewas_pb2.SubmitJobRequest(idempotency_key="reel", timeline=timeline()), children)
-    with ServerProcess(state_dir) as server, RewasClient(server.address, timeout_s=60) as client:
+    with ServerProcess(state_dir, loads_pack=False) as server, RewasClient(server.address, timeout_s=60) as client:
         wait_until_followed(client)
         before_bytes = memory_bytes(server.pid, "VmRSS")
         Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # sets the peak to the present value

@@ -395,9 +395,9 @@ def test_a_server_keeps_its_jobs_in_the_database(postgres: PostgresServer, url: 
         store.add(job(str(number)), rewas_pb2.SubmitJobRequest(idempotency_key=str(number), energy=work))
         store.update(str(number), lifecycle.request_cancel)
     store.close()
-    with ServerProcess(state_dir, settings=settings) as server, server.client() as client:
+    with ServerProcess(state_dir, settings=settings, loads_pack=False) as server, server.client() as client:
         assert sorted(each.id for each in client.list_jobs()) == ["0", "1", "2"]
-        refused = ServerProcess(other_dir, settings=settings)
+        refused = ServerProcess(other_dir, settings=settings, loads_pack=False)
         assert "Another ReWaS server uses the database" in refused.refusal
         postgres.stop()
         with pytest.raises(ProblemError, match="cannot be reached") as raised:
@@ -406,7 +406,7 @@ def test_a_server_keeps_its_jobs_in_the_database(postgres: PostgresServer, url: 
         postgres.start()
         assert when_available(lambda: client.get_job("0")).state == rewas_pb2.JOB_STATE_CANCELLED
         server.kill()
-    with ServerProcess(state_dir, settings=settings) as server, server.client() as client:
+    with ServerProcess(state_dir, settings=settings, loads_pack=False) as server, server.client() as client:
         assert client.get_job("2").state == rewas_pb2.JOB_STATE_CANCELLED
         assert not (state_dir / "jobs.sqlite3").exists()
         assert "Traceback" not in server.log()
@@ -451,7 +451,9 @@ def test_a_password_in_the_url_is_shown_nowhere(
     assert "contains a password" in str(on_command_line.exception) + on_command_line.output
     config = resolve_config({}, config_path).config
     assert config.database == url
-    with ServerProcess(tmp_path / "state", settings={"database": url, "log_level": "debug"}) as server:
+    with ServerProcess(
+        tmp_path / "state", settings={"database": url, "log_level": "debug"}, loads_pack=False
+    ) as server:
         said = server.log()
         with server.client() as client, pytest.raises(ProblemError) as answer:
             client.get_job("1")

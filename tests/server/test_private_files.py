@@ -96,7 +96,7 @@ def test_no_file_of_a_jobs_life_is_open_to_others(tmp_path: Path, no_umask: None
 
 def test_an_open_state_folder_is_closed_at_the_start(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
-    with ServerProcess(state_dir):
+    with ServerProcess(state_dir, loads_pack=False):
         pass
     (state_dir / "artifacts" / "job").mkdir(parents=True)
     (state_dir / "artifacts" / "job" / "stem.wav").write_bytes(b"sound")
@@ -108,7 +108,7 @@ def test_an_open_state_folder_is_closed_at_the_start(tmp_path: Path) -> None:
         if not path.is_symlink() and path.name != "token":
             path.chmod(0o777 if path.is_dir() else 0o666)
     assert len(open_to_others(state_dir)) > 4
-    with ServerProcess(state_dir):
+    with ServerProcess(state_dir, loads_pack=False):
         assert open_to_others(state_dir) == {}
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
 

@@ -34,7 +34,7 @@ NEW_FIELD = b"\xa0\x3f\x01"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("state")) as server:
+    with ServerProcess(tmp_path_factory.mktemp("state"), loads_pack=False) as server:
         yield server
 
 

@@ -124,14 +124,14 @@ def test_a_recovered_store_belongs_to_its_folder(tmp_path: Path) -> None:
 
 def test_a_server_refuses_the_pair_and_keeps_the_stems(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
-    with ServerProcess(state_dir):
+    with ServerProcess(state_dir, loads_pack=False):
         pass
     stem = state_dir / "artifacts" / "job" / "stem.wav"
     stem.parent.mkdir(parents=True)
     stem.write_bytes(b"sound")
     for path in state_dir.glob("jobs.sqlite3*"):
         path.unlink()
-    server = ServerProcess(state_dir)
+    server = ServerProcess(state_dir, loads_pack=False)
     assert "do not belong together" in server.refusal
     assert stem.read_bytes() == b"sound"
     server.stop()

@@ -80,7 +80,7 @@ def ids_of(client: RewasClient) -> list[str]:
 def test_a_server_outlives_a_full_disk_and_starts_on_one(disk: Path, media: Path) -> None:
     state_dir = disk / "state"
     settings = {"queue_limit": 1000, "log_file_bytes": 65_536}
-    with ServerProcess(state_dir, [media], settings=settings) as server, server.client() as client:
+    with ServerProcess(state_dir, [media], settings=settings, loads_pack=False) as server, server.client() as client:
         first = client.submit(energy(media)).id
         fill(disk)
         accepted, problem = submit_until_refused(client, media)
@@ -92,7 +92,7 @@ def test_a_server_outlives_a_full_disk_and_starts_on_one(disk: Path, media: Path
         with pytest.raises(ProblemError):
             client.submit(energy(media, edits=1000), idempotency_key=f"key {len(accepted)}")
         server.kill()
-    with ServerProcess(state_dir, [media], settings=settings) as server, server.client() as client:
+    with ServerProcess(state_dir, [media], settings=settings, loads_pack=False) as server, server.client() as client:
         assert sorted(ids_of(client)) == sorted([first, *accepted])
         (disk / FILLER).unlink()
         refused = client.submit(energy(media, edits=1000), idempotency_key=f"key {len(accepted)}").id
@@ -116,7 +116,7 @@ def test_a_server_starts_with_a_damaged_store_and_says_what_happened(tmp_path: P
         # The root of the table of jobs.
         file.seek(PAGE_BYTES)
         file.write(os.urandom(PAGE_BYTES))
-    with ServerProcess(state_dir, [media]) as server, server.client() as client:
+    with ServerProcess(state_dir, [media], loads_pack=False) as server, server.client() as client:
         assert sorted(ids_of(client), key=int) == [str(number) for number in range(12)]
         assert all("damaged" in client.get_job(each).problem.what for each in ids_of(client))
         client.submit(energy(media))
@@ -137,7 +137,7 @@ def test_a_server_sets_a_row_aside_that_it_cannot_read(tmp_path: Path, media: Pa
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("UPDATE job SET snapshot = x'ffff' WHERE id = 'bad snapshot'")
         connection.execute("UPDATE job_request SET message = x'ffff' WHERE job_id = 'bad request'")
-    with ServerProcess(state_dir, [media]) as server, server.client() as client:
+    with ServerProcess(state_dir, [media], loads_pack=False) as server, server.client() as client:
         assert ids_of(client) == ["bad request", "bad snapshot", "ended"]
         for name in ("bad request", "bad snapshot"):
             (final,) = client.watch(name)
@@ -152,7 +152,7 @@ def test_a_server_sets_a_row_aside_that_it_cannot_read(tmp_path: Path, media: Pa
 
 def test_a_server_answers_while_its_store_is_locked(tmp_path: Path, media: Path) -> None:
     state_dir = tmp_path / "state"
-    with ServerProcess(state_dir, [media]) as server, server.client() as client:
+    with ServerProcess(state_dir, [media], loads_pack=False) as server, server.client() as client:
         first = client.submit(energy(media)).id
         with contextlib.closing(sqlite3.connect(state_dir / "jobs.sqlite3", isolation_level=None, timeout=30)) as other:
             other.execute("BEGIN IMMEDIATE")

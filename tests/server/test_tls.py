@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, made: Certificate) -> Iterator[ServerProcess]:
     settings = {"certificate": str(made.path), "private_key": str(made.key_path)}
-    with ServerProcess(tmp_path_factory.mktemp("state"), settings=settings) as server:
+    with ServerProcess(tmp_path_factory.mktemp("state"), settings=settings, loads_pack=False) as server:
         yield server
 
 

@@ -15,6 +15,7 @@ from rewas_server.delivery.profiles import SCHEMA, ProfileTables
 from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
 from rewas_server.delivery.stems import PlacedStem
 from rewas_server.otio.clips import timeline_frame_rate, timeline_start_s
+from rewas_server.otio.exact_times import exact_seconds, rational_time
 
 _MADE_BY = "batch"
 _ROUNDING_SAMPLES = 2
@@ -140,27 +141,38 @@ def _stem_clip(
     stem: PlacedStem, clip_range: otio.opentime.TimeRange, further_takes: Sequence[PlacedStem]
 ) -> otio.schema.Clip:
     clip = otio.schema.Clip(
-        name=f"{stem.clip_name} {stem.role}", media_reference=_reference(stem), source_range=clip_range
+        name=f"{stem.clip_name} {stem.role}", media_reference=_reference(stem, clip_range), source_range=clip_range
     )
     if further_takes:
         active = clip.active_media_reference_key
-        references = {active: _reference(stem)}
+        references = {active: _reference(stem, clip_range)}
         for take in further_takes:
             key = f"take {take.take_number}"
-            references[key] = _reference(take)
+            references[key] = _reference(take, clip_range)
             references[key].metadata[METADATA_KEY] = _provenance(take)
         clip.set_media_references(references, active)
     clip.metadata[METADATA_KEY] = _provenance(stem)
     return clip
 
 
-def _reference(stem: PlacedStem) -> otio.schema.ExternalReference:
-    """Create a reference whose range begins at the Broadcast WAV time reference, as other tools expect."""
+def _reference(stem: PlacedStem, clip_range: otio.opentime.TimeRange) -> otio.schema.ExternalReference:
+    """Create a reference whose range begins at the Broadcast WAV time reference, as other tools expect.
+
+    A clip may begin or end between two samples, up to a sample outside its file. The range then includes this part, or
+    the sample, because some tools refuse a clip that is longer than its media.
+    """
+    begin, end = (
+        exact_seconds(time, "A stem", "time") * stem.sample_rate_hz
+        for time in (clip_range.start_time, clip_range.end_time_exclusive())
+    )
+    first, last = stem.time_reference_samples, stem.time_reference_samples + stem.samples
+    first_covered = begin if 0 < first - begin <= 1 else Fraction(first)
+    last_covered = end if 0 < end - last <= 1 else Fraction(last)
     return otio.schema.ExternalReference(
         target_url=stem.target_url,
         available_range=otio.opentime.TimeRange(
-            otio.opentime.RationalTime(stem.time_reference_samples, stem.sample_rate_hz),
-            otio.opentime.RationalTime(stem.samples, stem.sample_rate_hz),
+            rational_time(first_covered / stem.sample_rate_hz, Fraction(stem.sample_rate_hz)),
+            rational_time((last_covered - first_covered) / stem.sample_rate_hz, Fraction(stem.sample_rate_hz)),
         ),
     )
 

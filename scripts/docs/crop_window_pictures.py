@@ -18,7 +18,7 @@ SIDEBAR_PX = 375
 BELOW_SIDEBAR_PX = 50
 """Height of the timeline's footer and the status bar."""
 COLOURS = 160
-SIDEBARS = ("first-run", "prompt", "jobs", "failed", "takes", "sound-too-short", "check")
+SIDEBARS = ("first-run", "prompt", "jobs", "failed", "takes", "sound-too-short", "check", "sound-changes")
 """Pictures of which only the sidebar is shown."""
 WINDOWS = {"first-sound": "gui-first-sound", "stems": "gui-stems", "jobs": "panel"}
 """Pictures that are shown with the timeline, and the names of their files."""

@@ -27,6 +27,7 @@ _MAX_LOG_BYTES = 4096
 _MAGIC = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 """How .blend files begin: uncompressed, zstandard, gzip."""
 _OWN_VARIABLES = ("BLENDER_USER_", "BLENDER_SYSTEM_", "PYTHON")
+_OTHER_PROGRAM = "Enter the path of Blender 4.2 or later (on a Mac: Blender.app/Contents/MacOS/Blender)."
 _log = logging.getLogger(__name__)
 
 
@@ -74,9 +75,11 @@ def find_blender(chosen: str = "") -> Path:
     for origin, name in (("", chosen), (f" ({BLENDER_VARIABLE})", os.environ.get(BLENDER_VARIABLE, ""))):
         if not name:
             continue
-        found = shutil.which(Path(name).expanduser())
+        path = Path(name).expanduser()
+        found = shutil.which(path)
         if found is None:
-            raise BlendError(f"The program {name}{origin} does not exist.", "Enter the path of Blender 4.2 or later.")
+            what = "is a folder" if path.is_dir() else "cannot be run" if path.exists() else "does not exist"
+            raise BlendError(f"The program {name}{origin} {what}.", _OTHER_PROGRAM)
         return Path(found)
     found = shutil.which("blender") or next(map(str, filter(Path.is_file, _usual_places())), None)
     if found is not None:
@@ -193,9 +196,7 @@ def _run(command: list[str], profile: Path, log: Path, blend: Path, time_limit_s
                 start_new_session=True,
             )
         except OSError as error:
-            raise BlendError(
-                f"{command[0]} does not start ({error.strerror or error}).", "Enter the path of Blender 4.2 or later."
-            ) from error
+            raise BlendError(f"{command[0]} does not start ({error.strerror or error}).", _OTHER_PROGRAM) from error
         try:
             status = process.wait(time_limit_s)
         except BaseException as error:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -550,3 +551,22 @@ def test_after_an_undo_the_sequencer_shows_the_scene_before(rich_scene: Any, tmp
     bpy.ops.ed.undo()
     assert imported not in bpy.data.scenes
     assert compat.shown_scene(bpy.context.window_manager.windows[0]) == bpy.data.scenes[before]
+
+
+def test_the_name_and_the_option_of_an_export_agree(scene: Any) -> None:
+    """Whichever of them the user has changed in the file browser decides."""
+    operator = part("blender.exchange_operators").REWAS_OT_export_timeline
+    export = SimpleNamespace(filepath="/film/cut.otio", include_media=False, _included_media=False)
+
+    def after(**changes: Any) -> tuple[str, bool]:
+        vars(export).update(changes)
+        while operator.check(export, bpy.context):
+            pass
+        return export.filepath, export.include_media
+
+    assert after() == ("/film/cut.otio", False)
+    assert after(include_media=True) == ("/film/cut.otioz", True)
+    assert after(filepath="/film/mix.otio") == ("/film/mix.otio", False)
+    assert after(filepath="/film/mix.OTIOZ") == ("/film/mix.otioz", True)
+    assert after(filepath="/film/reel 1.5") == ("/film/reel 1.5.otioz", True)
+    assert after(include_media=False) == ("/film/reel 1.5.otio", False)

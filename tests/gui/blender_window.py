@@ -29,6 +29,8 @@ MENU_STEP_PX = 5
 """The same in menus and dialogs."""
 COLUMNS = (0.5, 0.2, 0.75, 0.92, 0.35, 0.62, 0.85, 0.97, 0.08)
 """Where to look for buttons, as shares of the width of the sidebar."""
+FILE_MENU = (45, HEIGHT_PX - 13)
+"""Where the word File is in the menu bar."""
 START_WITHIN_S = 120.0
 """Without a graphics card, Blender compiles its shaders on the processor when it first starts."""
 ANSWER_WITHIN_S = 30.0
@@ -296,6 +298,24 @@ class BlenderWindow:
         self.type(entry[1:])
         self.ask("None", rounds=10)
         self.press("Return")
+
+    def choose_file_from_menu(self, entry: str, path: Path) -> None:
+        """Click File in the menu bar, search the menu for an entry, and choose a file for it.
+
+        Meanwhile, the timeline does not fill the window: 4.3 would go on showing the file browser instead.
+        """
+        self.press_over_timeline("ctrl+space")
+        self.wait_until("not bpy.context.window.screen.show_fullscreen", "all areas of the window")
+        self.click(*FILE_MENU)
+        self.press("space")
+        self.ask("None", rounds=10)
+        self.type(entry)
+        self.ask("None", rounds=10)
+        self.picture("file-menu", mouse_stays=True)
+        self.press("Return")
+        self.choose_file(path)
+        self.press_over_timeline("ctrl+space")
+        self.wait_until("bpy.context.window.screen.show_fullscreen", "the timeline to fill the window")
 
     def open_sidebar(self) -> None:
         if self.ask("rectangle('UI')[2]") < 2:

@@ -19,7 +19,7 @@ from blender_window import HEIGHT_PX, OBSERVER, WIDTH_PX, BlenderWindow, WindowE
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "gui"
 
-sys.path[:0] = [str(ROOT / "scripts" / "demo"), str(ROOT / "scripts" / "dev")]
+sys.path[:0] = [str(ROOT / "scripts" / "demo"), str(ROOT / "scripts" / "dev"), str(ROOT / "tests" / "timeline")]
 from make_demo_clips import DEMO_CLIPS, encode  # noqa: E402
 from run_demo import running_server  # noqa: E402
 

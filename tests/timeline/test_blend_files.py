@@ -197,6 +197,11 @@ def test_blender_is_found_where_the_user_says(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("REWAS_BLENDER", "/no/blender")
     with pytest.raises(BlendError, match=r"program /no/blender \(REWAS_BLENDER\) does not exist\. Enter the path"):
         find_blender()
+    for name, what in ((tmp_path, "is a folder"), (tmp_path / "notes.txt", "cannot be run")):
+        (tmp_path / "notes.txt").touch(mode=0o600)
+        monkeypatch.setenv("REWAS_BLENDER", str(name))
+        with pytest.raises(BlendError, match=rf"The program {name} \(REWAS_BLENDER\) {what}\. Enter the path"):
+            find_blender()
     monkeypatch.delenv("REWAS_BLENDER")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BlendError, match=r"Blender was not found.*set REWAS_BLENDER to its path"):

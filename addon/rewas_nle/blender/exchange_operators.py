@@ -85,7 +85,8 @@ class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
     bl_label = "Export Timeline"
     bl_options = {"REGISTER"}
 
-    filename_ext = TIMELINE_SUFFIX
+    _included_media = False
+    """Whether the media was included when the name was last checked."""
     filter_glob: bpy.props.StringProperty(default=_FILTER, options={"HIDDEN"})
     include_media: bpy.props.BoolProperty(
         name="Include Media",
@@ -102,13 +103,29 @@ class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
     def poll(cls, context: Any) -> bool:
         return _is_free(cls)
 
+    @property
+    def filename_ext(self) -> str:
+        """Suffix of the name that Blender proposes. Blender keeps the options of the last export."""
+        return ARCHIVE_SUFFIX if self.include_media else TIMELINE_SUFFIX
+
+    def invoke(self, context: Any, event: Any) -> Any:
+        operator: Any = self
+        operator._included_media = operator.include_media
+        return ExportHelper.invoke(operator, context, event)
+
     def check(self, context: Any) -> bool:
+        """Make the name and Include Media agree: the one that the user has changed decides."""
         operator: Any = self
         path = Path(operator.filepath)
-        suffix = ARCHIVE_SUFFIX if self.include_media else TIMELINE_SUFFIX
-        known = path.suffix.lower() in (TIMELINE_SUFFIX, ARCHIVE_SUFFIX)
-        wanted = path.with_suffix(suffix) if known else path.with_name(path.name + suffix)
-        if wanted == path:
+        is_known = path.suffix.lower() in (TIMELINE_SUFFIX, ARCHIVE_SUFFIX)
+        is_archive = path.suffix.lower() == ARCHIVE_SUFFIX
+        if is_known and is_archive != operator.include_media and operator._included_media == operator.include_media:
+            operator.include_media = operator._included_media = is_archive
+            return True
+        operator._included_media = operator.include_media
+        suffix = ARCHIVE_SUFFIX if operator.include_media else TIMELINE_SUFFIX
+        wanted = path.with_suffix(suffix) if is_known else path.with_name(path.name + suffix)
+        if not path.name or wanted == path:
             return False
         operator.filepath = str(wanted)
         return True

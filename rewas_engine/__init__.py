@@ -50,6 +50,7 @@ from rewas_engine.requests.layers import Layer
 from rewas_engine.requests.notes import Note
 from rewas_engine.requests.results import GenerationResult, LayerReport, Take
 from rewas_engine.runtime.execution import Execution
+from rewas_engine.runtime.imports import without_collection
 from rewas_engine.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds, and the server's main process and `rewas --help` only need the types.
     if name == "ReWaS":
-        from rewas_engine.pipeline import ReWaS
+        with without_collection():
+            from rewas_engine.pipeline import ReWaS
 
         return ReWaS
     if name == "Regenerate":

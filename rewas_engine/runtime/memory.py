@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -28,8 +27,7 @@ _BLAS_BUFFER_BYTES = 80_000_000
 def run_within_memory(work: Callable[[int], Result], batch_size: int, what: str, remedy: str) -> Result:
     """Run work at a batch size; if memory runs out, run it again at batch size 1.
 
-    Once oneDNN has failed to allocate a primitive, it keeps failing for the life of the process, however much memory is
-    free. In that case the last attempt uses torch's own, slower kernels.
+    If oneDNN fails even at batch size 1, the last attempt uses torch's own, slower kernels; see `_stop_using_onednn`.
 
     Args:
         work: Called with a batch size.
@@ -40,16 +38,15 @@ def run_within_memory(work: Callable[[int], Result], batch_size: int, what: str,
     Raises:
         InsufficientMemoryError: Batch size 1 does not fit either.
     """
-    attempts = [(count, True) for count in dict.fromkeys((batch_size, 1))]
-    for count, with_onednn in attempts:
+    attempts = list(dict.fromkeys((batch_size, 1)))
+    for count in attempts:
         try:
-            with contextlib.nullcontext() if with_onednn else _without_onednn():
-                return work(count)
+            return work(count)
         except Exception as error:  # every library has its own exception type
             if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                 raise
-            if count == 1 and with_onednn and ONEDNN_MESSAGE in str(error).lower():
-                attempts.append((1, False))
+            if count == 1 and _stop_using_onednn(error):
+                attempts.append(1)
         # After the except block, because the traceback keeps the objects that filled the memory alive.
         release_memory()
         if count > 1:
@@ -57,14 +54,17 @@ def run_within_memory(work: Callable[[int], Result], batch_size: int, what: str,
     raise InsufficientMemoryError(what, remedy)
 
 
-@contextlib.contextmanager
-def _without_onednn() -> Iterator[None]:
-    before = torch.backends.mkldnn.enabled
+def _stop_using_onednn(error: Exception) -> bool:
+    """Use torch's own kernels in this process from now on, if this error is the first that oneDNN has caused.
+
+    Once oneDNN has failed to allocate a primitive, it keeps failing for the life of the process, however much memory is
+    free. Returns whether it was used until now.
+    """
+    if ONEDNN_MESSAGE not in str(error).lower() or not torch.backends.mkldnn.enabled:
+        return False
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = before
+    _log.warning("oneDNN has run out of memory. This process does without it from now on, which is slower.")
+    return True
 
 
 def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
@@ -81,6 +81,7 @@ def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Params, R
             except Exception as error:
                 if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                     raise
+                _stop_using_onednn(error)
             release_memory()
             raise InsufficientMemoryError(what, remedy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from rewas_engine import (
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.packs.description import read_pack
 from rewas_engine.packs.loading import component_precision, load_with_memory_fallback
-from rewas_engine.runtime.memory import run_within_memory
+from rewas_engine.runtime.memory import raises_out_of_memory, run_within_memory
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.precision import cast_heavy_layers, resolve_precision, weight_dtype
 
@@ -321,7 +322,16 @@ def test_out_of_memory_is_recognised_by_the_cause_of_an_error(reason: Exception)
     assert not is_out_of_memory(OSError(errno.ENOENT, "No such file", "out of memory.mkv"))
 
 
-def test_work_is_retried_without_onednn() -> None:
+@pytest.fixture
+def onednn() -> Iterator[None]:
+    """oneDNN is used again after the test."""
+    before = torch.backends.mkldnn.enabled
+    assert before
+    yield
+    torch.backends.mkldnn.enabled = before
+
+
+def test_work_is_retried_without_onednn(onednn: None, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[tuple[int, bool]] = []
 
     def work(count: int) -> str:
@@ -330,13 +340,27 @@ def test_work_is_retried_without_onednn() -> None:
             raise RuntimeError("could not create a primitive")
         return "done"
 
-    before = torch.backends.mkldnn.enabled
     assert run_within_memory(work, 4, "sampling", "Close something.") == "done"
     assert seen == [(4, True), (1, True), (1, False)]
-    assert torch.backends.mkldnn.enabled == before
+    # It would keep failing, in every other work, too.
+    assert run_within_memory(work, 4, "vocoding", "Close something.") == "done"
+    assert seen[3:] == [(4, False)]
+    assert caplog.text.count("does without it") == 1
 
 
-def test_out_of_memory_in_the_video_encoder_suggests_low_memory(tiny_pack: Path, clip: VideoClip) -> None:
+def test_onednn_is_not_used_after_it_has_failed_anywhere(onednn: None) -> None:
+    @raises_out_of_memory("generating sound", "Close something.")
+    def work() -> str:
+        if torch.backends.mkldnn.enabled:
+            raise RuntimeError("could not create a primitive")
+        return "done"
+
+    with pytest.raises(InsufficientMemoryError):
+        work()
+    assert work() == "done"
+
+
+def test_out_of_memory_in_the_video_encoder_suggests_low_memory(tiny_pack: Path, clip: VideoClip, onednn: None) -> None:
     model = ReWaS.from_pretrained(tiny_pack, device="cpu")
 
     class Blind(nn.Module):

@@ -7,6 +7,7 @@ and is still a process: it has its own environment, working directory, file desc
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -123,10 +124,14 @@ def import_everything(pack: Path) -> None:
     import rewas_engine
     import rewas_server
 
+    gc.disable()
     for package in (rewas_engine, rewas_server, rewas_cli):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     rewas_engine.ReWaS.from_pretrained(pack, device="cpu")
+    gc.enable()
+    # No fork searches what is shared for garbage, which would copy all of it.
+    gc.freeze()
     # Threads of a pool that has finished its work may still be ending.
     deadline_s = time.monotonic() + THREADS_END_WITHIN_S
     for thread in set(threading.enumerate()) - {threading.main_thread()}:

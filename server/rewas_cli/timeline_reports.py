@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewas_cli.console import OutputLost, printable
 from rewas_server.otio.clips import ClipSource, timeline_frame_rate, timeline_start_s
+from rewas_server.otio.frame_timeline import is_drop_frame
 from rewas_server.otio.media_links import MediaLink
 from rewas_server.otio.planning import ClipList, ClipState, ListedClip
 from rewas_server.otio.reading import OpenedTimeline
@@ -36,20 +37,23 @@ def check_report(file: Path, opened: OpenedTimeline, listed: ClipList) -> dict[s
     """Return the report of a check as one JSON object."""
     timeline = opened.timeline
     rate, start_s = timeline_frame_rate(timeline), timeline_start_s(timeline)
+    is_drop = is_drop_frame(timeline, rate)
     counts = Counter(each.state for each in listed.clips)
     return {
         "file": str(file.absolute()),
         "timeline": timeline.name,
         "frame_rate": str(rate),
-        "start": format_timecode(start_s, rate),
+        "start": format_timecode(start_s, rate, is_drop),
         "counts": {state.value: counts[state] for state in ClipState},
         "notes": [*opened.notes, *listed.notes],
         "problems": [{"what": problem.what, "remedy": problem.remedy} for problem in listed.problems],
-        "clips": [_clip_report(number, each, rate, start_s) for number, each in enumerate(listed.clips, start=1)],
+        "clips": [
+            _clip_report(number, each, rate, start_s, is_drop) for number, each in enumerate(listed.clips, start=1)
+        ],
     }
 
 
-def _clip_report(number: int, listed: ListedClip, rate: Fraction, start_s: Fraction) -> dict[str, Any]:
+def _clip_report(number: int, listed: ListedClip, rate: Fraction, start_s: Fraction, is_drop: bool) -> dict[str, Any]:
     picture = listed.picture
     placed = listed.clip or picture
     position_s, duration_s = placed.position_s, placed.duration_s
@@ -61,8 +65,8 @@ def _clip_report(number: int, listed: ListedClip, rate: Fraction, start_s: Fract
         "part": picture.part,
         "track": picture.track_name,
         "path": list(picture.path),
-        "in": format_timecode(start_s + position_s, rate) if position_s is not None else None,
-        "out": format_timecode(start_s + position_s + duration_s, rate) if position_s is not None else None,
+        "in": format_timecode(start_s + position_s, rate, is_drop) if position_s is not None else None,
+        "out": format_timecode(start_s + position_s + duration_s, rate, is_drop) if position_s is not None else None,
         "position_s": float(position_s) if position_s is not None else None,
         "duration_s": float(duration_s) if is_placed else None,
         "source": None if picture.source is None else _source_report((listed.clip or picture).source),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ Row = tuple[str, ...]
 
 EXPECTED: dict[str, list[Row]] = {
     "edl_25_frames.edl": [("ready", "ONE", "01:00:00:00-01:00:01:00", "10:00:00:24-10:00:01:24")],
+    "edl_backwards_and_still.edl": [
+        ("ready", "BACK", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00", "-1"),
+        ("ready", "FROM THE END", "01:00:02:00-01:00:04:00", "00:00:10:00-00:00:14:00", "-2"),
+        ("ready", "STILL", "01:00:04:00-01:00:05:00", "00:00:20:00-00:00:20:01", "0"),
+        ("ready", "NO DURATION", "01:00:05:00-01:00:06:00", "00:00:30:00-00:00:30:01", "0"),
+    ],
     "edl_black.edl": [
         ("no prompt", "1", "01:00:00:00-01:00:01:00", ""),
         ("ready", "ONE", "01:00:01:00-01:00:03:00", "00:00:10:00-00:00:12:00"),
@@ -32,7 +39,12 @@ EXPECTED: dict[str, list[Row]] = {
     ],
     "edl_dissolve.edl": [
         ("ready", "ONE", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00"),
-        ("refused", "TWO", "01:00:02:00-01:00:04:00", ""),
+        ("ready", "TWO", "01:00:02:00-01:00:04:00", "00:00:30:00-00:00:32:00"),
+        ("ready", "THREE", "01:00:04:00-01:00:05:00", "00:00:05:00-00:00:06:00"),
+    ],
+    "edl_dissolve_both_sides.edl": [
+        ("ready", "ONE", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00"),
+        ("ready", "TWO", "01:00:02:00-01:00:04:00", "00:00:30:00-00:00:34:00", "2", "A BELL"),
         ("ready", "THREE", "01:00:04:00-01:00:05:00", "00:00:05:00-00:00:06:00"),
     ],
     "edl_drop_frame.edl": [("ready", "OVER THE MINUTE", "01:00:59;28-01:01:00;04", "00:00:59;28-00:01:00;04")],
@@ -41,6 +53,15 @@ EXPECTED: dict[str, list[Row]] = {
         ("ready", "ONE", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00", "1", "A HEAVY DOOR"),
         ("ready", "TWO", "01:00:02:00-01:00:04:00", "00:00:30:00-00:00:32:00", "1", "STEPS ON GRAVEL, ambience: RAIN"),
         ("ready", "THREE", "01:00:04:00-01:00:06:00", "00:00:30:00-00:00:32:00", "1", "A BELL"),
+    ],
+    "edl_past_midnight.edl": [
+        ("ready", "BEFORE", "23:59:58:00-24:00:00:00", "23:59:59:00-24:00:01:00"),
+        ("ready", "AFTER", "24:00:00:00-24:00:02:00", "00:00:20:00-00:00:22:00"),
+    ],
+    "edl_reels.edl": [
+        ("ready", "EIGHT", "01:00:00:00-01:00:01:00", "00:00:10:00-00:00:11:00"),
+        ("ready", "THIRTY-TWO", "01:00:01:00-01:00:02:00", "00:00:20:00-00:00:21:00"),
+        ("ready", "SPACES AND A GAP", "01:00:03:00-01:00:04:00", "00:00:30:00-00:00:31:00"),
     ],
     "edl_speed.edl": [
         ("ready", "FAST", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:14:00", "2"),
@@ -57,7 +78,7 @@ EXPECTED: dict[str, list[Row]] = {
     ],
     "edl_wipe.edl": [
         ("ready", "ONE", "01:00:00:00-01:00:02:00", "00:00:10:00-00:00:12:00"),
-        ("refused", "TWO", "01:00:02:00-01:00:04:00", ""),
+        ("ready", "TWO", "01:00:02:00-01:00:04:00", "00:00:30:00-00:00:32:00"),
     ],
     "fcp_comments.xml": [
         ("ready", "one", "01:00:00:00-01:00:02:00", "00:00:00:10-00:00:02:10", "1", "a door"),
@@ -238,6 +259,8 @@ EXPECTED: dict[str, list[Row]] = {
         ("ready", "A003", "00:00:03:12-00:00:04:12", "03:00:00:00-03:00:01:00"),
     ],
 }
+RATES = {name: Fraction(24) for name in EXPECTED if name.endswith(".edl")}
+RATES |= {"edl_25_frames.edl": Fraction(25), "edl_drop_frame.edl": None}
 CHOSEN = {"fcp_two_sequences.xml": "Reel 2", "fcpx_two_projects.fcpxml": "Reel 2"}
 
 
@@ -255,7 +278,7 @@ def adapters_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(path: Path, timeline_name: str | None = None) -> list[Row]:
-    opened = open_timeline(path, ReadOptions(timeline_name=timeline_name))
+    opened = open_timeline(path, ReadOptions(rate=RATES.get(path.name), timeline_name=timeline_name))
     listed = list_clips(opened.timeline, FindOptions(prompts=PromptOptions(prompt=FOR_ALL)))
     assert listed.problems == ()
     found = []

@@ -22,7 +22,8 @@ TimelineArgument = Annotated[
     Path,
     typer.Argument(
         metavar="TIMELINE",
-        help="The timeline: .otio, .otioz, .otiod, .edl, .xml, .fcpxml, .aaf, .ale, .kdenlive, .xges, .rpp or .blend.",
+        help="The timeline: .otio, .otioz, .otiod, .edl, .xml, .fcpxml, .fcpxmld, .aaf, .ale, .kdenlive, .xges, .rpp "
+        "or .blend.",
         show_default=False,
     ),
 ]

@@ -21,6 +21,8 @@ from rewas_server.timecode import uses_drop_frame
 
 DROP_FRAME_KEY = "drop_frame"
 """In our metadata of a timeline: whether its timecode is drop-frame."""
+_DROP_FRAME_KEYS = (METADATA_KEY, DROP_FRAME_KEY), ("fcp_xml", "timecode", "displayformat"), ("fcpx", "tcFormat")
+"""Where the metadata of a timeline states whether its timecode is drop-frame."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def is_drop_frame(timeline: otio.schema.Timeline, rate: Fraction) -> bool:
     """Whether the timecode of a timeline is drop-frame: as its file states, otherwise always at 29.97 and 59.94."""
     if not uses_drop_frame(rate):
         return False
-    for keys in ((METADATA_KEY, DROP_FRAME_KEY), ("fcp_xml", "timecode", "displayformat")):
+    for keys in _DROP_FRAME_KEYS:
         value: object = timeline.metadata
         for key in keys:
             value = value.get(key) if hasattr(value, "get") else None

@@ -179,6 +179,18 @@ def test_disabled_and_connected_clips_keep_their_places(tmp_path: Path) -> None:
     ]
 
 
+def test_a_gap_keeps_its_markers(tmp_path: Path) -> None:
+    inner = '<marker start="3601s" duration="1/24s" value="SFX: a door"/>' + clip(
+        "over", "3600s", "0s", "2s", extra='lane="1"'
+    )
+    timeline = read(tmp_path, project("One", f'<gap offset="3600s" start="3600s" duration="4s">{inner}</gap>'))
+    (gap,) = timeline.tracks[0]
+    assert [(marker.name, marker.marked_range.start_time.to_seconds()) for marker in gap.markers] == [
+        ("SFX: a door", 1)
+    ]
+    assert only(timeline).name == "over"
+
+
 def test_a_retimed_compound_clip_retimes_what_is_inside(tmp_path: Path) -> None:
     body = '<ref-clip ref="r4" name="nest" offset="3600s" start="1s" duration="1s">{}</ref-clip>'
     twice = body.format(retime(("0s", "0s"), ("2s", "4s")))

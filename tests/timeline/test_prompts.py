@@ -249,6 +249,37 @@ def test_a_clip_that_was_cut_in_two_uses_each_of_its_markers_once() -> None:
     assert places(chosen(timeline(first, second))) == [("opens", 0, 24), ("closes", 24, 48)]
 
 
+def test_a_marker_on_a_gap_is_for_the_picture_below() -> None:
+    made = timeline(clip("pan", 24), clip("door", 48))
+    gap = otio.schema.Gap(source_range=span(100, 60))
+    gap.markers.extend([marker("SFX: a bang", 130), marker("SFX: rain", 100, 24)])
+    made.tracks.append(otio.schema.Track("V2", [gap, clip("over", 12)], kind=otio.schema.TrackKind.Video))
+    found = chosen(made)
+    assert found.problems == ()
+    assert places(found) == [("rain", 0, 24), ("a bang", 24, 60)]
+
+
+@pytest.mark.parametrize("owner", ["stack", "track", "gap"])
+@pytest.mark.parametrize("speed", [1, 2, -1])
+def test_a_marker_inside_a_nested_timeline_is_for_its_clips(owner: str, speed: int) -> None:
+    """The stack shows its content from frame 24 on, at its speed, between frames 24 and 48 of the timeline."""
+    below = otio.schema.Track("inner", [clip("one", 48), clip("two", 96)], kind=otio.schema.TrackKind.Video)
+    gap = otio.schema.Gap(source_range=span(0, 144))
+    above = otio.schema.Track("above", [gap], kind=otio.schema.TrackKind.Video)
+    stack = otio.schema.Stack("nested", [below, above], span(24, 24))
+    if speed != 1:
+        stack.effects.append(otio.schema.LinearTimeWarp(time_scalar=speed))
+    made = timeline(clip("before", 24), stack, clip("after", 24))
+    # On a stack, markers count as its range does. In it, they count in its content: from frame 24 to 48 or 72.
+    item = {"stack": stack, "track": below, "gap": gap}[owner]
+    item.markers.append(marker("SFX: a bang", 30 if owner == "stack" else 32))
+    item.markers.append(marker("SFX: lost", 200))
+    found = chosen(made)
+    assert [(prompt, begin) for prompt, begin, _ in places(found)] == [("a bang", 24)]
+    assert [each.picture.name for each in found.clips if each.clip is not None] == ["one"]
+    assert ["SFX: lost" in str(problem) for problem in found.problems] == [True]
+
+
 def test_markers_that_lie_on_no_picture_are_told() -> None:
     made = timeline(otio.schema.Gap(source_range=span(0, 24)), clip("door"))
     made.tracks[0][1].markers.append(marker("SFX: lost", 500))

@@ -190,6 +190,7 @@ class _Reader:
         item: otio.core.Item
         if element.tag == "gap":
             item = otio.schema.Gap(source_range=_range(Fraction(0), duration_s, rate))
+            self._describe(item, element, start_s, -start_s, rate, conformed)
             return [(item, Fraction(0), duration_s)], start_s, False
         if _is_compound(element):
             item, begin_s = self._compound(element, rate, depth)

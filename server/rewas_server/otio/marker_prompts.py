@@ -20,7 +20,7 @@ from rewas_server.otio.exact_times import exact_seconds
 from rewas_server.otio.metadata import has_key, texts_at
 from rewas_server.otio.names import shorten_name, shorten_quote
 from rewas_server.otio.overlaps import PictureIndex
-from rewas_server.otio.pictures import Picture
+from rewas_server.otio.pictures import MarkedItem, Picture, find_marked_items
 
 LABELLED, ALL, NONE = "labelled", "all", "none"
 COLOURS = tuple(sorted(name for name in vars(otio.schema.MarkerColor) if name.isupper() and not name.startswith("_")))
@@ -105,6 +105,7 @@ def find_spots(timeline: otio.schema.Timeline, pictures: Sequence[Picture], whic
     search = _Search(pictures, which, start_s, spots)
     search.clips()
     search.compositions(timeline)
+    search.nested_items(timeline)
     return spots
 
 
@@ -167,6 +168,35 @@ class _Search:
             under = PictureIndex(self._pictures, own) if own else self._index
             for marker, spot in markers:
                 self._timeline_marker(marker, spot, item, under, total_s)
+
+    def nested_items(self, timeline: otio.schema.Timeline) -> None:
+        """Look at the markers of gaps, and of nested tracks and stacks."""
+        for marked in find_marked_items(timeline):
+            item, depth = marked.item, len(marked.path)
+            inside = [index for index, each in enumerate(self._pictures) if each.path[:depth] == marked.path]
+            # A gap shows the pictures below it.
+            under = PictureIndex(self._pictures, inside) if inside else self._index
+            for marker in item.markers:
+                spot = self._read(marker, _owner(item))
+                if spot is not None:
+                    self._nested_marker(marker, spot, marked, under)
+
+    def _nested_marker(self, marker: otio.schema.Marker, spot: Spot, marked: MarkedItem, under: PictureIndex) -> None:
+        owner = _owner(marked.item)
+        try:
+            begin_s, length_s = _marked(marker, spot.origin)
+            if marked.item.source_range is not None:
+                begin_s -= exact_seconds(marked.item.source_range.start_time, owner, "start")
+        except ProblemError as problem:
+            self._spots.problems.append(problem)
+            return
+        span = marked.span_of(begin_s, begin_s + length_s)
+        found = [] if span is None else list(under.overlapping(*span))
+        if span is None or not found:
+            self._spots.problems.append(_homeless_problem(spot, owner))
+            return
+        for index in found:
+            self._place(index, self._pictures[index], spot, span[0], span[1] - span[0])
 
     def _clip_marker(self, index: int, picture: Picture, marker: otio.schema.Marker) -> None:
         spot = self._read(marker, f'the clip "{picture.name}"')
@@ -324,6 +354,10 @@ def _written_texts(clip: otio.schema.Clip) -> Iterator[str]:
 def _owner(item: otio.core.Item) -> str:
     if isinstance(item, otio.schema.Track):
         return f'the track "{shorten_name(item.name)}"' if item.name else "a track without a name"
+    if isinstance(item, otio.schema.Gap):
+        return "a gap"
+    if isinstance(item.parent(), otio.schema.Track):
+        return f'the stack "{shorten_name(item.name)}"' if item.name else "a stack without a name"
     return "the timeline"
 
 

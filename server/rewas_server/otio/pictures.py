@@ -97,6 +97,16 @@ def find_pictures(timeline: otio.schema.Timeline, visible: str = TOPMOST) -> lis
     return sorted(pictures, key=_order)
 
 
+def find_marked_items(timeline: otio.schema.Timeline) -> list[MarkedItem]:
+    """Return the gaps and the nested tracks and stacks of the video tracks that have markers."""
+    if not any(_has_markers_inside(child) for child in timeline.tracks):
+        return []
+    walk = _Walk(timeline)
+    for _ in walk.leaves():
+        pass
+    return walk.marked
+
+
 def video_tracks(timeline: otio.schema.Timeline) -> list[tuple[int, str, otio.core.Composable]]:
     """Return the index, the name and the item of each video track of a timeline, from the bottom up.
 
@@ -139,6 +149,29 @@ class _Window:
     def content_at(self, time_s: Fraction) -> Fraction:
         """Return the time of the content that is seen at a time of the timeline."""
         return self.content_s + (time_s - self.begin_s) * self.speed
+
+
+@dataclass(frozen=True)
+class MarkedItem:
+    """A gap, or a nested track or stack, with markers.
+
+    Attributes:
+        item: The gap, track or stack.
+        path: Indexes that lead to it, as those of a picture.
+        window: Of its parent's content.
+        begin_s: Where it begins in that content.
+    """
+
+    item: otio.core.Item
+    path: tuple[int, ...]
+    window: _Window
+    begin_s: Fraction
+
+    def span_of(self, begin_s: Fraction, end_s: Fraction) -> Span | None:
+        """Return where a range of the item lies on the timeline; None if it is not seen. From its first frame."""
+        span = self.window.span_of(self.begin_s + begin_s, self.begin_s + end_s)
+        first_s, last_s = max(span[0], self.window.begin_s), min(span[1], self.window.end_s)
+        return (first_s, last_s) if first_s <= last_s and first_s < self.window.end_s else None
 
 
 @dataclass(slots=True)
@@ -239,6 +272,8 @@ class _Walk:
             index: (number, name) for number, (index, name, _) in enumerate(video_tracks(timeline), start=1)
         }
         self._only: int | None = None
+        self.marked: list[MarkedItem] = []
+        """Filled by `leaves`."""
 
     def only_track(self, wanted: str) -> None:
         """Hide all tracks except one. Raises ProblemError if there is none of this name or number, or several."""
@@ -280,6 +315,8 @@ class _Walk:
         """Yield the clips of an item that begins at begin_s in its parent's content. duration_s: if it is known."""
         item = at.item
         is_clip = isinstance(item, otio.schema.Clip)
+        if not is_clip and not hidden and len(at.path) > 1 and isinstance(item, otio.core.Item) and len(item.markers):
+            self.marked.append(MarkedItem(item, at.path, window, begin_s))
         if not is_clip and (isinstance(item, otio.schema.Gap) or not isinstance(item, otio.core.Item)):
             return
         if not hidden and not item.enabled:
@@ -338,6 +375,17 @@ class _Walk:
                 length_s, unknown = None, problem
             yield from self._item(below, inside, child_begin_s, hidden, length_s)
             child_begin_s += length_s or 0
+
+
+def _has_markers_inside(parent: otio.core.Composable) -> bool:
+    """Whether a gap, a track or a stack in an item has markers."""
+    if not isinstance(parent, otio.core.Composition):
+        return False
+    return any(
+        isinstance(child, otio.core.Item) and (len(child.markers) > 0 or _has_markers_inside(child))
+        for child in parent
+        if not isinstance(child, otio.schema.Clip)
+    )
 
 
 def _inside(item: otio.core.Composition, window: _Window, begin_s: Fraction) -> _Window:

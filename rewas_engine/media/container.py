@@ -12,6 +12,7 @@ import av
 from rewas_engine.errors import MediaError
 from rewas_engine.media.formats import (
     CONTAINERS,
+    check_is_no_heif_picture,
     check_names_no_other_file,
     format_error,
     log_of,
@@ -48,6 +49,7 @@ def open_media(path: Path) -> Iterator[Any]:
     limits = current_limits()
     try:
         check_names_no_other_file(path)
+        check_is_no_heif_picture(path)
         container = _open_container(path, limits)
     except (av.FFmpegError, OSError, ValueError) as error:
         refused = refused_format(*log_of(lambda: _open_container(path, limits).close()))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,10 @@ _BOXES_TO_SAMPLES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _MAX_BOXES = 10_000
 _TIMECODE_ENTRY_BYTES = 33
 _DROP_FRAME_FLAG = 1
+_MPEG_FORMATS = frozenset({"mpegts", "mpeg", "mpegvideo"})
+_MPEG_CODECS = frozenset({"mpeg1video", "mpeg2video"})
+_GROUP_HEADER = b"\0\0\1\xb8"
+_MAX_PACKETS = 100
 
 
 @record
@@ -68,8 +73,9 @@ def read_media_facts(path: Path) -> MediaFacts:
         videos = video_streams(container)
         is_still = is_still_format(container.format.name)
         rate = _frame_rate(videos[0]) if videos else Fraction(0)
+        # The first packets are read before the duration, which may move to the end of the file.
+        timecode = _sample_time(container) or _label(container, path, rate) or _group_timecode(container, rate)
         duration_s = None if is_still else _duration_s(container, videos[0] if videos else None, rate)
-        timecode = _sample_time(container) or _label(container, path, rate)
     return MediaFacts(duration_s, rate, is_still, is_file_cut_short(path), timecode)
 
 
@@ -79,7 +85,8 @@ def _frame_rate(stream: Any) -> Fraction:
 
 
 def _duration_s(container: Any, video: Any, rate: Fraction) -> Fraction | None:
-    if video is not None and video.duration:
+    # FFmpeg only estimates the duration of MPEG streams.
+    if video is not None and video.duration and container.format.name not in _MPEG_FORMATS:
         return Fraction(video.duration * video.time_base)
     if video is not None and rate:
         end_s = last_frame_end_s(container, video, rate)
@@ -117,6 +124,25 @@ def _label(container: Any, path: Path, rate: Fraction) -> MediaTimecode | None:
             rate, drops = stated
             label = f"{label[:8]}{';' if drops else ':'}{label[9:]}"
     return MediaTimecode(label, rate) if rate else None
+
+
+def _group_timecode(container: Any, rate: Fraction) -> MediaTimecode | None:
+    """Return the timecode in the first group of pictures of MPEG-1 or MPEG-2 video (ISO/IEC 13818-2, 6.2.2.6)."""
+    videos = video_streams(container)
+    if not rate or not videos or container.format.name not in _MPEG_FORMATS:
+        return None
+    if videos[0].codec_context.name not in _MPEG_CODECS:
+        return None
+    for packet in islice(container.demux(videos[0]), _MAX_PACKETS):
+        content = bytes(packet)
+        at = content.find(_GROUP_HEADER)
+        if at < 0 or len(content) < at + 8:
+            continue
+        bits = int.from_bytes(content[at + 4 : at + 8], "big")
+        drops, hours, minutes = bits >> 31, bits >> 26 & 31, bits >> 20 & 63
+        seconds, pictures = bits >> 13 & 63, bits >> 7 & 63
+        return MediaTimecode(f"{hours:02}:{minutes:02}:{seconds:02}{';' if drops else ':'}{pictures:02}", rate)
+    return None
 
 
 def _track_rates(file: BinaryIO) -> Iterator[tuple[Fraction, bool]]:

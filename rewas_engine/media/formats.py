@@ -69,6 +69,7 @@ _REFERENCE_FORMATS = {
 }
 _REFUSED_BY_NAME = "Format not on whitelist"
 _PICTURE_TOO_LARGE = re.compile(r"(?:Picture size|picture size) (\d+)x(\d+)")
+_HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIF", b"avif": "AVIF"}
 _BOX_HEADER_BYTES = 8
 _BOXES_TO_REFERENCES = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref")
 _MAX_BOXES = 10_000
@@ -91,6 +92,22 @@ def check_names_no_other_file(path: Path) -> None:
                 raise _reference_error(path, kind)
         if head[4:8].isalnum() and _has_external_track(file):
             raise _reference_error(path, "a reference movie (QuickTime)")
+
+
+def check_is_no_heif_picture(path: Path) -> None:
+    """Refuse a picture in a HEIF file, whose tiles FFmpeg would read as a video of one second.
+
+    Raises:
+        MediaError: It is such a picture.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+    title = _HEIF_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+    if title is not None:
+        raise MediaError(
+            f"{path.name} is a picture in the format {title}, which is not supported.", "Export it as JPEG or PNG."
+        )
 
 
 def _reference_error(path: Path, kind: str) -> MediaError:

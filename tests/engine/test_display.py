@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorTrc
+from PIL import Image
 
 from rewas_engine.media.display import SDR_GAMMA, SDR_WHITE_NITS
 from rewas_engine.media.video import read_frames
@@ -117,6 +118,22 @@ def test_a_rotated_clip_is_upright(tmp_path: Path, plain: np.ndarray, turns: int
     set_rotation(path, turns)
     np.testing.assert_allclose(read(path), plain, atol=6)
     assert np.abs(read(path) - plain).mean() < 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photo_is_upright_in_each_exif_orientation_of_a_camera(orientation: int, suffix: str, tmp_path: Path) -> None:
+    shown = np.full((48, 96), 30, np.uint8)
+    shown[:16] = 220
+    # How cameras store it.
+    stored = {1: shown, 3: np.rot90(shown, 2), 6: np.rot90(shown, 1), 8: np.rot90(shown, -1)}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    frame = read(path, 96, 48)[0]
+    assert frame[:8].mean() > 180
+    assert frame[24:].mean() < 70
 
 
 def test_a_damaged_rotation_is_ignored(tmp_path: Path, plain: np.ndarray) -> None:

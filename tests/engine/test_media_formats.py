@@ -292,6 +292,14 @@ def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
         probe_video(subtitles)
 
 
+@pytest.mark.parametrize(("brand", "title"), [(b"heic", "HEIC"), (b"mif1", "HEIF"), (b"avif", "AVIF")])
+def test_a_heif_picture_is_refused_by_name(brand: bytes, title: str, tmp_path: Path) -> None:
+    file = tmp_path / "photo.heic"
+    file.write_bytes(struct.pack(">I4s4sI4s", 20, b"ftyp", brand, 0, b"mif1") + bytes(200))
+    with pytest.raises(MediaError, match=rf"photo\.heic is a picture in the format {title}, which is not supported"):
+        probe_video(file)
+
+
 def test_all_formats_that_are_read_are_formats_of_ffmpeg() -> None:
     assert set(CONTAINERS) <= av.formats_available
     assert len(set(CONTAINERS)) == len(CONTAINERS)

@@ -20,9 +20,16 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import VideoClip
 from rewas_engine.media.facts import MediaFacts, read_media_facts
 from rewas_server.files.media import MediaLibrary
-from rewas_server.otio import media_links
+from rewas_server.otio import media_links, media_search
 from rewas_server.otio.clips import read_clip_source
-from rewas_server.otio.media_links import MediaLink, ResolvedMedia, ResolveOptions, link_found_media, resolve_media
+from rewas_server.otio.media_links import (
+    MediaLink,
+    MediaResolver,
+    ResolvedMedia,
+    ResolveOptions,
+    link_found_media,
+    resolve_media,
+)
 from rewas_server.otio.media_search import PathMap, parse_path_map, plain_path
 from rewas_server.work.requests import ClipRequest, parse_request, parse_timeline_request
 from rewas_server.work.timeline import plan_timeline
@@ -47,6 +54,8 @@ def write_media(
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv422p" if codec == "mjpeg" else "yuv420p"
         if codec == "mpeg2video":
             stream.width, stream.height = 320, 240
+        if path.suffix in (".ts", ".mpg"):
+            stream.options = {"gop_timecode": timecode or "00:00:00:00"}
         if timecode:
             (container if path.suffix in (".mkv", ".avi") else stream).metadata["timecode"] = timecode
         shape = (stream.height, stream.width)
@@ -133,6 +142,9 @@ def test_a_start_at_or_after_the_timecode_of_the_media_is_timecode(media: Path) 
         ("a.mkv", "10:00:00:00", Fraction(25), "mpeg4"),
         ("a.mkv", "23:00:01;18", Fraction(30_000, 1001), "mpeg4"),
         ("a.avi", "10:00:00:00", Fraction(25), "mpeg4"),
+        ("a.ts", "10:00:00:00", Fraction(25), "mpeg2video"),
+        ("a.ts", "01:00:00;02", Fraction(30_000, 1001), "mpeg2video"),
+        ("a.mpg", "10:00:00:00", Fraction(25), "mpeg2video"),
     ],
     ids=str,
 )
@@ -399,6 +411,17 @@ def test_missing_media_is_found_by_name_in_the_searched_folders(tmp_path: Path) 
     assert read_clip_source(clip).start_s == Fraction(1, 2)
     for location in ("X:\\gone\\A001.mov", "https://example.org/A001.mov", "A001.mov"):
         assert link_one(tmp_path, make_clip(location), search_folders=(tmp_path / "disk",))[0].path == link.path
+
+
+def test_a_search_that_ends_early_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / "disk").mkdir(exist_ok=True)
+        (tmp_path / "disk" / f"{number}.txt").touch()
+    monkeypatch.setattr(media_search, "MAX_SEARCHED_FILES", 4)
+    resolver = MediaResolver(ResolveOptions(tmp_path, search_folders=(tmp_path / "disk",)))
+    link = resolver.link(make_clip("lost.mov", 0))
+    assert link.problem is not None
+    assert "Search a smaller folder, since the search ended after" in link.problem.remedy
 
 
 def test_files_of_one_name_are_told_apart_by_timecode_then_by_folder(tmp_path: Path) -> None:

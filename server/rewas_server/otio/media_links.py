@@ -34,6 +34,7 @@ from rewas_server.otio.image_sequences import (
     sequence_url,
 )
 from rewas_server.otio.media_search import (
+    MAX_SEARCHED_FILES,
     MediaSearch,
     PathMap,
     is_foreign,
@@ -479,6 +480,8 @@ class MediaResolver:
         label, plain = clip_label(clip), plain_path(location)
         has_searched = bool(self._options.search_folders)
         search = "Search for it with --search-folder" if not has_searched else "Search another folder"
+        if self._search.is_incomplete:
+            search = f"Search a smaller folder, since the search ended after {MAX_SEARCHED_FILES} files"
         if not location:
             names = [name for name in _names(clip, clip.media_reference) if name]
             called = f', and no file is named "{shorten_name(names[0])}"' if names and has_searched else ""

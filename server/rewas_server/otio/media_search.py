@@ -112,6 +112,12 @@ class MediaSearch:
         self._maps = sorted(path_maps, key=lambda each: -len(each.prefix))
         self._listed: dict[str, dict[str, list[str]]] = {}
         self._index: dict[str, list[Path]] | None = None
+        self._is_incomplete = False
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the search folders have more files than are searched."""
+        return self._is_incomplete
 
     def at_location(self, location: str) -> tuple[Path | None, str]:
         """Return the file at a location, and "mapped" if a path map led there.
@@ -195,6 +201,7 @@ class MediaSearch:
                 for path in _files_below(folder.absolute()):
                     count += 1
                     if count > MAX_SEARCHED_FILES:
+                        self._is_incomplete = True
                         break
                     # A name and a stem may be equal, so the stem is marked.
                     for key in (_key(path.name), _key(path.stem) + "\0"):

@@ -133,9 +133,9 @@ def test_an_edl_has_reels_names_on_one_line_and_hours_of_one_day(tmp_path: Path)
     clip.metadata["cmx_3600"] = {"reel": "TAPE 001/Ü-long"}
     (file,) = write_edl(timeline)
     lines = file.text.splitlines()
-    assert lines[2] == "* FRAME RATE: 25"
-    assert lines[4] == "001  TAPE001- V     C        00:00:00:10 00:00:04:10 23:59:58:00 00:00:02:00"
-    assert lines[5] == "* FROM CLIP NAME:  two lines дождь"
+    assert lines[3] == "001  TAPE001- V     C        00:00:00:10 00:00:04:10 23:59:58:00 00:00:02:00"
+    assert lines[4] == "* FROM CLIP NAME:  two lines дождь"
+    assert lines[6] == "* FRAME RATE: 25"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_edl_has_the_reels_of_other_formats(
     clip.metadata.update(clip_metadata)
     clip.media_reference.metadata.update(media_metadata)
     (file,) = write_edl(timeline)
-    assert file.text.splitlines()[4].startswith(f"001  {expected} V  ")
+    assert file.text.splitlines()[3].startswith(f"001  {expected} V  ")
 
 
 def test_an_edl_has_the_reel_of_final_cut_pro_xml(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_an_edl_has_the_reel_of_final_cut_pro_xml(tmp_path: Path) -> None:
         ElementTree.SubElement(ElementTree.SubElement(timecode, "reel"), "name").text = "TAPE4"
     document.write(tmp_path / "with-reel.xml")
     (file,) = write_edl(open_timeline(tmp_path / "with-reel.xml", ReadOptions()).timeline)
-    assert file.text.splitlines()[4].startswith("001  TAPE4    V  ")
+    assert file.text.splitlines()[3].startswith("001  TAPE4    V  ")
 
 
 @pytest.fixture

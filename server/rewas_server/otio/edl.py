@@ -189,9 +189,7 @@ def _sound_events(track: otio.schema.Track, start: int, rate: Fraction) -> Itera
 
 
 def _text(title: str, events: Sequence[_Event], rate: Fraction, is_drop: bool) -> str:
-    # Programs ignore the rate, but whoever reads the file does not have to guess it.
-    stated = f"* FRAME RATE: {float(rate):.6g}"
-    lines = [f"TITLE: {_one_line(title)}", f"FCM: {'DROP FRAME' if is_drop else 'NON-DROP FRAME'}", stated, ""]
+    lines = [f"TITLE: {_one_line(title)}", f"FCM: {'DROP FRAME' if is_drop else 'NON-DROP FRAME'}", ""]
     for number, event in enumerate(sorted(events, key=lambda one: (one.record_in, one.channel != "V")), start=1):
         times = (event.source_in, event.source_out, event.record_in, event.record_out)
         timecodes = " ".join(_timecode(frames, rate, is_drop) for frames in times)
@@ -207,6 +205,9 @@ def _text(title: str, events: Sequence[_Event], rate: Fraction, is_drop: bool) -
             lines.append("* * FREEZE FRAME")
         if event.media:
             lines.append(f"* FROM CLIP: {event.media}")
+        if number == 1:
+            # Whoever reads the file does not have to guess the rate. OTIO's reader refuses comments before this place.
+            lines.append(f"* FRAME RATE: {float(rate):.6g}")
     return "\n".join(lines) + "\n"
 
 

@@ -287,7 +287,7 @@ def _comments(draft: _Draft, rate: Fraction, drops: bool, is_transition: bool) -
             speeds.append((is_own, Fraction(stated["fps"]) / rate))
         elif _FREEZE.match(comment):
             speeds.append((True, Fraction(0)))
-        else:
+        elif not _STATED_RATE.match(comment):
             comments.append(_retimed_locator(comment, rate, drops))
     if is_transition:
         speeds = [each for each in speeds if each[0]]

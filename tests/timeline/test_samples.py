@@ -218,6 +218,12 @@ EXPECTED: dict[str, list[Row]] = {
         ("ready", "one", "00:00:01:00-00:00:02:00", "00:00:01:10-00:00:02:10"),
         ("ready", "two", "00:00:02:12-00:00:04:00", "00:00:01:06-00:00:02:18", "1", "for all, ambience: rain"),
     ],
+    "kdenlive_speed.kdenlive": [
+        ("ready", "fast", "00:00:00:00-00:00:01:00", "00:00:04:00-00:00:06:00", "2", "a door"),
+        ("ready", "slow", "00:00:01:00-00:00:02:00", "00:00:01:00-00:00:01:12", "0.5"),
+        ("ready", "back", "00:00:02:00-00:00:03:00", "00:00:38:16-00:00:39:16", "-1"),
+        ("refused", "remapped", "00:00:03:00-00:00:04:00", ""),
+    ],
     "otio_nested_and_retimed.otio": [
         ("ready", "freeze", "01:00:00:00-01:00:01:00", "00:00:02:02-00:00:02:03", "0"),
         ("ready", "in one", "01:00:01:00-01:00:02:00", "00:00:00:12-00:00:01:00", "0.5", "crowd"),
@@ -447,6 +453,15 @@ def test_a_wrong_time_of_final_cut_pro_x_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "reel.fcpxml"
     path.write_text(fcpxml("fcpx_gap.fcpxml", ('start="10s"', 'start="1/0s"')), "utf-8")
     with pytest.raises(ProblemError, match='A clip has the time "1/0s"'):
+        open_timeline(path)
+
+
+@pytest.mark.parametrize("speed", ["x", "1/0", ""])
+def test_a_wrong_speed_of_kdenlive_is_reported(speed: str, tmp_path: Path) -> None:
+    text = (SAMPLES / "kdenlive_speed.kdenlive").read_text("utf-8")
+    path = tmp_path / "reel.kdenlive"
+    path.write_text(text.replace('"warp_speed">2<', f'"warp_speed">{speed}<').replace(">2:/", f">{speed}:/"), "utf-8")
+    with pytest.raises(ProblemError, match=f'A clip of reel.kdenlive has the speed "{speed}", which is not valid'):
         open_timeline(path)
 
 

@@ -25,6 +25,7 @@ from rewas_engine.media.limits import DecodingLimits
 from rewas_server.otio.edl_reading import read_edl
 from rewas_server.otio.fcp_xml_reading import read_fcp_xml
 from rewas_server.otio.fcpxml_reading import read_fcpxml
+from rewas_server.otio.kdenlive_reading import read_kdenlive
 from rewas_server.otio.names import shorten_name
 
 _MAX_XML_DEPTH = 500
@@ -42,6 +43,8 @@ def read_file(path: Path, suffix: str, rate: Fraction | None) -> tuple[Any, list
         return read_fcp_xml(path.read_bytes(), path.name)
     if suffix == ".fcpxml":
         return read_fcpxml(path), []
+    if suffix == ".kdenlive":
+        return read_kdenlive(path.read_bytes(), path.name), []
     if suffix == ".ale":
         return otio.adapters.read_from_file(str(path), **({} if rate is None else {"fps": float(rate)})), []
     return otio.adapters.read_from_file(str(path)), []

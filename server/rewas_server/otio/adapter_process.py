@@ -22,6 +22,7 @@ import opentimelineio as otio
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.media.isolation.process_limits import limit_this_process
 from rewas_engine.media.limits import DecodingLimits
+from rewas_server.otio.clips import timelines_in
 from rewas_server.otio.edl_reading import read_edl
 from rewas_server.otio.fcp_xml_reading import read_fcp_xml
 from rewas_server.otio.fcpxml_reading import read_fcpxml
@@ -47,7 +48,19 @@ def read_file(path: Path, suffix: str, rate: Fraction | None) -> tuple[Any, list
         return read_kdenlive(path.read_bytes(), path.name), []
     if suffix == ".ale":
         return otio.adapters.read_from_file(str(path), **({} if rate is None else {"fps": float(rate)})), []
-    return otio.adapters.read_from_file(str(path)), []
+    found = otio.adapters.read_from_file(str(path))
+    if suffix == ".aaf":
+        _name_time_effects(found)
+    return found, []
+
+
+def _name_time_effects(found: Any) -> None:
+    """Name variable speeds as their program does, for the error about them. The AAF adapter calls them unknown."""
+    for timeline in timelines_in(found):
+        for item in timeline.tracks.find_children():
+            for effect in item.effects if isinstance(item, otio.core.Item) else ():
+                if type(effect) is otio.schema.TimeEffect:
+                    effect.effect_name = effect.name or effect.effect_name
 
 
 def _decode(content: bytes) -> str:

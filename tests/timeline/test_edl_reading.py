@@ -235,6 +235,17 @@ def test_reels_of_any_length_and_with_spaces_are_kept(reel: str) -> None:
     assert notes == []
 
 
+def test_a_note_of_resolve_has_no_colour_and_name_of_its_marker() -> None:
+    comments = [
+        "SFX: a door |C:ResolveColorBlue |M:Marker 1 |D:1",
+        "* LOC: 01:00:00:12 RED SFX: steps |C:Red |M:x |D:1",
+    ]
+    timeline, _ = read(edl(event(1, ("00:00:10:00", "00:00:11:00"), ("01:00:00:00", "01:00:01:00"), *comments)))
+    (clip,) = timeline.find_clips()
+    assert list(clip.metadata["cmx_3600"]["comments"]) == ["SFX: a door"]
+    assert [marker.name for marker in clip.markers] == ["SFX: steps"]
+
+
 def test_a_programme_may_run_past_midnight() -> None:
     events = [
         event(1, ("23:59:59:00", "00:00:01:00"), ("23:59:58:00", "00:00:00:00")),

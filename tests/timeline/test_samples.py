@@ -383,6 +383,14 @@ def test_an_item_without_a_place_is_left_out_with_a_note() -> None:
     assert opened.notes == ('The clip "no start" of fcp_incomplete_items.xml was left out. It has no start.',)
 
 
+@pytest.mark.parametrize("text", ["<html><body/></html>", '<xmeml version="5"><clip/></xmeml>'])
+def test_xml_without_a_sequence_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.xml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ProblemError, match=r"page\.xml contains no sequence of Final Cut Pro 7"):
+        open_timeline(path)
+
+
 @pytest.mark.parametrize("missing", ["<end>96</end>", "<alignment>center</alignment>", "<duration>1000</duration>"])
 def test_a_missing_element_does_not_stop_the_others(missing: str, tmp_path: Path) -> None:
     text = (SAMPLES / "fcp_transition.xml").read_text("utf-8")

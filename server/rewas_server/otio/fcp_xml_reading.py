@@ -34,11 +34,17 @@ def read_fcp_xml(text: bytes, name: str) -> tuple[Any, list[str]]:
         text: Its content, checked to be well-formed and without entities.
         name: Of the file, for errors.
 
-    Raises ProblemError (TIMELINE) for a sequence that contains itself, or what the adapter raises.
+    Raises ProblemError (TIMELINE) for a file without a sequence, a sequence that contains itself, or what the adapter
+    raises.
     """
     from defusedxml.ElementTree import fromstring
 
     root = fromstring(text, forbid_dtd=False)
+    if root.find("sequence") is None and root.find(".//children/sequence") is None:
+        raise _problem(
+            f"{name} contains no sequence of Final Cut Pro 7, Premiere Pro or DaVinci Resolve.",
+            "Export a sequence as Final Cut Pro XML.",
+        )
     notes = prepare_items(root, name)
     _Nesting(root, name).write_out()
     found = otio.adapters.read_from_string(tostring(root, encoding="unicode"), "fcp_xml")

@@ -203,9 +203,11 @@ DISSOLVE = [
         (["* FROM CLIP NAME: SHOT 2", "* FROM FILE: /2.mov"], "SHOT 2", "/2.mov"),
     ],
 )
-def test_a_dissolve_names_both_sides(comments: list[str], name: str, url: str) -> None:
+@pytest.mark.parametrize("reel", ["BX", "AX"])
+def test_a_dissolve_names_both_sides(reel: str, comments: list[str], name: str, url: str) -> None:
     locator = "* LOC: 01:00:02:00 RED SFX: A DOOR"
-    timeline, _ = read(edl(SIMPLE, *DISSOLVE, *comments, locator))
+    dissolve = [line.replace("BX", reel) for line in DISSOLVE]
+    timeline, _ = read(edl(SIMPLE, *dissolve, *comments, locator))
     first, second = timeline.find_clips()
     assert (first.name, second.name) == ("SHOT 1", name)
     assert first.media_reference.target_url == "/media/1.mov"

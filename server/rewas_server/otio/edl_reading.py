@@ -382,12 +382,12 @@ def _named(event: _Event, before: _Event | None) -> Iterator[str]:
     sides = [match for comment in event.comments if (match := _SIDE.match(comment))]
     named_by_to = {match["what"].upper() == "CLIP NAME" for match in sides if match["side"].upper() == "TO"}
     earlier = {match["text"] for comment in before.comments if (match := _SIDE.match(comment))} if before else set()
+    # Some programs have one name for all reels.
+    is_other = True in named_by_to or (before is not None and before.reel != event.reel)
     kept = []
     for match in sides:
         is_to, is_name = match["side"].upper() == "TO", match["what"].upper() == "CLIP NAME"
-        is_outgoing = is_name in named_by_to or (
-            before is not None and before.reel != event.reel and match["text"] in earlier
-        )
+        is_outgoing = is_name in named_by_to or (is_other and match["text"] in earlier)
         if (is_transition and (is_to or not is_outgoing)) or not (is_transition or is_to):
             kept.append(match)
     files = [match["text"] for comment in event.comments if (match := _SOURCE_FILE.match(comment))]

@@ -50,7 +50,7 @@ _FREEZE = re.compile(r"^\*?\s*\*?\s*FREEZE FRAME", re.IGNORECASE)
 _COLOURS = frozenset(name for name in vars(otio.schema.MarkerColor) if name.isupper())
 _LOCATOR = re.compile(r"^(\*\s*LOC:?\s*)(\d\d[:;]\d\d[:;]\d\d[:;.,]\d{2,3})(.*)$")
 _SIDE = re.compile(r"^\*?\s*(?P<side>FROM|TO) (?P<what>CLIP NAME|CLIP|FILE):\s*(?P<text>.*)", re.IGNORECASE)
-_RESOLVE_MARKER = re.compile(r"\s*\|C:\w+\s*\|M:.*$")
+_RESOLVE_MARKER = re.compile(r"\|C:\w+\s*\|M:.*$")
 """What DaVinci Resolve adds to the note of a marker: its colour, its name and its duration."""
 _SOURCE_FILE = re.compile(r"^\*?\s*SOURCE FILE:\s*(?P<text>.*)", re.IGNORECASE)
 
@@ -290,7 +290,7 @@ def _comments(draft: _Draft, rate: Fraction, drops: bool, is_transition: bool) -
         elif _FREEZE.match(comment):
             speeds.append((True, Fraction(0)))
         elif not _STATED_RATE.match(comment):
-            comments.append(_retimed_locator(_RESOLVE_MARKER.sub("", comment), rate, drops))
+            comments.append(_retimed_locator(_RESOLVE_MARKER.sub("", comment).rstrip(), rate, drops))
     if is_transition:
         speeds = [each for each in speeds if each[0]]
     return (speeds[-1][1] if speeds else None), comments

@@ -410,7 +410,12 @@ class RewasClient:
         return bool(self._call(self._stub.FindMedia, rewas_pb2.FindMediaRequest(sha256=sha256)).present)
 
     def upload_media(
-        self, path: str | Path, *, on_progress: TransferProgress | None = None, reconnect_timeout_s: float = 20.0
+        self,
+        path: str | Path,
+        *,
+        sha256: str | None = None,
+        on_progress: TransferProgress | None = None,
+        reconnect_timeout_s: float = 20.0,
     ) -> str:
         """Upload a media file unless the server has its content already.
 
@@ -418,6 +423,7 @@ class RewasClient:
 
         Args:
             path: Path of the file.
+            sha256: Of its content, in lower-case hex. If None, the whole file is read first to compute it.
             on_progress: Called with the sent and the total number of bytes, which never falls. May raise to abort.
             reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
 
@@ -429,7 +435,7 @@ class RewasClient:
             ServerUnavailable: If the server does not come back in time.
         """
         path = Path(path)
-        sha256 = hash_file(path)
+        sha256 = sha256 or hash_file(path)
         progress = GrowingProgress(on_progress)
         outage = _Outage(reconnect_timeout_s)
         offset_bytes = reached_bytes = 0

@@ -13,16 +13,29 @@ from rewas_api.v1 import rewas_pb2
 
 CHUNK_BYTES = 256 * 1024
 """The fastest message size over loopback."""
+HASH_CHUNK_BYTES = 1024**2
+"""Small enough to stop within a second on a slow drive."""
 
 TransferProgress = Callable[[int, int], object]
 """Called with the number of bytes transferred and the total number of bytes."""
 
 
-def hash_file(path: Path) -> str:
-    """Compute the SHA-256 of a file, in lower-case hex. Raises ProblemError (MEDIA) if it cannot be read."""
+def hash_file(path: Path, on_progress: TransferProgress | None = None) -> str:
+    """Compute the SHA-256 of a file, in lower-case hex.
+
+    on_progress: called with the number of bytes read and the size of the file. May raise to abort. Raises ProblemError
+    (MEDIA) if the file cannot be read.
+    """
+    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb", buffering=0) as file:
+            size_bytes, read_bytes = os.fstat(file.fileno()).st_size, 0
+            while data := file.read(HASH_CHUNK_BYTES):
+                digest.update(data)
+                read_bytes += len(data)
+                if on_progress is not None:
+                    on_progress(read_bytes, size_bytes)
+            return digest.hexdigest()
     except OSError as error:
         raise read_problem(path, error) from error
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -30,6 +31,8 @@ FAILED_WORK = 1
 BAD_INPUT = 2
 
 STAGE_LABELS = {
+    "read": "Reading the media",
+    "upload": "Uploading the media",
     "load": "Loading the model",
     "decode": "Reading the video",
     "energy": "Estimating the energy",
@@ -38,6 +41,7 @@ STAGE_LABELS = {
     "vocode": "Generating the waveform",
     "deliver": "Writing the stems",
 }
+_LINES_EVERY_S = 5
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
 
@@ -96,6 +100,15 @@ def find_lost_output() -> OSError | None:
 def printable(text: str) -> str:
     """Replace control characters: names come from other clients and files, and could move the cursor of a terminal."""
     return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+def format_size(size_bytes: float) -> str:
+    """Return a size for people, such as "1.2 MB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
 
 
 def note(text: str) -> None:
@@ -168,14 +181,7 @@ def batch_progress_bar(name: str) -> Iterator[Callable[[BatchProgress], None]]:
     """Show on standard error which clip of a batch is in progress; if that is not a terminal, print a line per clip."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        seen: set[int] = set()
-
-        def print_clip(progress: BatchProgress) -> None:
-            if progress.number not in seen:
-                seen.add(progress.number)
-                console.print(_count_clips(progress), markup=False)
-
-        yield print_clip
+        yield _ClipLines(console)
         return
     columns = (
         TextColumn("{task.fields[clip]}"),
@@ -189,12 +195,42 @@ def batch_progress_bar(name: str) -> Iterator[Callable[[BatchProgress], None]]:
         task = bar.add_task("Reading the media", total=1.0, clip=escape(name), steps="")
 
         def show(progress: BatchProgress) -> None:
-            steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
+            steps = _count_bytes(progress)
+            if not steps and progress.total_steps:
+                steps = f"{progress.step}/{progress.total_steps}"
             label = STAGE_LABELS.get(progress.stage, "Waiting")
             clip = escape(_count_clips(progress))
             bar.update(task, completed=progress.fraction, description=label, steps=steps, clip=clip)
 
         yield show
+
+
+class _ClipLines:
+    """Prints a line for each clip and, while large media is read or sent, one every few seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: set[int] = set()
+        self._printed_s = time.monotonic()
+
+    def __call__(self, progress: BatchProgress) -> None:
+        size = _count_bytes(progress)
+        if size:
+            now_s = time.monotonic()
+            if now_s - self._printed_s < _LINES_EVERY_S:
+                return
+            self._printed_s = now_s
+            self._console.print(f"{_count_clips(progress)}: {STAGE_LABELS[progress.stage]}, {size}", markup=False)
+        elif progress.number not in self._seen:
+            self._seen.add(progress.number)
+            self._console.print(_count_clips(progress), markup=False)
+
+
+def _count_bytes(progress: BatchProgress) -> str:
+    """Return how much of its media was read or sent; "" in other stages."""
+    if progress.stage not in ("read", "upload"):
+        return ""
+    return f"{format_size(progress.step)} of {format_size(progress.total_steps)}"
 
 
 def _count_clips(progress: BatchProgress) -> str:

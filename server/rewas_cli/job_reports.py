@@ -13,7 +13,7 @@ from rewas_api import enum_names
 from rewas_api.client import FINAL_STATES, RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.console import printable
+from rewas_cli.console import format_size, printable
 
 Report = dict[str, Any]
 FULL_ID_CHARACTERS = 32
@@ -224,15 +224,6 @@ def format_duration(duration_s: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
-
-
-def format_size(size_bytes: float) -> str:
-    """Return a size for people, such as "1.2 MB"."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
 
 
 _ACTIVE_STATES = [rewas_pb2.JOB_STATE_RUNNING, rewas_pb2.JOB_STATE_CANCELLING, rewas_pb2.JOB_STATE_PAUSING]

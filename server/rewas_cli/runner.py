@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ from rewas_api import enum_names
 from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.project_folders import find_project_folders
+from rewas_api.transfer import TransferProgress, hash_file
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.connection import open_client
 from rewas_cli.console import note
@@ -59,8 +60,17 @@ class Runner(Protocol):
     def packs(self) -> list[rewas_pb2.Pack]:
         """Return the installed packs, the default one first."""
 
-    def share(self, media: Path, cancel: CancelSignal) -> str | None:
-        """Make media readable where the work is done. Return its SHA-256 if it was uploaded."""
+    def share(
+        self,
+        media: Path,
+        cancel: CancelSignal,
+        sha256: str | None = None,
+        on_progress: TransferProgress | None = None,
+    ) -> str | None:
+        """Make media readable where the work is done. Return its SHA-256 if it was uploaded.
+
+        sha256, on_progress: see MediaSharing.
+        """
 
     def pack_content_sha256(self, pack: str) -> str:
         """Return the hash of a pack's files; "" is the default pack. Raises ProblemError, EngineError."""
@@ -140,7 +150,13 @@ class LocalRunner:
         has_matcher = self._conflict_model is not None
         return [pack_message(pack, has_matcher=has_matcher) for pack in installed_packs()]
 
-    def share(self, media: Path, cancel: CancelSignal) -> str | None:
+    def share(
+        self,
+        media: Path,
+        cancel: CancelSignal,
+        sha256: str | None = None,
+        on_progress: TransferProgress | None = None,
+    ) -> str | None:
         return None
 
     def pack_content_sha256(self, pack: str) -> str:
@@ -205,7 +221,13 @@ class ServerRunner:
         """Return the folders in which the server may read the shared files that were not uploaded."""
         return find_project_folders(self._shared_files)
 
-    def share(self, media: Path, cancel: CancelSignal) -> str | None:
+    def share(
+        self,
+        media: Path,
+        cancel: CancelSignal,
+        sha256: str | None = None,
+        on_progress: TransferProgress | None = None,
+    ) -> str | None:
         info, real_path = self._client.get_server_info(), media.resolve()
         if any(real_path.is_relative_to(root) for root in info.allowed_roots):
             return None
@@ -222,7 +244,8 @@ class ServerRunner:
                 ProblemKind.MEDIA,
             )
         try:
-            return self._client.upload_media(media, on_progress=_stopping(cancel))
+            known = sha256 or hash_file(media, _stopping(cancel))
+            return self._client.upload_media(media, sha256=known, on_progress=_stopping(cancel, on_progress))
         except ProblemError:
             # An exception in the callback of an upload appears as a failed call.
             if cancel.is_set():
@@ -322,9 +345,13 @@ def _job_progress(job: rewas_pb2.Job) -> Progress:
     return Progress(enum_names.STAGE.to_name(job.stage) or "", job.step, job.total_steps, job.fraction)
 
 
-def _stopping(cancel: CancelSignal) -> Callable[[int, int], None]:
-    def on_progress(done_bytes: int, total_bytes: int) -> None:
+def _stopping(cancel: CancelSignal, on_progress: TransferProgress | None = None) -> TransferProgress:
+    """Return a callback of a transfer that ends it with Cancelled, and passes its progress on."""
+
+    def report(done_bytes: int, total_bytes: int) -> None:
         if cancel.is_set():
             raise Cancelled
+        if on_progress is not None:
+            on_progress(done_bytes, total_bytes)
 
-    return on_progress
+    return report

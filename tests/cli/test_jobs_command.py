@@ -17,7 +17,7 @@ from rewas_command import Rewas, command, environment
 from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_cli import job_reports
+from rewas_cli import console, job_reports
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 
@@ -283,4 +283,4 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2e12, "2.0 TB")])
 def test_sizes_are_readable(size: float, text: str) -> None:
-    assert job_reports.format_size(size) == text
+    assert console.format_size(size) == text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption
-from rewas_cli.console import STAGE_LABELS, Interrupted, Printer, abort_on_ctrl_c, printable
+from rewas_cli.console import STAGE_LABELS, Interrupted, Printer, abort_on_ctrl_c, format_size, printable
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
@@ -119,7 +119,7 @@ def _view(report: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from rewas_cli.job_reports import format_size, job_table
+    from rewas_cli.job_reports import job_table
 
     worker = "ready" if report["worker_ready"] else "starting"
     if report["worker_problem"]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.transfer import TransferProgress
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import EngineError
+from rewas_engine import Cancelled, EngineError
 from rewas_server.batch.content_key import SoundIdentity, SoundRange, content_key
 from rewas_server.batch.record import BatchRecord
 from rewas_server.otio.clips import ClipSource, PromptedClip
@@ -35,6 +36,7 @@ class WantedSound:
         clip: The clip.
         seed: Of the first take.
         media: The file.
+        media_sha256: Of its content.
         can_be_cut: Whether a part of a longer sound may be used.
     """
 
@@ -46,6 +48,7 @@ class WantedSound:
     clip: PromptedClip
     seed: int
     media: Path
+    media_sha256: str
     can_be_cut: bool
 
     @property
@@ -95,21 +98,33 @@ class BatchPlan:
     notes: list[str] = field(default_factory=list, init=False)
     _renewed: dict[str, int] = field(default_factory=dict, init=False)
 
-    def want(self, number: int) -> WantedSound:
-        """Return the sound that a clip needs. number: of the clip, from 1. Raises ProblemError, which names it."""
+    def want(self, number: int, on_read: TransferProgress | None = None) -> WantedSound:
+        """Return the sound that a clip needs.
+
+        Args:
+            number: Of the clip, from 1.
+            on_read: Called while its media is read, with the number of bytes read and their total. May raise to abort.
+
+        Raises:
+            ProblemError: It names the clip.
+        """
         clip = self.clips[number]
         try:
             media = self.locate_media(clip.source)
             identity = SoundIdentity(
-                media_sha256=self._media_sha256(clip.source, media),
+                media_sha256=self._media_sha256(clip.source, media, on_read),
                 speed=clip.source.speed,
                 freeze_s=clip.source.start_s if clip.source.speed == 0 else None,
                 settings=clip.settings,
                 pack_content_sha256=self.pack_content_sha256(clip.settings.pack or ""),
                 conflict_model_sha256=self.conflict_model_sha256,
             )
-        except (OSError, EngineError) as error:
+        except Cancelled:
+            raise
+        except (OSError, EngineError, ProblemError) as error:
             problem = problem_from_error(error)
+            if isinstance(error, ProblemError) and error.kind is not ProblemKind.MEDIA:
+                raise
             name = clip.source.name
             what = problem.what if name in problem.what else f'The clip "{name}": {problem.what}'
             raise ProblemError(what, problem.remedy, problem.kind) from error
@@ -136,17 +151,18 @@ class BatchPlan:
             clip=clip,
             seed=seed,
             media=media,
+            media_sha256=identity.media_sha256,
             can_be_cut=variation == 0 and not clip.settings.loop,
         )
 
-    def _media_sha256(self, source: ClipSource, media: Path) -> str:
-        """Return the SHA-256 of a media file, or of all pictures of an image sequence. Raises OSError."""
+    def _media_sha256(self, source: ClipSource, media: Path, on_read: TransferProgress | None) -> str:
+        """Return the SHA-256 of a media file, or of all pictures of an image sequence. Raises OSError, ProblemError."""
         sequence = source.sequence
         if sequence is None:
-            return self.record.media_sha256(media)
+            return self.record.media_sha256(media, on_read)
         digest = hashlib.sha256(f"{sequence.picture_rate} {sequence.step} {sequence.missing}\n".encode())
         for path in sequence.paths(media.parent, Fraction(0), sequence.duration_s):
-            content = self.record.media_sha256(path) if path.is_file() else "missing"
+            content = self.record.media_sha256(path, on_read) if path.is_file() else "missing"
             digest.update(f"{path.name} {content}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

@@ -26,8 +26,8 @@ from typing import Any, Self
 from google.protobuf.message import DecodeError
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.transfer import TransferProgress, hash_file
 from rewas_api.v1 import rewas_pb2
-from rewas_engine.packs.description import sha256_of
 from rewas_engine.runtime.atomic_files import flush_folder, write_bytes_atomic
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 from rewas_server.batch.content_key import SoundRange
@@ -98,7 +98,13 @@ class KeptSound:
 
 @dataclass(frozen=True)
 class ServerJob:
-    """A job that a batch has submitted. keys: of the sounds of its children, in their order."""
+    """A job that a batch has submitted.
+
+    Attributes:
+        id: Its identifier, which no other server uses.
+        address: At which its server was then. A server that is started again may have another one.
+        keys: Of the sounds of its children, in their order.
+    """
 
     id: str
     address: str
@@ -228,13 +234,19 @@ class BatchRecord:
                 return found
         return None
 
-    def media_sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a file, which is read again only if it has changed. Raises OSError."""
+    def media_sha256(self, path: Path, on_progress: TransferProgress | None = None) -> str:
+        """Return the SHA-256 of a file, which is read again only if it has changed.
+
+        on_progress: called with the number of bytes read and the size of the file. May raise to abort. Raises OSError,
+        ProblemError (MEDIA) if the file cannot be read.
+        """
         if path not in self._media:
             stamp = file_stamp(path)
             row = self._row("SELECT size_bytes, modified_ns, inode, sha256 FROM media WHERE path = ?", str(path))
             is_known = row is not None and stamp == tuple(row[:3])
-            self._media[path] = str(row[3]) if row is not None and is_known else self._hash_media(path, stamp)
+            self._media[path] = (
+                str(row[3]) if row is not None and is_known else self._hash_media(path, stamp, on_progress)
+            )
             self._media_stamps[path] = stamp
         return self._media[path]
 
@@ -280,9 +292,9 @@ class BatchRecord:
         (variations,) = self._rows("SELECT coalesce(sum(count), 0) FROM variation")
         return [*sounds, *variations]
 
-    def server_jobs(self, address: str) -> list[ServerJob]:
-        """Return the recorded jobs on a server, the oldest first."""
-        rows = self._rows("SELECT id, address, keys FROM server_job WHERE address = ? ORDER BY rowid", address)
+    def server_jobs(self) -> list[ServerJob]:
+        """Return the recorded jobs on all servers, the oldest first."""
+        rows = self._rows("SELECT id, address, keys FROM server_job ORDER BY rowid")
         return [ServerJob(job_id, at, tuple(json.loads(keys))) for job_id, at, keys in rows]
 
     def add_server_job(self, job: ServerJob) -> None:
@@ -315,8 +327,8 @@ class BatchRecord:
         key, family, start_s, duration_s, seed = row
         return KeptSound(key, family, SoundRange(Fraction(start_s), Fraction(duration_s)), seed, self._place(key))
 
-    def _hash_media(self, path: Path, stamp: FileStamp) -> str:
-        sha256 = sha256_of(path)
+    def _hash_media(self, path: Path, stamp: FileStamp, on_progress: TransferProgress | None) -> str:
+        sha256 = hash_file(path, on_progress)
         if file_stamp(path) == stamp:
             self._change("INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?)", [(str(path), *stamp, sha256)])
         return sha256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, ProblemKind, ServerUnavailable
 from rewas_engine import Cancelled
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.batch.plan import BatchPlan, WantedSound
@@ -18,6 +19,10 @@ from rewas_server.batch.record import KeptSound
 
 Origin = Literal["generated", "kept", "cut"]
 """Whether a sound was generated now, was kept from an earlier run, or is a part of a longer sound."""
+READ = "read"
+"""The stage in which media is read, to find out whether it has changed."""
+UPLOAD = "upload"
+"""The stage in which media is sent to a server."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class BatchProgress:
         clip_name: Of the clip in progress.
         number: Of the clip on the timeline, from 1.
         clip_count: Number of clips of the timeline with a prompt.
-        stage: As in rewas_engine.Progress; "" while waiting.
-        step: Of the stage, from 0.
+        stage: As in rewas_engine.Progress, READ or UPLOAD; "" while waiting.
+        step: Of the stage, from 0. Of READ and UPLOAD, the number of bytes.
         total_steps: Of the stage; 0 if it has no steps.
         fraction: Of the whole batch, 0 to 1.
     """
@@ -142,6 +147,7 @@ class _Run:
         self._parts: list[WantedSound] = []
         self._left_s: dict[int, Fraction] = {}
         self._fraction = 0.0
+        self._clip_count = plan.clip_count or len(plan.clips)
 
     def make_all(self) -> None:
         longer = self._plan.find_longer_clips()
@@ -167,8 +173,11 @@ class _Run:
             if self._cancel.is_set():
                 raise Cancelled
             try:
-                wanted = self._plan.want(number)
+                wanted = self._plan.want(number, functools.partial(self._report_reading, number))
+            except ServerUnavailable:
+                raise
             except ProblemError as problem:
+                raise_if_fatal(problem, self._plan.record.folder)
                 self.outcomes[number] = ClipOutcome(number, problem=problem)
                 self._left_s.pop(number, None)
                 continue
@@ -208,6 +217,12 @@ class _Run:
         head_s = wanted.shown.start_s - sound.shown.start_s + wanted.head_s
         self.outcomes[wanted.number] = ClipOutcome(wanted.number, origin, sound, head_s)
 
+    def _report_reading(self, number: int, read_bytes: int, size_bytes: int) -> None:
+        if self._cancel.is_set():
+            raise Cancelled
+        name = self._plan.clips[number].source.name
+        self._on_progress(BatchProgress(name, number, self._clip_count, READ, read_bytes, size_bytes, self._fraction))
+
     def _report(self, progress: MakerProgress) -> None:
         total_s = sum(self._left_s.values())
         fraction = min(1.0, float(progress.done_s / total_s)) if total_s else 1.0
@@ -216,7 +231,7 @@ class _Run:
             BatchProgress(
                 progress.clip_name,
                 progress.number,
-                self._plan.clip_count or len(self._plan.clips),
+                self._clip_count,
                 progress.stage,
                 progress.step,
                 progress.total_steps,
@@ -247,6 +262,8 @@ def raise_if_fatal(error: BaseException, folder: Path) -> None:
 
 
 __all__ = [
+    "READ",
+    "UPLOAD",
     "BatchProgress",
     "BatchStopped",
     "ClipOutcome",

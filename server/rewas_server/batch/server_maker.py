@@ -6,7 +6,9 @@ its clip is finished.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -16,15 +18,16 @@ from typing import Protocol
 import opentimelineio as otio
 
 from rewas_api import enum_names
-from rewas_api.client import FINAL_STATES, RewasClient
+from rewas_api.client import FINAL_STATES, RECONNECT_PAUSE_S, RewasClient
 from rewas_api.clip_settings import METADATA_KEY
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
+from rewas_api.transfer import TransferProgress
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.batch.plan import WantedSound
 from rewas_server.batch.record import BatchRecord, KeptSound, ServerJob
-from rewas_server.batch.run import MadeSound, MakerProgress, raise_if_fatal
+from rewas_server.batch.run import UPLOAD, MadeSound, MakerProgress, raise_if_fatal
 from rewas_server.otio.clips import parse_clip
 from rewas_server.work.clip_outcomes import cancelled_problem
 from rewas_server.work.translation import problem_from_error
@@ -37,8 +40,21 @@ _LISTING_SHARE = 20
 class MediaSharing(Protocol):
     """Makes media readable for the server."""
 
-    def share(self, media: Path, cancel: CancelSignal) -> str | None:
-        """Return the SHA-256 of a file if it was uploaded; None if the server reads it in place."""
+    def share(
+        self,
+        media: Path,
+        cancel: CancelSignal,
+        sha256: str | None = None,
+        on_progress: TransferProgress | None = None,
+    ) -> str | None:
+        """Return the SHA-256 of a file if it was uploaded; None if the server reads it in place.
+
+        Args:
+            media: The file.
+            cancel: Ends the upload.
+            sha256: Of its content, if it is known.
+            on_progress: Called with the number of bytes that are uploaded, and their total.
+        """
 
     def project_folders(self) -> list[str]:
         """Return the folders that the server may read for the files that were not uploaded."""
@@ -85,14 +101,14 @@ class ServerMaker:
         missing = {each.key: each for each in wanted}
         if not missing:
             return
-        for job in self._record.server_jobs(self._client.address):
+        for job in self._record.server_jobs():
             yield from self._collect_earlier(job, missing, on_progress, cancel)
         if not missing:
             return
         shared: dict[str, str] = {}
         for each in list(missing.values()):
             try:
-                self._share(each, shared, cancel)
+                self._share(each, shared, on_progress, cancel)
             except ServerUnavailable:
                 raise
             except ProblemError as problem:
@@ -117,7 +133,9 @@ class ServerMaker:
         except ProblemError as problem:
             if problem.kind is not ProblemKind.NOT_FOUND:
                 raise
-            self._record.forget_server_job(job.id)
+            # The job may still be on another server.
+            if job.address == self._client.address:
+                self._record.forget_server_job(job.id)
             return
         if snapshot.state not in FINAL_STATES:
             self._on_note(f"The job {job.id} is already generating clips of this timeline. Waiting for it.")
@@ -127,10 +145,19 @@ class ServerMaker:
                 del missing[made.wanted.key]
                 yield made
 
-    def _share(self, wanted: WantedSound, shared: dict[str, str], cancel: CancelSignal) -> None:
+    def _share(
+        self,
+        wanted: WantedSound,
+        shared: dict[str, str],
+        on_progress: Callable[[MakerProgress], object],
+        cancel: CancelSignal,
+    ) -> None:
+        def report(sent_bytes: int, size_bytes: int) -> None:
+            on_progress(MakerProgress(wanted.name, wanted.number, UPLOAD, sent_bytes, size_bytes, Fraction(0)))
+
         url = wanted.clip.source.target_url
         if url not in shared:
-            shared[url] = self._media.share(wanted.media, cancel) or ""
+            shared[url] = self._media.share(wanted.media, cancel, wanted.media_sha256, report) or ""
 
     def _make_missing(
         self,
@@ -204,27 +231,40 @@ class ServerMaker:
             current = wanted[min(snapshot.finished_child_count, len(wanted) - 1)]
             number = snapshot.finished_child_count + 1 if current is None else current.number
             on_progress(MakerProgress("", number, stage, snapshot.step, snapshot.total_steps, done_s))
-            children.fetch_ended(snapshot.finished_child_count)
+            with contextlib.suppress(ServerUnavailable):
+                # What cannot be fetched now is fetched later.
+                children.fetch_ended(snapshot.finished_child_count)
 
         try:
-            self._client.wait(
-                job.id,
-                on_snapshot=report,
-                cancel=cancel,
-                on_lost=lambda problem: self._on_note(
-                    f"{problem.what} Jobs continue when the server is back; press Ctrl-C to stop waiting."
-                ),
-            )
+            self._client.wait(job.id, on_snapshot=report, cancel=cancel, on_lost=self._note_outage)
         except ServerUnavailable as problem:
             raise (Cancelled() if cancel.is_set() else problem) from None
         except (JobCancelled, JobFailed):
             # The problems of its clips say what happened.
             pass
-        children.fetch_ended(None)
+        self._fetch_rest(children, cancel)
         yield from children.made
         if cancel.is_set():
             raise Cancelled
         self._record.forget_server_job(job.id)
+
+    def _fetch_rest(self, children: _Children, cancel: CancelSignal) -> None:
+        """Fetch the sounds of all children, after the end of their job. Waits for a server that is away."""
+        is_away = False
+        while True:
+            try:
+                children.fetch_ended(None)
+                return
+            except ServerUnavailable as problem:
+                if cancel.is_set():
+                    raise Cancelled from None
+                if not is_away:
+                    self._note_outage(problem)
+                is_away = True
+            threading.Event().wait(RECONNECT_PAUSE_S)
+
+    def _note_outage(self, problem: ServerUnavailable) -> None:
+        self._on_note(f"{problem.what} Jobs continue when the server is back; press Ctrl-C to stop waiting.")
 
 
 class _Children:
@@ -252,7 +292,10 @@ class _Children:
         self._next_listing_s = 0.0
 
     def fetch_ended(self, ended_count: int | None) -> None:
-        """Fetch the sounds of the children that have ended. ended_count: how many have; None if unknown."""
+        """Fetch the sounds of the children that have ended.
+
+        ended_count: how many have; None if unknown. Raises ServerUnavailable; a later call then continues.
+        """
         began_s = time.monotonic()
         if ended_count is not None and (ended_count <= len(self._fetched) or began_s < self._next_listing_s):
             return
@@ -275,9 +318,12 @@ class _Children:
             with self._record.making(wanted.key) as folder:
                 for take in child.sound.takes:
                     for stem in take.stems:
-                        self._client.fetch_artifact(child_id, stem.artifact, folder / Path(stem.artifact.name).name)
+                        path = folder / Path(stem.artifact.name).name
+                        self._client.fetch_artifact(child_id, stem.artifact, path, reconnect_timeout_s=0)
                 made = KeptSound(wanted.key, wanted.family, wanted.shown, wanted.seed, folder)
                 return MadeSound(wanted, self._record.keep(made, child.sound), None)
+        except ServerUnavailable:
+            raise
         except (ProblemError, OSError) as error:
             raise_if_fatal(error, self._record.folder)
             return MadeSound(wanted, None, problem_from_error(error))

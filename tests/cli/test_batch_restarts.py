@@ -89,8 +89,8 @@ def start_batch(tmp_path: Path, packs: Path, server: Server) -> Iterator[Callabl
 
     def start() -> subprocess.Popen[str]:
         arguments = [
-            "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--steps", 4, "--json",
-            "--server", server.address,
+            "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--steps", 4,
+            "--json", "--server", server.address,
         ]  # fmt: skip
         process = subprocess.Popen(
             command(*arguments), env=environment(packs, server.home), stdout=subprocess.PIPE, stderr=subprocess.PIPE,

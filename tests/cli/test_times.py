@@ -7,9 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import soundfile
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from rewas_command import Rewas
 
 from rewas_cli.commands.shared_options import otio_clip, parse_time_s
 from rewas_server.otio.clips import parse_clip, read_clip_source
@@ -45,3 +47,40 @@ def test_the_clip_for_the_server_has_exact_times(start: Decimal, duration: Decim
     clip = otio_clip(Path("/media/shot.mov"), f"{start:f}", f"{duration:f}")
     source = read_clip_source(parse_clip(clip.to_json_string()))
     assert (source.start_s, source.duration_s) == (Fraction(start), Fraction(duration))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--start", "0.5", "--duration", "1", "--speed", "50%"), "0.5 s to 1 s at 50 % speed"),
+        (("--start", "1.5", "--duration", "0.5", "--speed", "-2"), "1.5 s to 0.5 s at -200 % speed"),
+        (("--start", "0.5", "--duration", "0.5", "--speed", "0"), "a still picture for 0.5 s"),
+    ],
+)
+def test_a_retimed_clip_is_read_as_it_is_shown(
+    rewas: Rewas, media: Path, tmp_path: Path, options: tuple[str, ...], text: str
+) -> None:
+    clip = media / "ball.mp4"
+    result = rewas("generate", clip, "--prompt", "a drum", "--steps", 1, "--output", tmp_path, *options)
+    assert result.code == 0, result.errors
+    assert text in result.output
+    (stem,) = tmp_path.glob("*.wav")
+    assert soundfile.info(stem).duration == float(options[3])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--speed", "2"), "Give the length of the clip as it is shown"),
+        (("--duration", "1", "--speed", "fast"), "'fast' is not a speed; write it as 0.5, 50% or -1."),
+        (("--duration", "1", "--speed", "1/0"), "is not a speed"),
+        (("--duration", "1", "--speed", "1000000"), "The speed of the clip is"),
+        (("--duration", "1", "--speed", "-1"), "goes beyond the start of its media"),
+    ],
+)
+def test_an_impossible_speed_is_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    result = bare_rewas("generate", media / "ball.mp4", "--prompt", "a drum", "--output", tmp_path, *options)
+    assert result.code == 2
+    assert sentence in " ".join(result.errors.split())

@@ -367,6 +367,7 @@ class _Batch:
         """Read the timeline, without the stems of an earlier batch. Raises ProblemError."""
         from rewas_server.batch.stem_delivery import timeline_facts
         from rewas_server.otio.reading import open_timeline
+        from rewas_server.otio.replaced_sounds import unmute_replaced_sounds
         from rewas_server.otio.stem_tracks import remove_stem_tracks
         from rewas_server.otio.writing import check_output
 
@@ -377,6 +378,7 @@ class _Batch:
         timeline_facts(opened.timeline, self.file, self.stems)
         # A batch may replace its own stems. Any other file is somebody's original.
         inputs = [] if remove_stem_tracks(opened.timeline) else [self.file]
+        unmute_replaced_sounds(opened.timeline)
         losses = check_output(
             self.output,
             media_paths=self.media_paths,
@@ -494,10 +496,15 @@ class _Batch:
     ) -> list[Path]:
         """Write the timeline with the stems. Returns the paths of its files."""
         from rewas_server.batch.stem_delivery import timeline_facts, write_identity
+        from rewas_server.otio.replaced_sounds import mute_replaced_sounds
         from rewas_server.otio.stem_tracks import add_stem_tracks
         from rewas_server.otio.writing import write_timeline
 
         facts = timeline_facts(timeline, self.file, self.stems)
+        muted = mute_replaced_sounds(timeline, (each.listed.picture.clip for each in sounds if each.result is not None))
+        if muted:
+            what = "sound that was generated earlier is" if muted == 1 else "sounds that were generated earlier are"
+            note(f"{muted} {what} muted, because their clips have new sounds.")
         add_stem_tracks(timeline, [each.placed for each in delivery.stems], self.profile)
         write_identity(timeline, facts)
         written = write_timeline(

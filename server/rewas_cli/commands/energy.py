@@ -21,6 +21,7 @@ from rewas_cli.commands.shared_options import (
     PackOption,
     PlotOption,
     ServerOption,
+    SpeedOption,
     StartOption,
     build_execution,
 )
@@ -49,6 +50,7 @@ def energy(
     clip: ClipArgument,
     start: StartOption = None,
     duration: DurationOption = None,
+    speed: SpeedOption = None,
     origin: Annotated[
         str,
         typer.Option(
@@ -131,7 +133,7 @@ def energy(
         if output is not None:
             check_curve_file(output, "curve", read)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
-            chosen = ClipRange(media, start, duration)
+            chosen = ClipRange(media, start, duration, speed)
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, cuts, audio_track)
             result, report = resolver.resolve(choice, prompt)
             if events:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.commands.shared_options import otio_clip, otio_range, parse_time_s
+from rewas_cli.commands.shared_options import otio_clip, otio_range, parse_speed, parse_time_s
 from rewas_cli.reports import energy_report, note_reports
 from rewas_cli.runner import uploaded_media
 from rewas_engine import (
@@ -98,16 +98,21 @@ class ClipRange:
         media: The absolute path of the media file.
         start: The start as typed.
         duration: The duration as typed.
+        speed: How fast the clip plays, as typed.
     """
 
     media: Path
     start: str | None
     duration: str | None
+    speed: str | None = None
 
     @cached_property
     def otio_json(self) -> str:
         """The clip as OTIO JSON, as in a request."""
-        return str(otio_clip(self.media, self.start, self.duration).to_json_string())
+        speed = parse_speed(self.speed, self.duration)
+        if speed != 1:
+            assert self._video_clip  # A clip that plays backwards must not reach beyond the start of its media.
+        return str(otio_clip(self.media, self.start, self.duration, speed).to_json_string())
 
     @cached_property
     def sound_probe(self) -> ProbedClip:
@@ -123,7 +128,8 @@ class ClipRange:
     def _video_clip(self) -> VideoClip:
         start_s = parse_time_s(self.start, "--start") if self.start is not None else 0
         duration_s = parse_time_s(self.duration, "--duration") if self.duration is not None else None
-        return VideoClip(self.media, start=start_s, duration=duration_s)
+        speed = parse_speed(self.speed, self.duration)
+        return VideoClip(self.media, start=start_s, duration=duration_s, speed=speed)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from rewas_cli.commands.shared_options import (
     SamplerOption,
     SeedOption,
     ServerOption,
+    SpeedOption,
     StartOption,
     StepsOption,
     TakesOption,
@@ -54,6 +55,7 @@ rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
 rewas generate shot.mp4 --prompt "footsteps on gravel" --ambience "wind in the trees" --takes 4 --mix
 rewas generate shot.mp4 --prompt "a hammer" --energy hands.wav --edit "mute event 3"
 rewas generate shot.mp4 --prompt "a drum" --control onsets --steps 25 --sampler dpm++
+rewas generate shot.mp4 --prompt "water drops" --start 3 --duration 4 --speed 0.25
 rewas generate door.mp4 --prompt "a door creaks" --regenerate take.wav --range 1-2
 """
 
@@ -77,6 +79,7 @@ def generate(
     ] = None,
     start: StartOption = None,
     duration: DurationOption = None,
+    speed: SpeedOption = None,
     energy: Annotated[
         str | None,
         typer.Option(
@@ -310,7 +313,7 @@ def generate(
             input_files = [media, *choice.input_files, *layer_options.input_files]
             input_files += () if texture_choice is None else texture_choice.input_files
             _check_plotting(plot, input_files if regenerate is None else [*input_files, regenerate], output)
-        chosen = ClipRange(media, start, duration)
+        chosen = ClipRange(media, start, duration, speed)
         sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
         parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
         with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:

@@ -51,6 +51,16 @@ DurationOption = Annotated[
         rich_help_panel=CLIP_PANEL,
     ),
 ]
+SpeedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--speed",
+        metavar="X",
+        help="How fast the clip plays: 0.5 or 50% is half speed, 0 a freeze frame, and -1 backwards from --start. "
+        "Needs --duration, the length as shown.",
+        rich_help_panel=CLIP_PANEL,
+    ),
+]
 _PACK_HELP = "The model pack: the name of an installed pack, or a folder."
 PackOption = Annotated[
     str | None,
@@ -354,10 +364,36 @@ def parse_time_s(text: str, option: str) -> Fraction:
     return hours * 3600 + minutes * 60 + Fraction(match["seconds"])
 
 
-def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.schema.Clip:
+def parse_speed(text: str | None, duration: str | None) -> Fraction:
+    """Return a typed speed: "0.5", "50%" or "1/3"; 1 without one.
+
+    Raises typer.BadParameter for anything else, and for a speed without a duration, SettingsError for an impossible
+    one.
+    """
+    from rewas_engine.media.clip import exact_speed
+
+    if text is None:
+        return Fraction(1)
+    is_percent = text.strip().endswith("%")
+    try:
+        typed = Fraction(text.strip().removesuffix("%").strip() if text.isascii() and "_" not in text else "")
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(
+            f"{text[:40]!r} is not a speed; write it as 0.5, 50% or -1.", param_hint="--speed"
+        ) from None
+    speed = exact_speed(typed / 100 if is_percent else typed, "The speed of the clip")
+    if speed != 1 and duration is None:
+        raise typer.BadParameter(
+            "Give the length of the clip as it is shown, too: --duration 2.5.", param_hint="--speed"
+        )
+    return speed
+
+
+def otio_clip(media: Path, start: str | None, duration: str | None, speed: Fraction = Fraction(1)) -> otio.schema.Clip:
     """Return the typed range of a media file as an OTIO clip.
 
-    Raises typer.BadParameter for an invalid time, ProblemError and MediaError for media that cannot be read.
+    speed: how fast it plays. Raises typer.BadParameter for an invalid time, ProblemError and MediaError for media that
+    cannot be read.
     """
     import opentimelineio as otio
 
@@ -366,7 +402,13 @@ def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.sche
         return otio.schema.Clip(name=media.name, media_reference=reference)
     start_s = parse_time_s(start, "--start") if start is not None else Fraction(0)
     duration_s = parse_time_s(duration, "--duration") if duration is not None else _remaining_duration_s(media, start_s)
-    return otio_range(media, start_s, duration_s)
+    # A clip that plays backwards begins at the end of the range that it shows.
+    clip = otio_range(media, start_s + min(Fraction(0), duration_s * speed), duration_s)
+    if speed == 0:
+        clip.effects.append(otio.schema.FreezeFrame())
+    elif speed != 1:
+        clip.effects.append(otio.schema.LinearTimeWarp(time_scalar=float(speed)))
+    return clip
 
 
 def otio_range(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.schema.Clip:

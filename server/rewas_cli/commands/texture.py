@@ -17,6 +17,7 @@ from rewas_cli.commands.shared_options import (
     JsonOption,
     PackOption,
     ServerOption,
+    SpeedOption,
     StartOption,
     TextureEditOption,
     build_execution,
@@ -37,6 +38,7 @@ def texture(
     clip: ClipArgument,
     start: StartOption = None,
     duration: DurationOption = None,
+    speed: SpeedOption = None,
     origin: Annotated[
         str,
         typer.Option(
@@ -95,7 +97,7 @@ def texture(
             check_plotting(plot, read=read)
         if output is not None:
             check_curve_file(output, "texture", read)
-        chosen = ClipRange(media, start, duration)
+        chosen = ClipRange(media, start, duration, speed)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, audio_track=audio_track)
             resolved = TextureResolver(resolver).resolve(choice)

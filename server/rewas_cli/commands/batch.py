@@ -504,7 +504,7 @@ class _Batch:
         muted = mute_replaced_sounds(timeline, (each.listed.picture.clip for each in sounds if each.result is not None))
         if muted:
             what = "sound that was generated earlier is" if muted == 1 else "sounds that were generated earlier are"
-            note(f"{muted} {what} muted, because their clips have new sounds.")
+            self.say(f"{muted} {what} muted, because their clips have new sounds.")
         add_stem_tracks(timeline, [each.placed for each in delivery.stems], self.profile)
         write_identity(timeline, facts)
         written = write_timeline(

@@ -216,6 +216,8 @@ class _ClipLines:
     def __call__(self, progress: BatchProgress) -> None:
         size = _count_bytes(progress)
         if size:
+            if progress.step == progress.total_steps:
+                return
             now_s = time.monotonic()
             if now_s - self._printed_s < _LINES_EVERY_S:
                 return

@@ -101,6 +101,12 @@ def test_each_source_counts_only_if_those_before_it_have_no_prompt() -> None:
     assert [each.state for each in chosen(made, **options).clips] == [ClipState.NO_PROMPT]
 
 
+def test_each_clip_gets_its_own_suggestion() -> None:
+    made = timeline(*(clip(f"shot {number}") for number in range(20)), rewas={"seed": 3})
+    suggestions = {((0, number), 1): f"sound {number // 2}" for number in range(20)}
+    assert prompts(made, suggestions=suggestions) == [(f"sound {number // 2}", "suggested") for number in range(20)]
+
+
 def test_every_setting_comes_from_the_first_source_that_has_it() -> None:
     made = timeline(clip("door", rewas={"seed": 7}), rewas={"pack": "studio", "takes": 3, "seed": 1})
     (each,) = chosen(made, sheet=sheet(",,door,a door,a quiet room,FOLEY")).clips

@@ -228,7 +228,8 @@ class _Chooser:
         self._rules = [(rule, _Source({"prompt": rule.prompt}, f"the rule {rule}")) for rule in options.rules]
         self._for_all = [_Source({"prompt": options.prompt}, "--prompt")] if options.prompt else []
         self._above: dict[tuple[int, ...], list[_Source]] = {}
-        # Most clips get their prompt from the same few sources.
+        self._suggested: dict[str, _Source] = {}
+        # Most clips get their prompt from the same few sources, which all exist as long as this.
         self._settings: dict[tuple[int, ...], tuple[ClipSettings, str, str | None]] = {}
         self.silenced: dict[int, str] = {}
 
@@ -247,7 +248,7 @@ class _Chooser:
         is_filled = not ranged and not isinstance(picture.clip.media_reference, otio.schema.GeneratorReference)
         fallback = [*self._rule(picture), *self._containers(picture), *self._for_all] if is_filled else []
         if is_filled and (suggested := self._options.suggestions.get((picture.path, picture.part))):
-            fallback.append(_Source({"prompt": suggested}, "suggested"))
+            fallback.append(self._suggested.setdefault(suggested, _Source({"prompt": suggested}, "suggested")))
         below = [*own, *marked, *(fallback if is_filled else self._without_prompts(picture))]
         found = []
         if rows:

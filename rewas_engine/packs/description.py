@@ -34,6 +34,8 @@ PACK_FORMAT = 1
 """Layout of the packs that this version reads and writes."""
 DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
+LIBRARY_FAMILY = "library"
+"""Family of packs whose sounds are recordings; `rewas_engine.recordings.library_pack` reads them."""
 ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
 """Components of every pack; each is in the folder of its name."""
 JOINT_ROLE = "joint"
@@ -159,24 +161,18 @@ def pack_not_installed_error(name: str, installed: Iterable[str]) -> PackError:
 def read_pack(path: Path) -> PackDescription:
     """Read and validate a pack's description without reading its weights.
 
-    Raises PackError if pack.toml is missing, unreadable, incomplete or of a newer format, or if the family is not
-    installed.
+    Raises PackError if pack.toml is missing, unreadable, incomplete or of a newer format, if the pack is a library of
+    recordings, or if the family is not installed.
     """
-    try:
-        document = tomllib.loads((path / DESCRIPTION_FILE).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise PackError(f"The pack {path.name} has no {DESCRIPTION_FILE}.", "Install the pack again.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _damaged_pack_error(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
-    found = document.get("format")
-    if isinstance(found, int) and found > PACK_FORMAT:
+    document = read_document(path)
+    if document.get("family") == LIBRARY_FAMILY:
         raise PackError(
-            f"The pack {path.name} has format {found}; this version reads formats up to {PACK_FORMAT}.",
-            "Update ReWaS, or install an older version of the pack.",
+            f"The pack {path.name} is a library of recordings, and library packs cannot generate yet.",
+            "Choose another pack.",
         )
     try:
-        if found != PACK_FORMAT:
-            raise ValueError(f"format is {found!r}")
+        if document.get("format") != PACK_FORMAT:
+            raise ValueError(f"format is {document.get('format')!r}")
         if not all(isinstance(document[table], dict) for table in _SOUND_TABLES):
             raise ValueError("a table is missing")
         _check_tables(document)
@@ -190,11 +186,28 @@ def read_pack(path: Path) -> PackDescription:
             **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise _damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
+        raise damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
     family = str(document.get("family", DEFAULT_FAMILY))
     if family not in family_names():
         raise unknown_family_error(family)
     return PackDescription(info, family, **{table: document[table] for table in _SOUND_TABLES})
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read the pack.toml of any family. Raises PackError if it is missing, unreadable or of a newer format."""
+    try:
+        document = tomllib.loads((path / DESCRIPTION_FILE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise PackError(f"The pack {path.name} has no {DESCRIPTION_FILE}.", "Install the pack again.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise damaged_pack_error(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
+    found = document.get("format")
+    if isinstance(found, int) and found > PACK_FORMAT:
+        raise PackError(
+            f"The pack {path.name} has format {found}; this version reads formats up to {PACK_FORMAT}.",
+            "Update ReWaS, or install an older version of the pack.",
+        )
+    return document
 
 
 def verify_files(description: PackDescription) -> None:
@@ -206,15 +219,15 @@ def verify_files(description: PackDescription) -> None:
     for role in description.components:
         for file in sorted((description.path / role).glob("*")):
             if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
-                raise _damaged_pack_error(description.path, f"it has no hash of {role}/{file.name}")
+                raise damaged_pack_error(description.path, f"it has no hash of {role}/{file.name}")
     for name, expected in description.files.items():
         path = description.path / name
         if not path.resolve().is_relative_to(description.path.resolve()):
-            raise _damaged_pack_error(description.path, f"it names a file outside its folder ({name})")
+            raise damaged_pack_error(description.path, f"it names a file outside its folder ({name})")
         if not path.is_file():
-            raise _damaged_pack_error(description.path, f"{name} is missing")
+            raise damaged_pack_error(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
-            raise _damaged_pack_error(description.path, f"{name} is not the original file")
+            raise damaged_pack_error(description.path, f"{name} is not the original file")
     _check_vocoder(description)
 
 
@@ -356,7 +369,7 @@ def _check_vocoder(description: PackDescription) -> None:
         config = json.loads(path.read_text("utf-8")) if read_off else {}
         sounds = {name: int(read(config[field])) for name, (field, read) in read_off.items() if field in config}
     except (OSError, ValueError, TypeError) as error:
-        raise _damaged_pack_error(description.path, f"vocoder/config.json cannot be read ({error})") from error
+        raise damaged_pack_error(description.path, f"vocoder/config.json cannot be read ({error})") from error
     for name, made_for in sounds.items():
         said = description.audio.get(name, made_for)
         if said != made_for:
@@ -367,7 +380,8 @@ def _check_vocoder(description: PackDescription) -> None:
             )
 
 
-def _damaged_pack_error(path: Path, reason: str) -> PackError:
+def damaged_pack_error(path: Path, reason: str) -> PackError:
+    """Return the error for a damaged pack. reason: a clause."""
     return PackError(f"The pack {path.name} is damaged: {reason}.", "Install the pack again.")
 
 

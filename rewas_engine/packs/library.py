@@ -26,6 +26,12 @@ def user_folder() -> Path:
     return platformdirs.user_data_path("rewas") / "packs"
 
 
+def pack_folder(name: str) -> Path:
+    """Return the folder of a user's pack of this name. Raises PackError if the name is not valid for one."""
+    _check_name(name)
+    return user_folder() / name
+
+
 def add_pack(source: Path, name: str | None = None) -> PackDescription:
     """Verify a pack and copy it into the user's folder, completely or not at all.
 
@@ -38,8 +44,7 @@ def add_pack(source: Path, name: str | None = None) -> PackDescription:
     """
     verify_files(read_pack(find_pack(source)))
     name = source.resolve().name if name is None else name
-    _check_name(name)
-    target = user_folder() / name
+    target = pack_folder(name)
     if target.exists():
         raise PackError(f"A pack {name} already exists.", "Remove it first, or add this one under another name.")
     with new_pack_folder(target) as unfinished:

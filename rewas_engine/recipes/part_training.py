@@ -29,6 +29,7 @@ from rewas_engine.packs.description import PackDescription, verify_files
 from rewas_engine.packs.loading import load_components
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
+from rewas_engine.recordings.captions import LeftOut
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
@@ -40,7 +41,6 @@ from rewas_engine.training.datasets import Dataset, DatasetClip
 from rewas_engine.training.distributed import find_processes
 from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.training.loop import LossFunction, train
-from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.phi_part import PhiBatches, TokenGrid, append_token_times, evaluate_phi, phi_loss
 from rewas_engine.training.progress import PartCounter

@@ -60,6 +60,8 @@ class Analysis:
         noise_floor_db, peak_db, stereo_width: As in `Recording`.
         offset: Mean of all samples; 0 unless the recording has a DC offset.
         clipped_s: Seconds of clipped sound.
+        better_weights: Weights `[channels]` with which to analyse the recording again, because the channels cancel each
+            other out in the mix that was analysed, or almost all are silent.
     """
 
     samples: int
@@ -70,6 +72,7 @@ class Analysis:
     clipped_s: float
     events: tuple[SoundEvent, ...]
     stretches: tuple[Stretch, ...]
+    better_weights: FloatArray | None = None
 
 
 def analyse(blocks: Iterable[FloatArray], sample_rate_hz: int, weights: FloatArray | None = None) -> Analysis:
@@ -258,7 +261,14 @@ class _Analyser:
             clipped_s=totals.clipped_samples / self.rate_hz,
             events=tuple(events),
             stretches=find_stretches(self.track, self.rate_hz, totals.samples),
+            better_weights=self._better_weights(),
         )
+
+    def _better_weights(self) -> FloatArray | None:
+        if self.weights is not None:
+            return None
+        weights = next(iter(self.totals.powers.weights().values()), None)
+        return None if weights is None else weights.astype(np.float32)
 
 
 class _Buffer:

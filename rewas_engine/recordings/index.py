@@ -155,11 +155,15 @@ class LibraryIndex:
         """Return the stretches of a recording."""
         return [stretch for stretch in self.stretches if stretch.recording == recording]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, final_folder: Path | None = None) -> None:
         """Write the index into a folder. A reader finds the old index or the new one, never a mixture.
 
         A source folder next to the index folder, such as that of copied recordings, is stored relative to it, so that
         both can be moved together.
+
+        Args:
+            folder: The folder of the index.
+            final_folder: Where the folder will be, if it is moved later; by default it stays.
 
         Raises:
             OSError: The folder cannot be written.
@@ -172,7 +176,7 @@ class LibraryIndex:
         document = {
             "format": INDEX_FORMAT,
             "numbers": {"file": name, "sha256": digest},
-            "sources": [_stored_source(source, folder) for source in self.sources],
+            "sources": [_stored_source(source, final_folder or folder) for source in self.sources],
             "recordings": [self._text_row(recording) for recording in self.recordings],
         }
         write_text_atomic(folder / INDEX_FILE, json.dumps(document, ensure_ascii=False, indent=0))

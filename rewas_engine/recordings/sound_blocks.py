@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.container import decode_frames, open_media
+from rewas_engine.media.formats import SOUND_FILE_STARTS
 from rewas_engine.runtime.progress import CancelSignal
 
 BLOCK_VALUES = 2**18
@@ -47,12 +48,18 @@ def open_blocks(path: Path, cancel: CancelSignal | None = None) -> Iterator[Soun
     try:
         is_empty = path.stat().st_size == 0
     except OSError as error:
-        raise MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check the file and its folder.") from error
+        raise _unreadable_error(path, error) from error
     if is_empty:
         raise MediaError(f"{path.name} is empty.", "Copy it again from its source.")
     try:
-        file = soundfile.SoundFile(path)
+        with path.open("rb") as beginning:
+            is_known = beginning.read(12).startswith(SOUND_FILE_STARTS)
+        file = soundfile.SoundFile(path) if is_known else None
     except (soundfile.LibsndfileError, TypeError):
+        file = None
+    except OSError as error:
+        raise _unreadable_error(path, error) from error
+    if file is None:
         with _open_with_ffmpeg(path, cancel) as opened:
             yield opened
         return
@@ -107,6 +114,10 @@ def _checked(blocks: Iterator[Block], path: Path, cancel: CancelSignal | None) -
         if not np.isfinite(block).all():
             raise MediaError(f"{path.name} contains samples that are not numbers.", "Export it again.")
         yield block
+
+
+def _unreadable_error(path: Path, error: OSError) -> MediaError:
+    return MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check the file and its folder.")
 
 
 def _damaged_error(path: Path) -> MediaError:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
+from rewas_engine.recordings.captions import LeftOut
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.datasets import DatasetClip
 from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
-from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.progress import TrainingStopped
 
 SHARD_CLIPS = 32

@@ -14,8 +14,9 @@ from typing import Literal, get_args
 
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.media.video import probe_video
-from rewas_engine.training.manifests import LeftOut, clean_caption
-from rewas_engine.training.recording_catalog import VIDEO_SUFFIXES, CaptionSource, list_recordings
+from rewas_engine.recordings.captions import LeftOut, clean_caption
+from rewas_engine.recordings.files import VIDEO_SUFFIXES
+from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 from rewas_engine.training.recordings import held_out_names
 
 Layout = Literal["folder", "vggsound", "greatest-hits"]

@@ -20,12 +20,12 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.curves.onsets import detect_onsets
 from rewas_engine.errors import Cancelled, MediaError, SettingsError
+from rewas_engine.recordings.captions import LeftOut
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.cutting import ClipFormat, cut_recording
 from rewas_engine.training.folder_settings import FolderSettings
-from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.recording_catalog import Recording, RecordingCatalog

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.manifests import (
+from rewas_engine.recordings.captions import (
     LONGEST_CAPTION,
     caption_of_folder,
     caption_of_name,
@@ -299,6 +299,7 @@ def test_symlinks_out_of_the_folder_are_not_followed(folder: Path) -> None:
     assert sorted(left_out) == [
         "dog.wav: dog.txt is a link out of the folder",
         "linked.wav: it is a link out of the folder",
+        "linked: links to folders are not followed",
     ]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs_convert import convert
+from rewas_cli.commands.packs_library import LIBRARY_EXAMPLES, library
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption, RequiredPackOption, ServerOption
 from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
 
@@ -25,6 +26,7 @@ packs = typer.Typer(
     epilog="rewas packs list\nrewas packs info --pack starter",
 )
 packs.add_typer(convert, name="convert")
+packs.command("library", cls=Command, epilog=LIBRARY_EXAMPLES)(library)
 
 
 @packs.command("list", cls=Command, epilog="rewas packs list --json")

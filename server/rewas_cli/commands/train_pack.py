@@ -30,8 +30,8 @@ from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
     from rewas_engine.recipes.own_pack import RecordingsTraining
+    from rewas_engine.recordings.captions import LeftOut
     from rewas_engine.training.config import StarterConfig
-    from rewas_engine.training.manifests import LeftOut
     from rewas_engine.training.recordings import Recordings
 
 _MAX_LISTED_PROBLEMS = 10

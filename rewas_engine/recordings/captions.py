@@ -50,6 +50,8 @@ CAPTION_COLUMNS = (
     "class",
 )
 """Usual names of the caption column, best first. Numbered columns (caption_1, caption_2 …) are used together."""
+LICENCE_COLUMNS = ("licence", "license")
+CREDIT_COLUMNS = ("credit", "attribution", "author", "artist", "creator", "username")
 LONGEST_CAPTION = 2000
 
 _DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
@@ -76,11 +78,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file and its captions in a manifest. `line` is counted from 1."""
+    """One file and its captions in a manifest, with its licence and credit if there are any.
+
+    `line` is counted from 1.
+    """
 
     line: int
     file: str
     captions: tuple[str, ...]
+    licence: str | None = None
+    credit: str | None = None
 
 
 def read_manifest(
@@ -124,7 +131,7 @@ def read_manifest(
         elif not captions:
             left_out.append(LeftOut(f"{path.name}, line {line}", f"{file.strip()} has no caption with a word"))
         else:
-            rows.append(ManifestRow(line, file.strip(), captions))
+            rows.append(ManifestRow(line, file.strip(), captions, *terms_of_entry(entry)))
     return rows, left_out
 
 
@@ -137,6 +144,17 @@ def captions_of_object(text: str) -> tuple[str, ...]:
     if not isinstance(entry, dict):
         return ()
     return _captions_in([entry[name] for name in _Columns.recognised(list(entry), CAPTION_COLUMNS)])
+
+
+def terms_of_entry(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the licence and the credit in a row or object that describes one recording."""
+
+    def first(known: Sequence[str]) -> str | None:
+        names = _Columns.recognised(list(entry), known)
+        text = entry[names[0]] if names else None
+        return (clean_caption(text) or None) if isinstance(text, str) else None
+
+    return first(LICENCE_COLUMNS), first(CREDIT_COLUMNS)
 
 
 def clean_caption(text: str) -> str:

@@ -1,0 +1,133 @@
+"""`rewas packs library`: a library pack from folders of recordings."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rewas_cli.commands.shared_options import JsonOption
+from rewas_cli.commands.training_console import progress_printer
+from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rewas_engine.recordings.library_pack import MadeLibrary
+
+LIBRARY_EXAMPLES = """\
+rewas packs library recordings/ -o foley --licence CC0-1.0
+rewas packs library doors/ steps/ -o feet-and-doors --credit "A. Recordist" --copy
+"""
+_MOST_LISTED = 10
+
+
+def library(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Folders of recordings; subfolders are included.", show_default=False),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="NAME", help="The name of the library among your own packs, or a folder."
+        ),
+    ],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions",
+            metavar="FILE",
+            dir_okay=False,
+            help="A table of captions (.csv, .tsv or .jsonl); by default the one at the top of each folder.",
+        ),
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(metavar="TEXT", help="The licence of the recordings, such as CC-BY-4.0.")
+    ] = "",
+    credit: Annotated[str, typer.Option(metavar="TEXT", help="Whom to name as the author of the recordings.")] = "",
+    non_commercial: Annotated[
+        bool, typer.Option("--non-commercial", help="State that the recordings must not be used commercially.")
+    ] = False,
+    copy: Annotated[
+        bool,
+        typer.Option("--copy", help="Copy the recordings into the library; by default it refers to them."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a library of your own recordings, or bring it up to date.
+
+    Finds the single sounds and the steady parts of each recording, and what the recordings sound like in words. Run the
+    same command again after changes: only new and changed files are read. Libraries cannot generate sound yet.
+    """
+    from rewas_engine.errors import Cancelled
+    from rewas_engine.packs.library import pack_folder
+    from rewas_engine.recordings.library_pack import LibraryTerms, make_library
+
+    terms = LibraryTerms(licence.strip(), credit.strip(), non_commercial)
+    target = Path(output) if os.sep in output else pack_folder(output)
+    with cancel_on_ctrl_c() as cancel:
+        try:
+            made = make_library(
+                folders, target, terms, _embed, table=table, copies=copy, on_progress=progress_printer(), cancel=cancel
+            )
+        except Cancelled as stopped:
+            note("The library was not written. Run the same command again to continue.")
+            raise typer.Exit(INTERRUPTED) from stopped
+    _print_problems(made)
+    report = _report(made)
+    lines = [
+        f"{made.pack.name}: {report['recordings']} recordings with {report['events']} single sounds and "
+        f"{report['stretches']} steady parts. {made.measured} files were read.",
+        f"    {made.pack.terms.permits}",
+        f"Folder: {made.pack.path}",
+    ]
+    Printer(as_json).result(report, lines)
+
+
+@functools.cache
+def _encoder() -> Any:
+    from rewas_engine.models.text import SentenceEncoder
+
+    return SentenceEncoder.default()
+
+
+def _embed(words: Sequence[str]) -> NDArray[np.float32]:
+    embeddings: NDArray[np.float32] = _encoder()(list(words)).numpy()
+    return embeddings
+
+
+def _report(made: MadeLibrary) -> dict[str, Any]:
+    index = made.pack.index
+    return {
+        "name": made.pack.name,
+        "path": str(made.pack.path),
+        "licence": made.pack.terms.licence,
+        "permits": made.pack.terms.permits,
+        "recordings": len(index.recordings),
+        "without_words": sum(not recording.words for recording in index.recordings),
+        "events": len(index.events),
+        "stretches": len(index.stretches),
+        "files_read": made.measured,
+        "left_out": [{"what": each.what, "why": each.why} for each in made.left_out],
+        "notes": list(made.notes),
+    }
+
+
+def _print_problems(made: MadeLibrary) -> None:
+    lines = [f"left out: {each}" for each in made.left_out] + list(made.notes)
+    for line in lines[:_MOST_LISTED]:
+        note(printable(line))
+    if len(lines) > _MOST_LISTED:
+        note(f"and {len(lines) - _MOST_LISTED} more notes; --json lists all of them")
+    unnamed = [recording for recording in made.pack.index.recordings if not recording.words]
+    if unnamed:
+        note(
+            f"{len(unnamed)} recordings have no words, such as {printable(unnamed[0].path.name)}: prompts cannot find "
+            "them. Add a table of captions, or a .txt next to each file."
+        )

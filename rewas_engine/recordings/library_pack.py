@@ -23,7 +23,6 @@ from rewas_engine.packs.description import (
     sha256_of,
 )
 from rewas_engine.recordings.building import (
-    BuiltLibrary,
     Embed,
     Journal,
     Measured,
@@ -31,7 +30,7 @@ from rewas_engine.recordings.building import (
     measurements_of,
 )
 from rewas_engine.recordings.captions import LeftOut
-from rewas_engine.recordings.index import LibraryIndex, Recording
+from rewas_engine.recordings.index import INDEX_FILE, LibraryIndex, Recording
 from rewas_engine.recordings.words import SoundFile, find_sound_files
 from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk, write_text_atomic
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
@@ -39,6 +38,8 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 
 VERSION = "1.0.0"
 COPIES_FOLDER = "recordings"
+STAGED_FOLDER = "copies"
+"""Folder next to the pack, in which copies wait until all are complete."""
 INDEX_PATTERN = "index-*"
 JOURNAL_FILE = "measured.jsonl"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -207,8 +208,8 @@ def _make(
     if not built.index.recordings:
         shutil.rmtree(work, ignore_errors=True)
         raise _nothing_usable_error(files, left_out)
-    with _copied(built, wanted_copies, output, cancel) as index:
-        _write(index, output, work, terms)
+    index = _stage_copies(built.index, wanted_copies, output, work / STAGED_FOLDER, cancel)
+    _write(index, output, work, terms)
     shutil.rmtree(work, ignore_errors=True)
     return MadeLibrary(read_library_pack(output), built.measured, tuple(left_out), built.notes)
 
@@ -268,39 +269,22 @@ def _copy_targets(files: Sequence[SoundFile], output: Path) -> dict[Path, Path]:
     return {file.path: folder_of[file.source] / file.path.relative_to(file.source) for file in files}
 
 
-@contextmanager
-def _copied(
-    built: BuiltLibrary, targets: Mapping[Path, Path], output: Path, cancel: CancelSignal | None
-) -> Iterator[LibraryIndex]:
-    """Copy the recordings, and yield the index that refers to the copies. New copies are removed on an error."""
+def _stage_copies(
+    index: LibraryIndex, targets: Mapping[Path, Path], output: Path, staged: Path, cancel: CancelSignal | None
+) -> LibraryIndex:
+    """Copy the recordings that the pack lacks to a folder next to it. Returns the index that refers to the copies."""
     if not targets:
-        yield built.index
-        return
-    # A pack that does not exist yet is written in a folder that is removed as a whole.
-    is_new = not output.exists()
-    base = _new_folder(output) if is_new else output
-    new: list[Path] = []
-    try:
-        recordings: list[Recording] = []
-        places = {each.path: base / targets[each.path].relative_to(output) for each in built.index.recordings}
-        _check_space(built.index.recordings, places, output)
-        for recording in built.index.recordings:
-            place = places[recording.path]
-            if not _is_copy(place, recording):
-                _copy(recording.path, place, cancel)
-                new.append(place)
-            recordings.append(replace(recording, path=targets[recording.path]))
-        yield replace(built.index, sources=(output / COPIES_FOLDER,), recordings=tuple(recordings))
-    except BaseException:
-        for path in new:
-            path.unlink(missing_ok=True)
-        if is_new:
-            shutil.rmtree(base, ignore_errors=True)
-        raise
+        return index
+    missing = [each for each in index.recordings if not _is_copy(targets[each.path], each)]
+    _check_space(missing, output)
+    for recording in missing:
+        _copy(recording.path, staged / targets[recording.path].relative_to(output / COPIES_FOLDER), cancel)
+    recordings = tuple(replace(each, path=targets[each.path]) for each in index.recordings)
+    return replace(index, sources=(output / COPIES_FOLDER,), recordings=recordings)
 
 
-def _check_space(recordings: Sequence[Recording], places: Mapping[Path, Path], output: Path) -> None:
-    needed = sum(each.size_bytes for each in recordings if not _is_copy(places[each.path], each))
+def _check_space(missing: Sequence[Recording], output: Path) -> None:
+    needed = sum(each.size_bytes for each in missing)
     free = shutil.disk_usage(output.parent).free
     if needed > free:
         raise PackError(
@@ -329,24 +313,26 @@ def _copy(source: Path, place: Path, cancel: CancelSignal | None) -> None:
         shutil.copystat(source, unfinished)
 
 
-def _new_folder(output: Path) -> Path:
-    return output.with_name(f".{output.name}.partial") / "pack"
-
-
 def _write(index: LibraryIndex, output: Path, work: Path, terms: LibraryTerms) -> None:
-    """Write index and description. The description is last, because it makes the index valid."""
+    """Write index and description, and move the staged copies. The description is last: it makes the index valid."""
     is_new = not output.exists()
-    base = _new_folder(output) if is_new else output
+    base = work / "pack" if is_new else output
     base.mkdir(exist_ok=True)
     unnamed = work / "index"
     shutil.rmtree(unnamed, ignore_errors=True)
     index.save(unnamed, final_folder=output / "index")
     hashes = {file.name: sha256_of(file) for file in sorted(unnamed.iterdir())}
-    name = INDEX_PATTERN.replace("*", hashes["index.json"][:16])
+    name = INDEX_PATTERN.replace("*", hashes[INDEX_FILE][:16])
+    files = {f"{name}/{file}": digest for file, digest in hashes.items()}
+    document = tomli_w.dumps(_document(index, output.name, terms, name, files))
+    for copy in sorted((work / STAGED_FOLDER).rglob("*")):
+        if copy.is_file():
+            place = base / COPIES_FOLDER / copy.relative_to(work / STAGED_FOLDER)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            copy.replace(place)
     shutil.rmtree(base / name, ignore_errors=True)
     unnamed.replace(base / name)
-    files = {f"{name}/{file}": digest for file, digest in hashes.items()}
-    write_text_atomic(base / DESCRIPTION_FILE, tomli_w.dumps(_document(index, output.name, terms, name, files)))
+    write_text_atomic(base / DESCRIPTION_FILE, document)
     if is_new:
         base.replace(output)
     _remove_old(output, name, index)
@@ -397,8 +383,8 @@ def _remove_old(output: Path, index_folder: str, index: LibraryIndex) -> None:
 
 def _remove_if_useless(work: Path) -> None:
     """Remove the work folder unless it has measurements to continue from."""
-    shutil.rmtree(work / "pack", ignore_errors=True)
-    shutil.rmtree(work / "index", ignore_errors=True)
+    for name in ("pack", "index", STAGED_FOLDER):
+        shutil.rmtree(work / name, ignore_errors=True)
     if work.is_dir() and not (work / JOURNAL_FILE).is_file():
         shutil.rmtree(work, ignore_errors=True)
 

@@ -20,7 +20,7 @@ LOWEST_DB, BELOW_PEAK_DB = -70.0, 30.0
 """A stretch is louder than LOWEST_DB, and no more than BELOW_PEAK_DB below the loudest part of the recording."""
 LOOP_SEARCH_S = 3.0
 """Loop points are at most this far from the ends of the stretch, and at most a quarter of its length."""
-LOOP_CONTEXT_S = 0.3
+LOOP_CONTEXT_S = 0.4
 NATS_PER_DB = np.log(10) / 20
 _SILENT_DB = -120.0
 

@@ -30,6 +30,9 @@ def test_a_library_is_made_brought_up_to_date_and_removed(bare_rewas: Rewas, med
     again = bare_rewas("packs", "library", tmp_path / "1234", "-o", "foley", "--non-commercial", "--json").json()
     assert again["files_read"] == 1
     assert again["permits"] == "Non-commercial use only."
+    shown = bare_rewas("packs", "info", "--pack", "foley")
+    assert "A library of 3 recordings, 6 s of sound." in shown.output
+    assert "Non-commercial use only." in shown.output
     listed = bare_rewas("packs", "list")
     assert "library packs cannot generate yet" in listed.output
     refused = bare_rewas("generate", media / "ball.mp4", "-p", "door", "--pack", "foley", "-o", tmp_path)

@@ -214,6 +214,25 @@ def test_folders_of_one_name_are_copied_apart(tmp_path: Path) -> None:
     assert places == ["recordings/steps/x.wav", "recordings/steps-2/x.wav"]
 
 
+def test_a_full_disk_keeps_the_old_copies_of_changed_files(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "library"
+    old = make(sounds, output, copies=True).pack.index.recordings
+    contents = [each.path.read_bytes() for each in old]
+    for name in FORMATS:
+        (sounds / name).write_bytes((sounds / "a.wav").read_bytes() + name.encode())
+
+    def fail(source: Path, place: Path, cancel: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(library_pack, "_copy", fail)
+    with pytest.raises(PackError, match="The disk is full"):
+        make(sounds, output, copies=True)
+    assert read_library_pack(output).index.recordings == old
+    assert [each.path.read_bytes() for each in old] == contents
+
+
 @pytest.mark.parametrize("is_update", [False, True])
 def test_a_full_disk_leaves_nothing_half_built(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_update: bool
@@ -233,7 +252,8 @@ def test_a_full_disk_leaves_nothing_half_built(
     monkeypatch.setattr(library_pack, "_copy", fill_up)
     with pytest.raises(PackError, match="The disk is full"):
         make(sounds, output, copies=True)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path in copied]
+    assert copied
+    assert not any(path.exists() for path in copied)
     assert [path for path in sorted(output.rglob("*")) if path.is_file()] == [path for path in before if path.is_file()]
     if is_update:
         assert len(read_library_pack(output).index.recordings) == len(FORMATS)

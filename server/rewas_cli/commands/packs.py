@@ -9,7 +9,7 @@ import typer
 
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs_convert import convert
-from rewas_cli.commands.packs_library import LIBRARY_EXAMPLES, library
+from rewas_cli.commands.packs_library import LIBRARY_EXAMPLES, library, print_library
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption, RequiredPackOption, ServerOption
 from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
 
@@ -61,7 +61,11 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
     """Show a pack's licence, controls, size and networks."""
     from rewas_engine.packs.description import find_pack, read_pack
     from rewas_engine.packs.library import size_bytes
+    from rewas_engine.recordings.library_pack import is_library_pack
 
+    if is_library_pack(find_pack(pack)):
+        print_library(find_pack(pack), as_json)
+        return
     description = read_pack(find_pack(pack))
     about = description.info
     report: dict[str, Any] = {

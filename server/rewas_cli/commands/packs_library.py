@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rewas_engine.recordings.library_pack import MadeLibrary
+    from rewas_engine.recordings.library_pack import LibraryPack, MadeLibrary
 
 LIBRARY_EXAMPLES = """\
 rewas packs library recordings/ -o foley --licence CC0-1.0
@@ -80,14 +80,21 @@ def library(
             note("The library was not written. Run the same command again to continue.")
             raise typer.Exit(INTERRUPTED) from stopped
     _print_problems(made)
-    report = _report(made)
-    lines = [
-        f"{made.pack.name}: {report['recordings']} recordings with {report['events']} single sounds and "
-        f"{report['stretches']} steady parts. {made.measured} files were read.",
-        f"    {made.pack.terms.permits}",
-        f"Folder: {made.pack.path}",
-    ]
-    Printer(as_json).result(report, lines)
+    problems = {
+        "files_read": made.measured,
+        "left_out": [{"what": each.what, "why": each.why} for each in made.left_out],
+        "notes": list(made.notes),
+    }
+    lines = [*_lines(made.pack), f"{made.measured} files were read."]
+    Printer(as_json).result(_report(made.pack) | problems, lines)
+
+
+def print_library(path: Path, as_json: bool) -> None:
+    """Print what is in a library pack, and its terms."""
+    from rewas_engine.recordings.library_pack import read_library_pack
+
+    pack = read_library_pack(path)
+    Printer(as_json).result(_report(pack), _lines(pack))
 
 
 @functools.cache
@@ -102,21 +109,28 @@ def _embed(words: Sequence[str]) -> NDArray[np.float32]:
     return embeddings
 
 
-def _report(made: MadeLibrary) -> dict[str, Any]:
-    index = made.pack.index
+def _report(pack: LibraryPack) -> dict[str, Any]:
+    index = pack.index
     return {
-        "name": made.pack.name,
-        "path": str(made.pack.path),
-        "licence": made.pack.terms.licence,
-        "permits": made.pack.terms.permits,
+        "name": pack.name,
+        "path": str(pack.path.absolute()),
+        "summary": pack.summary,
+        "licence": pack.terms.licence,
+        "permits": pack.terms.permits,
         "recordings": len(index.recordings),
         "without_words": sum(not recording.words for recording in index.recordings),
         "events": len(index.events),
         "stretches": len(index.stretches),
-        "files_read": made.measured,
-        "left_out": [{"what": each.what, "why": each.why} for each in made.left_out],
-        "notes": list(made.notes),
     }
+
+
+def _lines(pack: LibraryPack) -> list[str]:
+    index = pack.index
+    return [
+        f"{pack.name}: {pack.summary} {len(index.events)} single sounds and {len(index.stretches)} steady parts.",
+        f"    {pack.terms.permits}",
+        f"Folder: {pack.path.absolute()}",
+    ]
 
 
 def _print_problems(made: MadeLibrary) -> None:

@@ -30,11 +30,12 @@ def hook_function(in_timeline: Any, argument_map: Mapping[str, Any] | None = Non
     from rewas_server.otio.formats import MediaPaths
     from rewas_server.otio.media_paths import rename_media
 
-    try:
-        style = MediaPaths(str(arguments[MEDIA_PATHS]))
-    except ValueError:
-        known = ", ".join(MediaPaths)
-        raise PluginError(f"{arguments[MEDIA_PATHS]!r} is not a kind of media path.", f"Use one of {known}.") from None
+    # Only our own writer embeds sounds.
+    styles = [style for style in MediaPaths if style is not MediaPaths.EMBEDDED]
+    style = next((style for style in styles if style == arguments[MEDIA_PATHS]), None)
+    if style is None:
+        known = ", ".join(styles)
+        raise PluginError(f"{arguments[MEDIA_PATHS]!r} is not a kind of media path.", f"Use one of {known}.")
     folder = Path(str(argument_map[_OUTPUT])).absolute().parent
     source = arguments.get(SOURCE_FOLDER)
     written = in_timeline.clone()

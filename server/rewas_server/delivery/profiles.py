@@ -153,7 +153,8 @@ class Layout:
         further_takes: Where the other takes are: on muted tracks, as media references of the audible clip, or nowhere
             (they are then not delivered).
         audible_mix: Whether the mix is audible instead of the stems, if there is one. They are never audible together.
-        media_paths: How the timeline refers to the files; "" means the default of its format.
+        media_paths: How the timeline refers to the files: "" means the default of its format, "embedded" that an AAF
+            file contains them.
     """
 
     track_name: str = "ReWaS {track}"
@@ -161,7 +162,7 @@ class Layout:
     audible_take: Literal["first", "best"] = "first"
     further_takes: Literal["tracks", "references", "none"] = "tracks"
     audible_mix: bool = False
-    media_paths: Literal["", "relative", "absolute", "url"] = ""
+    media_paths: Literal["", "relative", "absolute", "url", "embedded"] = ""
 
     def __post_init__(self) -> None:
         for name, text, fields in (

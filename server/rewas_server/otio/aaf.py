@@ -6,16 +6,19 @@ which timecodes are drop-frame.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import opentimelineio as otio
 
-from rewas_server.otio.audio_files import read_audio_facts
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.otio.audio_files import read_audio_facts, read_pcm
 from rewas_server.otio.clips import timeline_frame_rate
 from rewas_server.otio.exact_times import exact_rate
-from rewas_server.otio.frame_timeline import is_drop_frame, on_whole_frames
+from rewas_server.otio.frame_timeline import is_drop_frame, on_whole_frames, placed_clips
 from rewas_server.otio.media_paths import file_url, find_path, location
 from rewas_server.timecode import frames_per_label_second
 
@@ -43,13 +46,54 @@ def prepare(timeline: otio.schema.Timeline) -> otio.schema.Timeline:
     return ready
 
 
-def finish(path: Path, timeline: otio.schema.Timeline) -> None:
-    """Make the rates of a written file exact, and mark its timecodes as drop-frame or not. Raises OSError."""
+def check_sounds(timeline: otio.schema.Timeline, source_folder: Path, target: Path) -> list[str]:
+    """Return what a file with embedded sounds will not contain, such as "2 sounds (they stay links)".
+
+    Args:
+        timeline: The timeline to write.
+        source_folder: Where relative references start.
+        target: The file.
+
+    Raises ProblemError (RESOURCES) if there is not enough space on the disk.
+    """
+    facts = [
+        read_audio_facts(path) if isinstance(path, Path) else None
+        for track in timeline.tracks
+        if isinstance(track, otio.schema.Track) and track.kind == otio.schema.TrackKind.Audio and track.enabled
+        for placed in placed_clips(track)
+        if placed.item.enabled and (reference := placed.item.media_reference) is not None and location(reference)
+        for path in [find_path(location(reference), source_folder)]
+    ]
+    embedded = [each for each in facts if each is not None and each.is_pcm]
+    needed = sum(each.data_bytes for each in embedded)
+    free = shutil.disk_usage(target.absolute().parent).free
+    if needed > free:
+        raise ProblemError(
+            f"The sounds of {target.name} need {needed / 2**30:.2f} GiB, but the disk has {free / 2**30:.2f} GiB free.",
+            "Free some space, or link the sounds with --media-paths url.",
+            ProblemKind.RESOURCES,
+        )
+    links = len(facts) - len(embedded)
+    if not links:
+        return []
+    why = "missing or not PCM"
+    return [f"1 embedded sound (it is {why})" if links == 1 else f"{links} embedded sounds (they are {why})"]
+
+
+def finish(path: Path, timeline: otio.schema.Timeline, *, embeds_sounds: bool = False) -> None:
+    """Make the rates of a written file exact, mark its timecodes as drop-frame or not, and embed its sounds.
+
+    A sound that is missing or not PCM stays a link. Raises OSError.
+    """
     import aaf2
 
     rate = timeline_frame_rate(timeline)
     is_drop = is_drop_frame(timeline, rate)
     with aaf2.open(str(path), "rw") as file:
+        if embeds_sounds:
+            for mob in list(file.content.sourcemobs()):
+                if isinstance(mob.descriptor, aaf2.essence.PCMDescriptor):
+                    _embed(file, mob)
         for mob in file.content.mobs:
             for slot in mob.slots:
                 if isinstance(slot, aaf2.mobslots.TimelineMobSlot):
@@ -57,6 +101,21 @@ def finish(path: Path, timeline: otio.schema.Timeline) -> None:
                     if isinstance(slot.segment, aaf2.components.Timecode):
                         slot.segment.drop = is_drop
                         slot.segment.fps = frames_per_label_second(rate)
+
+
+def _embed(file: Any, mob: Any) -> None:
+    """Store the samples of a file mob in the file, instead of a link to them."""
+    (locator,) = mob.descriptor["Locator"].value
+    path = find_path(locator["URLString"].value, Path.cwd())
+    if not isinstance(path, Path) or (facts := read_audio_facts(path)) is None or not facts.is_pcm:
+        return
+    essence = file.create.EssenceData()
+    essence.mob_id = mob.mob_id
+    file.content.essencedata.append(essence)
+    stream = essence.open("w")
+    for block in read_pcm(path, facts.depth_bits):
+        stream.write(block)
+    mob.descriptor["Locator"].clear()
 
 
 def _prepare_item(track: otio.schema.Track, position: int, rate: Fraction) -> None:

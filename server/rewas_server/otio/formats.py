@@ -17,11 +17,12 @@ FORMATS_EXTRA = "rewas-nle[otio-formats]"
 
 
 class MediaPaths(StrEnum):
-    """How a timeline names its media: relative to itself, with absolute paths, or with URLs."""
+    """How a timeline names its media: relative to itself, with absolute paths, with URLs; or it contains its sounds."""
 
     RELATIVE = "relative"
     ABSOLUTE = "absolute"
     URL = "url"
+    EMBEDDED = "embedded"
 
 
 class Placement(StrEnum):
@@ -159,7 +160,7 @@ _FORMATS = (
         adapter="AAF",
         package="otio-aaf-adapter",
         writes=True,
-        media_paths=(MediaPaths.URL,),
+        media_paths=(MediaPaths.URL, MediaPaths.EMBEDDED),
         loses=frozenset(
             {
                 Feature.RETIMES,
@@ -180,7 +181,7 @@ _FORMATS = (
         ),
         notes=(
             _FRAMES_NOTE,
-            "Links to the media; the essence is not embedded.",
+            "Links to the media. With `--media-paths embedded`, it contains sounds of 16, 24 or 32-bit PCM.",
             "Disabled clips and tracks are left out, because they would be audible.",
             "The visible clips of a nested timeline become clips of its track.",
         ),

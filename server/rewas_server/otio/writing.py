@@ -50,7 +50,7 @@ def check_output(
     Raises ProblemError (TIMELINE, SETTINGS, RESOURCES).
     """
     found = format_for(path, writes=True)
-    _choose_style(found, media_paths)
+    style = _choose_style(found, media_paths)
     if found.suffix == ".otiod":
         _check_folder_output(path, inputs)
     else:
@@ -67,6 +67,8 @@ def check_output(
         lost.append(f"{unreadable} video clip{'s' if unreadable > 1 else ''} that cannot be read")
     if found.suffix in BUNDLES:
         lost += check_media(timeline, source_folder or path.absolute().parent, path)
+    if style is MediaPaths.EMBEDDED:
+        lost += aaf.check_sounds(timeline, source_folder or path.absolute().parent, path)
     return lost
 
 
@@ -99,7 +101,10 @@ def write_timeline(
         if found.suffix in BUNDLES:
             return _write_bundle(timeline, path, source_folder)
         folder = path.absolute().parent
-        with renamed_media(timeline, style, folder, source_folder, keeps_foreign=found.suffix == ".otio"):
+        named = MediaPaths.URL if style is MediaPaths.EMBEDDED else style
+        with renamed_media(timeline, named, folder, source_folder, keeps_foreign=found.suffix == ".otio"):
+            if style is MediaPaths.EMBEDDED:
+                return list(_write_aaf(timeline, path, embeds_sounds=True))
             return list(_WRITERS[found.suffix](timeline, path))
     except (OSError, ProblemError):
         raise
@@ -123,10 +128,10 @@ def _write_fcp_xml(timeline: otio.schema.Timeline, path: Path) -> Sequence[Path]
     return [path]
 
 
-def _write_aaf(timeline: otio.schema.Timeline, path: Path) -> Sequence[Path]:
+def _write_aaf(timeline: otio.schema.Timeline, path: Path, *, embeds_sounds: bool = False) -> Sequence[Path]:
     with atomic_path(path) as unfinished:
         otio.adapters.write_to_file(aaf.prepare(timeline), str(unfinished), adapter_name="AAF")
-        aaf.finish(unfinished, timeline)
+        aaf.finish(unfinished, timeline, embeds_sounds=embeds_sounds)
     return [path]
 
 
@@ -188,7 +193,7 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
 def _choose_style(found: TimelineFormat, media_paths: MediaPaths | str | None) -> MediaPaths | None:
     """Return how to name media. None: relative where the media belongs to the output."""
     if media_paths is None:
-        return MediaPaths.URL if found.media_paths == (MediaPaths.URL,) else None
+        return MediaPaths.URL if found.media_paths[:1] == (MediaPaths.URL,) else None
     try:
         style = MediaPaths(media_paths)
     except ValueError:

@@ -20,6 +20,7 @@ from rewas_api.errors import ProblemError
 from rewas_server.otio.edl import write_edl
 from rewas_server.otio.reading import ReadOptions, open_timeline
 from rewas_server.otio.writing import check_output, write_timeline
+from rewas_server.timecode import parse_timecode
 
 RATES = [Fraction(24), Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)]
 
@@ -209,3 +210,21 @@ def test_a_full_disk_leaves_nothing_behind(small_disk: Path, tmp_path: Path, suf
 def test_a_bundle_larger_than_the_disk_is_refused_before_the_work(small_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="the disk has"):
         check_output(small_disk / "reel.otioz", timeline=reel(tmp_path, Fraction(25), 0))
+
+
+def test_fcp_xml_states_each_rate_once_and_the_timecode_of_files_as_drop_frame(tmp_path: Path) -> None:
+    rate = Fraction(30000, 1001)
+    write_timeline(reel(tmp_path, rate, 107892), tmp_path / "reel.xml")
+    text = (tmp_path / "reel.xml").read_text("utf-8")
+    assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE xmeml>\n<xmeml version=')
+    document = ElementTree.fromstring(text)
+    items = list(document.iter("clipitem"))
+    assert [len(item.findall("rate")) for item in items] == [1] * len(items)
+    stated = [
+        [timecode.findtext(name) for name in ("frame", "string", "displayformat")]
+        for timecode in document.iter("timecode")
+    ]
+    assert ["107892", "01:00:00;00", "DF"] in stated
+    assert {one[2] for one in stated} == {"DF"}
+    for frames, label, _ in stated:
+        assert parse_timecode(label, rate) * rate == int(frames)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import xml.etree.ElementTree as ElementTree
+from fractions import Fraction
 from pathlib import Path
 
 import opentimelineio as otio
@@ -17,7 +19,7 @@ from rewas_server.otio.clips import constant_speed, timeline_frame_rate
 from rewas_server.otio.frame_timeline import is_drop_frame, on_whole_frames
 from rewas_server.otio.media_paths import file_url, find_path
 from rewas_server.otio.metadata import has_key
-from rewas_server.timecode import frames_per_day
+from rewas_server.timecode import format_timecode, frames_per_day
 
 _KEY = "fcp_xml"
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -47,6 +49,27 @@ def prepare(timeline: otio.schema.Timeline) -> otio.schema.Timeline:
                 _set(item, **{"@id": f"clipitem-{next(numbers)}"})
     _clean_names(ready)
     return ready
+
+
+def finish(path: Path, timeline: otio.schema.Timeline) -> None:
+    """Correct a written file: each item has one rate, and the timecode of its files counts as that of the timeline.
+
+    The writer states the rate of a clip twice and never counts drop-frame in files. Final Cut Pro 7 refuses a file
+    without its document type. Raises OSError.
+    """
+    rate = timeline_frame_rate(timeline)
+    root = ElementTree.parse(path).getroot()
+    for item in root.iter("clipitem"):
+        for repeated in item.findall("rate")[1:]:
+            item.remove(repeated)
+    if is_drop_frame(timeline, rate):
+        for timecode in root.iterfind(".//file/timecode"):
+            frames = Fraction(timecode.findtext("frame") or 0)
+            for name, text in (("displayformat", "DF"), ("string", format_timecode(frames / rate, rate, True))):
+                for element in timecode.findall(name):
+                    element.text = text
+    text = ElementTree.tostring(root, encoding="unicode")
+    path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE xmeml>\n{text}\n', "utf-8")
 
 
 def restore_enabled(timeline: otio.schema.Timeline) -> None:

@@ -125,6 +125,7 @@ def _write_otio(timeline: otio.schema.Timeline, path: Path) -> Sequence[Path]:
 def _write_fcp_xml(timeline: otio.schema.Timeline, path: Path) -> Sequence[Path]:
     with atomic_path(path) as unfinished:
         otio.adapters.write_to_file(fcp_xml.prepare(timeline), str(unfinished), adapter_name="fcp_xml")
+        fcp_xml.finish(unfinished, timeline)
     return [path]
 
 

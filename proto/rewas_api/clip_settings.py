@@ -103,6 +103,9 @@ class ClipSettings:
         for name, value in list(vars(self).items()):
             if value is not None:
                 object.__setattr__(self, name, _validate(name, value, "the clip"))
+        self._check_combination()
+
+    def _check_combination(self) -> None:
         start, end = self.control_start or 0.0, 1.0 if self.control_end is None else self.control_end
         if start >= end:
             raise ProblemError(
@@ -149,11 +152,12 @@ class ClipSettings:
 
     def over(self, defaults: ClipSettings) -> ClipSettings:
         """Return these settings with `defaults` for what is None. The prompt is never taken from the defaults."""
-        merged = {}
-        for field in fields(self):
-            own = getattr(self, field.name)
-            merged[field.name] = getattr(defaults, field.name) if own is None else own
-        return ClipSettings(**merged)
+        # All values are valid already, so only their combination is checked.
+        merged = object.__new__(ClipSettings)
+        below = vars(defaults)
+        vars(merged).update({name: below[name] if own is None else own for name, own in vars(self).items()})
+        merged._check_combination()
+        return merged
 
 
 def read_clip_settings(clip: OtioClip, owner: str = "") -> ClipSettings | None:

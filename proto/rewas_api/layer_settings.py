@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from rewas_api import enum_names
@@ -19,6 +20,7 @@ GAIN_RANGE_DB = (-60.0, 24.0)
 MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RESERVED_NAMES = ("primary", "mix")
+_FIELDS = ("name", "prompt", "gain_db", "energy")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def validate_layers(value: object) -> tuple[LayerSettings, ...]:
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or hasattr(value, "items"):
         raise _invalid_settings(f"The layers of the clip are {format_value(value)}.", "Set a list of layers.")
-    layers = tuple(_validate_layer(each) for each in value)
+    # The end of a loop over one of OTIO's lists takes long.
+    items = islice(value, len(value)) if hasattr(value, "__len__") else value
+    layers = tuple([each if isinstance(each, LayerSettings) else _parse_layer(each) for each in items])
     if len(layers) > MAX_LAYERS:
         raise _invalid_settings(f"There are {len(layers)} layers on the clip.", f"Use at most {MAX_LAYERS}.")
     names = [layer.name for layer in layers]
@@ -112,15 +116,14 @@ def format_value(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _validate_layer(value: Any) -> LayerSettings:
-    if isinstance(value, LayerSettings):
-        return value
+def _parse_layer(value: Any) -> LayerSettings:
     # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is not a Mapping for isinstance.
     if not isinstance(value, Mapping) and not hasattr(value, "items"):
         raise _invalid_settings(
             f"A layer of the clip is {format_value(value)}.", "Write it as a dictionary with name and prompt."
         )
-    held = dict(value.items())
+    keys = set(islice(value, len(value)))
+    held = {name: value[name] for name in _FIELDS if name in keys}
     return LayerSettings(held.get("name", ""), held.get("prompt", ""), held.get("gain_db"), held.get("energy"))
 
 

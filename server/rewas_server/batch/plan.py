@@ -172,17 +172,25 @@ class BatchPlan:
         Both share one sound, which is generated for the longer clip, whichever comes first. So the sounds of a timeline
         do not depend on the order in which they are generated.
         """
-        groups: dict[tuple[object, ...], list[tuple[Fraction, Fraction, int]]] = {}
+        # Few clips show the same media with the same prompt, and all settings take long to compare.
+        similar: dict[tuple[str, str], list[int]] = {}
         for number, clip in self.clips.items():
-            source = clip.source
-            if clip.settings.loop:
-                continue
-            speed = source.speed
+            if not clip.settings.loop:
+                similar.setdefault((clip.source.target_url, clip.settings.prompt), []).append(number)
+        longer: dict[int, int] = {}
+        for numbers in similar.values():
+            if len(numbers) > 1:
+                longer |= self._find_longer(numbers)
+        return longer
+
+    def _find_longer(self, numbers: Iterable[int]) -> dict[int, int]:
+        groups: dict[tuple[object, ...], list[tuple[Fraction, Fraction, int]]] = {}
+        for number in numbers:
+            clip = self.clips[number]
+            source, speed = clip.source, clip.source.speed
             begin_s = SoundRange.of(source.start_s, clip.duration_s, speed).start_s
             frozen_s = source.start_s if speed == 0 else None
-            groups.setdefault((source.target_url, speed, frozen_s, clip.settings), []).append(
-                (begin_s, -clip.duration_s, number)
-            )
+            groups.setdefault((speed, frozen_s, clip.settings), []).append((begin_s, -clip.duration_s, number))
         longer: dict[int, int] = {}
         for members in groups.values():
             longest: tuple[Fraction, int] | None = None

@@ -8,11 +8,9 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any
 
-import opentimelineio as otio
-
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_server.otio.clips import clip_label
-from rewas_server.otio.metadata import has_key
+from rewas_server.otio.metadata import keys_of
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.pictures import Picture
 
@@ -35,19 +33,18 @@ def unknown_key_notes(pictures: Sequence[Picture]) -> list[str]:
     clips: dict[str, list[str]] = {}
     for picture in pictures:
         if picture.part == 1 and not picture.hidden:
-            for key in _unknown_keys(picture.clip):
+            for key in _unknown_keys(picture):
                 clips.setdefault(key, []).append(clip_label(picture.clip))
     return [_note(key, labels) for key, labels in islice(clips.items(), _MAX_NOTES)]
 
 
-def _unknown_keys(clip: otio.core.Composable) -> Iterator[str]:
-    if not has_key(clip.metadata, METADATA_KEY):
+def _unknown_keys(picture: Picture) -> Iterator[str]:
+    if METADATA_KEY not in picture.metadata_keys:
         return
-    held: Any = clip.metadata[METADATA_KEY]
+    held: Any = picture.clip.metadata[METADATA_KEY]
     if not hasattr(held, "items"):
         return
-    # The end of a loop is slow in OTIO.
-    keys = list(islice(held, len(held)))
+    keys = keys_of(held)
     if "role" not in keys:
         yield from (key for key in keys if key not in _KNOWN)
 

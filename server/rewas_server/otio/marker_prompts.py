@@ -17,7 +17,7 @@ import opentimelineio as otio
 from rewas_api.clip_settings import METADATA_KEY
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.exact_times import exact_seconds
-from rewas_server.otio.metadata import has_key, texts_at
+from rewas_server.otio.metadata import has_key, keys_of, texts_at
 from rewas_server.otio.names import shorten_name, shorten_quote
 from rewas_server.otio.overlaps import PictureIndex
 from rewas_server.otio.pictures import MarkedItem, Picture, find_marked_items
@@ -90,19 +90,22 @@ class Spots:
     problems: list[ProblemError] = field(default_factory=list)
 
 
-def find_spots(timeline: otio.schema.Timeline, pictures: Sequence[Picture], which: str, start_s: Fraction) -> Spots:
+def find_spots(
+    timeline: otio.schema.Timeline, pictures: Sequence[Picture], index: PictureIndex, which: str, start_s: Fraction
+) -> Spots:
     """Find the sounds that markers and comments request.
 
     Args:
         timeline: The timeline.
         pictures: Its pictures.
+        index: Of all of them.
         which: Which markers count: "labelled", "all", "none", or a colour.
         start_s: Timecode of the timeline's first frame, in seconds.
     """
     spots = Spots()
     if which == NONE:
         return spots
-    search = _Search(pictures, which, start_s, spots)
+    search = _Search(pictures, index, which, start_s, spots)
     search.clips()
     search.compositions(timeline)
     search.nested_items(timeline)
@@ -130,12 +133,14 @@ def parse_labelled(text: str) -> tuple[str, str] | None:
 
 
 class _Search:
-    def __init__(self, pictures: Sequence[Picture], which: str, start_s: Fraction, spots: Spots) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], index: PictureIndex, which: str, start_s: Fraction, spots: Spots
+    ) -> None:
         self._pictures = pictures
         self._which = which
         self._start_s = start_s
         self._spots = spots
-        self._index = PictureIndex(pictures)
+        self._index = index
         # A clip that was cut in two has its markers twice.
         self._placed: set[tuple[str, str, float]] = set()
         self._homeless: dict[tuple[str, str, float], ProblemError] = {}
@@ -150,7 +155,7 @@ class _Search:
                 for marker in markers:
                     self._clip_marker(index, picture, marker)
             if picture.part == 1:
-                for text in _written_texts(picture.clip):
+                for text in _written_texts(picture):
                     self._comment(index, picture, text)
         self._spots.problems += [problem for key, problem in self._homeless.items() if key not in self._placed]
 
@@ -337,14 +342,19 @@ def _marker_notes(marker: otio.schema.Marker) -> Iterator[str]:
             yield from texts_at(marker.metadata, path)
 
 
-def _written_texts(clip: otio.schema.Clip) -> Iterator[str]:
+def _written_texts(picture: Picture) -> Iterator[str]:
     """Yield the texts in the metadata of a clip that a person may have written."""
     count = 0
-    for holder in (clip, clip.media_reference):
-        if holder is None or not len(holder.metadata):
+    reference = picture.clip.media_reference
+    for holder in (picture.clip, reference):
+        if holder is None:
             continue
+        metadata = holder.metadata
+        keys = keys_of(metadata) if holder is reference else picture.metadata_keys
         for path in _NOTE_PATHS:
-            for text in texts_at(holder.metadata, path, TRACK_BY_LABEL):
+            if path[0] not in keys:
+                continue
+            for text in texts_at(metadata, path, TRACK_BY_LABEL):
                 yield text
                 count += 1
                 if count == _MAX_TEXTS:

@@ -10,6 +10,11 @@ _MAX_DEPTH = 3
 _MANY_KEYS = 50
 
 
+def keys_of(metadata: Any) -> tuple[str, ...]:
+    """Return the keys of metadata. OTIO raises a C++ exception at the end of a loop, which takes as long as 50 keys."""
+    return tuple(islice(metadata, len(metadata)))
+
+
 def has_key(metadata: Any, key: str) -> bool:
     """Whether metadata has a key.
 

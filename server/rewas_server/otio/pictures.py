@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from math import lcm
 from typing import Any
 
@@ -21,6 +22,7 @@ import opentimelineio as otio
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.clips import ClipSource, clip_label, fit_into_media, read_speed, read_written_source
 from rewas_server.otio.exact_times import exact_rate, exact_seconds
+from rewas_server.otio.metadata import keys_of
 from rewas_server.otio.names import shorten_name
 
 TOPMOST, ALL = "topmost", "all"
@@ -73,6 +75,11 @@ class Picture:
     source: ClipSource | None = None
     problem: ProblemError | None = None
     hidden: str = ""
+
+    @cached_property
+    def metadata_keys(self) -> tuple[str, ...]:
+        """The keys of the clip's metadata."""
+        return keys_of(self.clip.metadata)
 
 
 def find_pictures(timeline: otio.schema.Timeline, visible: str = TOPMOST) -> list[Picture]:

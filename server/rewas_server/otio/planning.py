@@ -117,10 +117,10 @@ def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipLis
     listed = [
         each
         for index, picture in enumerate(pictures)
-        for each in _list_picture(picture, choices.sounds[index], choices.silenced.get(index, ""))
+        for each in _list_picture(
+            picture, choices.sounds[index], choices.silenced.get(index, ""), links.get(picture.path)
+        )
     ]
-    if links:
-        listed = [replace(each, media=links.get(each.picture.path)) for each in listed]
     # A sound for a part of a clip may begin after the next clip on another track.
     listed.sort(key=lambda each: (each.picture.position_s is None, _position_s(each)))
     return ClipList(tuple(listed), choices.problems, choices.notes, stamps)
@@ -160,22 +160,26 @@ def _linked(picture: Picture, link: MediaLink | None) -> Picture:
     return replace(picture, source=None, problem=link.problem)
 
 
-def _list_picture(picture: Picture, sounds: Sequence[ChosenPrompt], silenced: str) -> Iterator[ListedClip]:
+def _list_picture(
+    picture: Picture, sounds: Sequence[ChosenPrompt], silenced: str, media: MediaLink | None
+) -> Iterator[ListedClip]:
     if picture.hidden:
-        yield ListedClip(picture, ClipState.HIDDEN)
+        yield ListedClip(picture, ClipState.HIDDEN, media=media)
     elif not isinstance(picture.clip, otio.schema.Clip):
         # The contents of a track or stack that cannot be read are unknown.
-        yield ListedClip(picture, ClipState.REFUSED, problem=picture.problem)
+        yield ListedClip(picture, ClipState.REFUSED, problem=picture.problem, media=media)
     elif not sounds:
-        yield ListedClip(picture, ClipState.NO_PROMPT, problem=picture.problem, note=silenced)
+        yield ListedClip(picture, ClipState.NO_PROMPT, problem=picture.problem, note=silenced, media=media)
     for sound in sounds:
-        yield _list_sound(picture, sound)
+        yield _list_sound(picture, sound, media)
 
 
-def _list_sound(picture: Picture, sound: ChosenPrompt) -> ListedClip:
+def _list_sound(picture: Picture, sound: ChosenPrompt, media: MediaLink | None) -> ListedClip:
     problem = sound.problem or picture.problem
     if problem is not None or picture.source is None or picture.position_s is None:
-        return ListedClip(picture, ClipState.REFUSED, problem=problem, prompt_origin=sound.origin, sound=sound)
+        return ListedClip(
+            picture, ClipState.REFUSED, problem=problem, prompt_origin=sound.origin, media=media, sound=sound
+        )
     source = picture.source
     if (sound.position_s, sound.duration_s) != (picture.position_s, picture.duration_s):
         source = source.part(sound.position_s - picture.position_s, sound.duration_s)
@@ -191,7 +195,7 @@ def _list_sound(picture: Picture, sound: ChosenPrompt) -> ListedClip:
         prompt_origin=sound.origin,
         track=sound.track,
     )
-    return ListedClip(picture, ClipState.READY, clip, prompt_origin=clip.prompt_origin, sound=sound)
+    return ListedClip(picture, ClipState.READY, clip, prompt_origin=clip.prompt_origin, media=media, sound=sound)
 
 
 def _position_s(listed: ListedClip) -> Fraction:

@@ -32,6 +32,7 @@ from rewas_server.otio.clip_keys import unknown_key_notes
 from rewas_server.otio.clips import clip_label
 from rewas_server.otio.marker_prompts import LABELLED, Spot, Spots, find_spots
 from rewas_server.otio.metadata import has_key
+from rewas_server.otio.overlaps import PictureIndex
 from rewas_server.otio.pictures import Picture
 from rewas_server.otio.sheet_matching import SheetMatches, match_sheet
 from rewas_server.otio.spotting_sheet import SpottingSheet
@@ -181,8 +182,11 @@ def choose_prompts(
         frame_rate: Of the timeline's timecode, in frames per second.
         start_s: Timecode of the timeline's first frame, in seconds.
     """
-    spots = find_spots(timeline, pictures, options.markers, start_s)
-    matches = SheetMatches() if options.sheet is None else match_sheet(options.sheet, pictures, frame_rate, start_s)
+    index = PictureIndex(pictures)
+    spots = find_spots(timeline, pictures, index, options.markers, start_s)
+    matches = SheetMatches()
+    if options.sheet is not None:
+        matches = match_sheet(options.sheet, pictures, index, frame_rate, start_s)
     chooser = _Chooser(timeline, options, spots, matches, frame_rate)
     sounds = tuple(tuple(chooser.choose(index, picture)) for index, picture in enumerate(pictures))
     sheet_note = (options.sheet.note,) if options.sheet is not None and options.sheet.note else ()
@@ -238,7 +242,7 @@ class _Chooser:
         if picture.hidden or not isinstance(picture.clip, otio.schema.Clip):
             return []
         rows = self._matches.whole.get(index, ())
-        own = _read_source(picture.clip, "", "the clip")
+        own = _read_own(picture)
         marked = self._marker_source(index)
         if any(row.values.get("prompt") for row in rows):
             # The sheet may have been written from the markers, so only settings without a column are added.
@@ -406,12 +410,17 @@ def _merge_settings(merged: dict[str, Any]) -> ClipSettings:
 _FIELDS = frozenset(each.name for each in fields(ClipSettings))
 
 
-def _read_source(item: Any, label: str, origin: str) -> list[_Source]:
-    """Return the settings in the metadata of an item, if there are any. label: its name in messages; "" for a clip."""
-    metadata = item.metadata
-    if not has_key(metadata, METADATA_KEY):
+def _read_own(picture: Picture) -> list[_Source]:
+    """Return the settings in the metadata of a clip, if there are any."""
+    if METADATA_KEY not in picture.metadata_keys:
         return []
-    return [_metadata_source(metadata, label or clip_label(item), origin)]
+    return [_metadata_source(picture.clip.metadata, clip_label(picture.clip), "the clip")]
+
+
+def _read_source(item: Any, label: str, origin: str) -> list[_Source]:
+    """Return the settings in the metadata of an item, if there are any. label: its name in messages."""
+    metadata = item.metadata
+    return [_metadata_source(metadata, label, origin)] if has_key(metadata, METADATA_KEY) else []
 
 
 def _metadata_source(metadata: Any, label: str, origin: str) -> _Source:

@@ -284,7 +284,8 @@ def _choose(found: Any, path: Path, options: ReadOptions) -> tuple[otio.schema.T
     if len(timelines) > 1:
         raise _problem(f"{path.name} contains {len(timelines)} timelines.", _list_names(timelines, path))
     if timelines:
-        return timelines[0].clone(), []
+        # Only a timeline in a collection has a parent.
+        return found if timelines[0] is found else timelines[0].clone(), []
     items = list(_items_in(found))
     if not items:
         kind = type(found).__name__

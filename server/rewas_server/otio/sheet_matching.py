@@ -53,17 +53,18 @@ class SheetMatches:
 
 
 def match_sheet(
-    sheet: SpottingSheet, pictures: Sequence[Picture], frame_rate: Fraction, start_s: Fraction
+    sheet: SpottingSheet, pictures: Sequence[Picture], index: PictureIndex, frame_rate: Fraction, start_s: Fraction
 ) -> SheetMatches:
     """Find the picture of each row.
 
     Args:
         sheet: The sheet.
         pictures: Of the timeline.
+        index: Of all of them.
         frame_rate: Of its timecode, in frames per second.
         start_s: Timecode of its first frame, in seconds.
     """
-    return _Matcher(sheet, pictures, frame_rate, start_s).match()
+    return _Matcher(sheet, pictures, index, frame_rate, start_s).match()
 
 
 def shown_frames(picture: Picture, frame_rate: Fraction, start_s: Fraction) -> tuple[int, int]:
@@ -86,7 +87,12 @@ def span_frames(begin_s: Fraction, end_s: Fraction, frame_rate: Fraction, start_
 
 class _Matcher:
     def __init__(
-        self, sheet: SpottingSheet, pictures: Sequence[Picture], frame_rate: Fraction, start_s: Fraction
+        self,
+        sheet: SpottingSheet,
+        pictures: Sequence[Picture],
+        by_time: PictureIndex,
+        frame_rate: Fraction,
+        start_s: Fraction,
     ) -> None:
         self._sheet = sheet
         self._pictures = pictures
@@ -102,7 +108,7 @@ class _Matcher:
                 continue
             self._spans[index] = shown_frames(picture, frame_rate, start_s)
             self._by_name[_same_name(picture.name)].append(index)
-        self._by_time = PictureIndex(pictures)
+        self._by_time = by_time
 
     def match(self) -> SheetMatches:
         """Match all rows."""

@@ -12,6 +12,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.clips import timeline_frame_rate, timeline_start_s
+from rewas_server.otio.overlaps import PictureIndex
 from rewas_server.otio.pictures import Picture
 from rewas_server.otio.planning import ClipList, ClipState, ListedClip
 from rewas_server.otio.prompts import ChosenPrompt
@@ -74,9 +75,10 @@ class _Lines:
                 places[id(each.picture)] = len(self._pictures)
                 self._pictures.append(each.picture)
             self._sounds[places[id(each.picture)]].append(each)
-        self._matches = (
-            SheetMatches() if earlier is None else match_sheet(earlier, self._pictures, self._rate, self._start_s)
-        )
+        self._matches = SheetMatches()
+        if earlier is not None:
+            index = PictureIndex(self._pictures)
+            self._matches = match_sheet(earlier, self._pictures, index, self._rate, self._start_s)
 
     def lines(self) -> list[SheetLine]:
         """Return the lines by time, then those of rows without a clip."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
@@ -219,7 +220,7 @@ def batch(
     from rewas_server.batch.run import BatchStopped
     from rewas_server.batch.server_maker import BatchDetached
     from rewas_server.delivery.profiles import load_profile
-    from rewas_server.otio.planning import FindOptions
+    from rewas_server.otio.planning import FindOptions, paused_garbage_collection
     from rewas_server.work.requests import name_clip_in_settings_errors
 
     if detach and server is None:
@@ -265,17 +266,21 @@ def batch(
                 inputs = None if is_new else job.inputs()
                 report = job.find_unchanged(inputs, runner, record, as_json)
                 if report is None:
-                    read = job.read()
+                    # Collecting garbage is slow among the many objects of a long timeline, which stay to the end.
+                    with paused_garbage_collection():
+                        read = job.read()
                     listed, media = job.list_clips(read, runner if suggest else None, cancel)
+                    gc.freeze()
                     sounds = job.make(listed.clips, read, runner, record, detach, cancel)
-                    delivery, documents = job.deliver(sounds, read, cancel)
-                    outputs = job.write(sounds, delivery, read, record)
-                    if clean:
-                        job.clean(delivery, record)
-                    report = job.describe(sounds, delivery, listed.problems)
-                    if media is not None and inputs is not None and inputs == job.inputs():
-                        files = outcome_files(record, media, sounds, delivery, documents, outputs)
-                        job.remember(inputs, files, sounds, report, read, runner, record, as_json)
+                    with paused_garbage_collection():
+                        delivery, documents = job.deliver(sounds, read, cancel)
+                        outputs = job.write(sounds, delivery, read, record)
+                        if clean:
+                            job.clean(delivery, record)
+                        report = job.describe(sounds, delivery, listed.problems)
+                        if media is not None and inputs is not None and inputs == job.inputs():
+                            files = outcome_files(record, media, sounds, delivery, documents, outputs)
+                            job.remember(inputs, files, sounds, report, read, runner, record, as_json)
     except BatchDetached as detached:
         return job.report_detached(detached, as_json)
     except BatchStopped as stopped:

@@ -14,6 +14,7 @@ GENERATOR_VERSION = 1
 """Raise it when the engine generates another sound for the same request: then no earlier sound is used again."""
 
 
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _COMMON_DEFAULTS = ClipSettings(
     takes=1,
     control_strength=1.0,
@@ -136,5 +137,4 @@ def _resolved(settings: ClipSettings) -> dict[str, Any]:
 
 
 def _hash(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_JSON.encode(content).encode("utf-8", "surrogatepass")).hexdigest()

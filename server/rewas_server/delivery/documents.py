@@ -38,14 +38,16 @@ def write_documents(
         (profile.reports.csv, "report.csv", lambda: report_table(delivery.stems, facts).encode("utf-8-sig")),
         (profile.reports.html, "report.html", lambda: report_page(delivery, profile, facts, missing).encode()),
     ]
+    selected = [(title, content) for wanted, title, content in documents if wanted]
+    if not selected:
+        return []
     key = _key(delivery, profile, facts, missing)
     folder = folder.absolute()
-    paths = []
     with DeliveryRecord(folder) as record:
-        for wanted, title, content in documents:
-            if wanted:
-                paths.append(_write(record, folder, f"{safe_file_name(facts.name)} {title}", facts, key, content))
-    return paths
+        return [
+            _write(record, folder, f"{safe_file_name(facts.name)} {title}", facts, key, content)
+            for title, content in selected
+        ]
 
 
 def _key(delivery: Delivery, profile: Profile, facts: TimelineFacts, missing: Sequence[MissingSound]) -> str:

@@ -127,6 +127,7 @@ def rename_media(
     """
     source_folder = source_folder or folder
     same_folder = source_folder.absolute().resolve() == folder.absolute().resolve()
+    beside = _beside(folder)
     before: list[tuple[otio.core.MediaReference, str]] = []
     for clip in timeline.find_clips():
         keeps = style is None and keeps_foreign and not _is_ours(clip)
@@ -137,7 +138,8 @@ def rename_media(
                 continue
             wanted = style
             if wanted is None:
-                wanted = MediaPaths.RELATIVE if _moves_with(path, folder) else MediaPaths.ABSOLUTE
+                moves_with = isinstance(path, Path) and path.is_relative_to(beside)
+                wanted = MediaPaths.RELATIVE if moves_with else MediaPaths.ABSOLUTE
             name = name_media(path, wanted, folder)
             is_folder = isinstance(reference, otio.schema.ImageSequenceReference)
             before.append((reference, url))
@@ -145,11 +147,10 @@ def rename_media(
     return before
 
 
-def _moves_with(path: PurePath, folder: Path) -> bool:
-    """Whether a file is in a folder or next to it."""
+def _beside(folder: Path) -> Path:
+    """Return the folder that contains everything in a folder or next to it."""
     whole = Path(os.path.normpath(folder.absolute()))
-    beside = whole.parent if whole.parent != whole.parent.parent else whole
-    return isinstance(path, Path) and path.is_relative_to(beside)
+    return whole.parent if whole.parent != whole.parent.parent else whole
 
 
 def _is_ours(clip: otio.schema.Clip) -> bool:

@@ -1,0 +1,116 @@
+"""How the sound of an event develops: its log-mel around and after the onset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import soxr
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
+from rewas_engine.recordings.index import LibraryIndex
+from rewas_engine.recordings.levels import energy_of
+from rewas_engine.recordings.reading import RecordingReader
+
+FloatArray = NDArray[np.float32]
+FRAME_RATE_HZ = 100
+"""Frames per second of the front end, and of all energies here."""
+ANALYSIS_HZ = 16_000
+LEAD_S = 0.05
+"""A profile begins this long before the onset."""
+ATTACK_END_S = 0.06
+"""The attack is analysed in steps of a millisecond up to this time after the onset."""
+MAX_PROFILE_S = 4.0
+"""Later parts of a decay are as loud as the last frame."""
+_CACHED_PROFILES = 512
+_HOP, _FINE_HOP = ANALYSIS_HZ // FRAME_RATE_HZ, ANALYSIS_HZ // 1000
+_LEAD = round(LEAD_S * ANALYSIS_HZ)
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Mel powers of a sound.
+
+    Attributes:
+        attack: `[N, bins]`; row i is centred i milliseconds plus half of one after LEAD_S before the onset.
+        course: `[T, bins]`; row i is centred i + 0.5 frames after LEAD_S before the onset.
+        peak_s: Seconds from the onset to the centre of the loudest frame of the attack.
+    """
+
+    attack: FloatArray
+    course: FloatArray
+    peak_s: float
+
+    def attack_at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
+        """Powers `[..., bins]` of frames centred at times from the onset, within the attack."""
+        rows = np.floor((offsets_s + LEAD_S) * 1000).astype(int)
+        return np.asarray(self.attack[np.clip(rows, 0, len(self.attack) - 1)] * (rows >= 0)[..., None], np.float32)
+
+    def at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
+        """Powers `[T, bins]` of frames centred at ascending times from the onset; none before the profile begins.
+
+        The course is interpolated between its frames.
+        """
+        powers = np.zeros((offsets_s.size, self.course.shape[1]), np.float32)
+        begun = offsets_s > -LEAD_S
+        early = begun & (offsets_s < ATTACK_END_S - 0.001)
+        powers[early] = self.attack_at(offsets_s[early])
+        places = (offsets_s + LEAD_S) * FRAME_RATE_HZ - 0.5
+        later = begun & ~early & (places < len(self.course))
+        low = np.minimum(places[later].astype(int), len(self.course) - 1)
+        share = (places[later] - low)[:, None].astype(np.float32)
+        powers[later] = self.course[low] * (1 - share) + self.course[np.minimum(low + 1, len(self.course) - 1)] * share
+        return powers
+
+
+class ProfileReader:
+    """Measures the profiles of the sounds of a library."""
+
+    def __init__(self, index: LibraryIndex) -> None:
+        self._reader = RecordingReader(index, rate_hz=ANALYSIS_HZ, channels=1)
+        self._index = index
+        self._coarse = AudioFrontEnd(MelConfig(sample_rate_hz=ANALYSIS_HZ, hop_samples=_HOP))
+        self._fine = AudioFrontEnd(MelConfig(sample_rate_hz=ANALYSIS_HZ, hop_samples=_FINE_HOP))
+        self._profiles: LRUCache[tuple[int, int, int, int], Profile] = LRUCache(_CACHED_PROFILES)
+
+    def close(self) -> None:
+        """Close the files that are still open."""
+        self._reader.close()
+
+    def profile(self, recording: int, start_sample: int, onset_sample: int, end_sample: int) -> Profile:
+        """Profile of a part of a recording, positions in its samples. Raises MediaError."""
+        key = recording, start_sample, onset_sample, end_sample
+        if key not in self._profiles:
+            self._profiles[key] = self._measure(*key)
+        found: Profile = self._profiles[key]
+        return found
+
+    def powers(self, sound: FloatArray) -> FloatArray:
+        """Mel powers `[T, bins]` of a sound `[samples]` at ANALYSIS_HZ, at FRAME_RATE_HZ."""
+        return _powers(self._coarse, sound)
+
+    def _measure(self, recording: int, start_sample: int, onset_sample: int, end_sample: int) -> Profile:
+        source_hz = self._index.recordings[recording].sample_rate_hz
+        scale = Fraction(ANALYSIS_HZ, source_hz)
+        before = min(_LEAD, int((onset_sample - start_sample) * scale))
+        after = min(int((end_sample - onset_sample) * scale) + 1, int(MAX_PROFILE_S * ANALYSIS_HZ))
+        sound = np.zeros(_LEAD + after + 2 * 1024, np.float32)
+        sound[_LEAD - before : _LEAD + after] = self._reader.read(recording, onset_sample, -before, after)[0]
+        attack_samples = _LEAD + round(ATTACK_END_S * ANALYSIS_HZ) + self._fine.config.window_samples
+        attack = _powers(self._fine, sound[:attack_samples])[: round((LEAD_S + ATTACK_END_S) * 1000)]
+        peak = int(np.argmax(energy_of(attack)))
+        return Profile(attack, _powers(self._coarse, sound), (peak + 0.5) / 1000 - LEAD_S)
+
+
+def _powers(front_end: AudioFrontEnd, sound: FloatArray) -> FloatArray:
+    """Mel powers `[T, bins]`, 0 where the log-mel is at its floor."""
+    log_mel = front_end.encode(sound).numpy()
+    return np.maximum(np.exp(2 * log_mel) - np.exp(2 * front_end.config.silence_nats), 0).astype(np.float32)
+
+
+def to_analysis_rate(sound: FloatArray, rate_hz: int) -> FloatArray:
+    """Resample a sound `[samples]` to ANALYSIS_HZ."""
+    return np.asarray(soxr.resample(sound, rate_hz, ANALYSIS_HZ, quality="MQ"), np.float32)

@@ -1,0 +1,196 @@
+"""Read parts of recordings at any rate and with any number of channels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from fractions import Fraction
+
+import numpy as np
+import soundfile
+import soxr
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from rewas_engine.errors import MediaError
+from rewas_engine.media.audio import ChannelPowers
+from rewas_engine.recordings.index import LibraryIndex, Recording
+from rewas_engine.recordings.sound_blocks import open_blocks
+
+FloatArray = NDArray[np.float32]
+CACHE_BYTES = 64 * 1024**2
+"""Sound that is kept between reads."""
+MAX_OPEN_FILES = 8
+RESAMPLER_MARGIN_SAMPLES = 256
+"""Samples of the recording that are read before and after a part, so that the resampler settles."""
+_LARGEST_STEP_SAMPLES = 4096
+_MAKE_AGAIN = "Restore the file, or make the library again."
+
+
+class RecordingReader:
+    """Reads parts of the recordings of a library.
+
+    A recording with the wanted number of channels keeps them. One channel is copied to all; several channels become one
+    by their mean, or keep their power where they cancel each other out; otherwise the first ones are used.
+
+    Args:
+        index: Index of the library.
+        rate_hz: Sample rate of the results.
+        channels: Channels of the results.
+    """
+
+    def __init__(self, index: LibraryIndex, *, rate_hz: int, channels: int) -> None:
+        self.index, self.rate_hz, self.channels = index, rate_hz, channels
+        self._checked: set[int] = set()
+        self._open: OrderedDict[int, soundfile.SoundFile | None] = OrderedDict()
+        self._parts: LRUCache[tuple[object, ...], FloatArray] = LRUCache(
+            CACHE_BYTES, getsizeof=lambda part: part.nbytes
+        )
+
+    def close(self) -> None:
+        """Close the files that are still open."""
+        while self._open:
+            _close(self._open.popitem()[1])
+
+    def __enter__(self) -> RecordingReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def samples_at_rate(self, recording: int, samples: int, speed: Fraction = Fraction(1)) -> int:
+        """Length of a number of samples of a recording at the rate of the results, rounded down."""
+        return int(samples * self.rate_hz / (self.index.recordings[recording].sample_rate_hz * speed))
+
+    def read(
+        self, recording: int, origin_sample: int, first: int, last: int, *, speed: Fraction = Fraction(1)
+    ) -> FloatArray:
+        """Read a part of a recording.
+
+        Sample k of the result's grid lies k / rate_hz seconds after the origin, so parts that are read one after the
+        other continue each other. Beyond the recording there is silence.
+
+        Args:
+            recording: Index of the recording.
+            origin_sample: Sample of the recording at which the grid begins.
+            first, last: The part [first, last) of the grid.
+            speed: Playback speed, which changes the pitch. Positions on the grid are rounded to half a sample unless it
+                is 1.
+
+        Returns:
+            `[channels, last - first]`; do not change it.
+
+        Raises:
+            MediaError: The file is missing, has changed or cannot be read.
+        """
+        key = (recording, origin_sample, first, last, speed)
+        if key not in self._parts:
+            part = self._read(recording, origin_sample, first, last, speed)
+            if part.nbytes > self._parts.maxsize // 4:
+                return part
+            self._parts[key] = part
+        found: FloatArray = self._parts[key]
+        return found
+
+    def _read(self, recording: int, origin_sample: int, first: int, last: int, speed: Fraction) -> FloatArray:
+        source_hz = self.index.recordings[recording].sample_rate_hz * speed
+        if source_hz == self.rate_hz:
+            return self._mapped(self._source(recording, origin_sample + first, origin_sample + last))
+        ratio = Fraction(source_hz) / self.rate_hz
+        # Whole steps of both grids coincide, so the resampled parts continue each other.
+        step = ratio.numerator if ratio.numerator <= _LARGEST_STEP_SAMPLES else 1
+        begin = int(first * ratio) // step * step - -(-RESAMPLER_MARGIN_SAMPLES // step) * step
+        end = int(last * ratio) + RESAMPLER_MARGIN_SAMPLES
+        source = self._mapped(self._source(recording, origin_sample + begin, origin_sample + end))
+        resampled = soxr.resample(source.T, float(source_hz), self.rate_hz, quality="HQ").T
+        skipped = first - round(begin / ratio)
+        return np.ascontiguousarray(resampled[:, skipped : skipped + last - first], np.float32)
+
+    def _source(self, recording: int, begin: int, end: int) -> FloatArray:
+        """Samples `[channels of the recording, end - begin]`, silent beyond the recording."""
+        row = self.index.recordings[recording]
+        found = np.zeros((row.channels, end - begin), np.float32)
+        start, stop = max(0, begin), min(row.samples, end)
+        if start >= stop:
+            return found
+        try:
+            file = self._opened(recording, row)
+            if file is None:
+                samples = _decoded(row, start, stop)
+            else:
+                file.seek(start)
+                samples = file.read(stop - start, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise MediaError(f"The recording {row.path} cannot be read ({error}).", _MAKE_AGAIN) from error
+        if samples.shape != (stop - start, row.channels) or not np.isfinite(samples).all():
+            raise MediaError(f"The recording {row.path} is damaged.", _MAKE_AGAIN)
+        found[:, start - begin : stop - begin] = samples.T
+        return found
+
+    def _mapped(self, samples: FloatArray) -> FloatArray:
+        """The wanted channels of samples `[channels of the recording, N]`."""
+        count = len(samples)
+        if count == self.channels:
+            return samples
+        if count == 1:
+            return np.broadcast_to(samples, (self.channels, samples.shape[1]))
+        if self.channels == 1:
+            powers = ChannelPowers()
+            powers.add(samples)
+            weights = powers.weights().get(count)
+            mixed = samples.mean(axis=0) if weights is None else weights.astype(np.float32) @ samples
+            return np.asarray(mixed[None], np.float32)
+        mapped = np.zeros((self.channels, samples.shape[1]), np.float32)
+        mapped[:count] = samples[: self.channels]
+        return mapped
+
+    def _opened(self, recording: int, row: Recording) -> soundfile.SoundFile | None:
+        """The open file of a recording; None if libsndfile does not know its format."""
+        if recording not in self._checked:
+            check_unchanged(row)
+            self._checked.add(recording)
+        if recording not in self._open:
+            if len(self._open) >= MAX_OPEN_FILES:
+                _close(self._open.popitem(last=False)[1])
+            try:
+                self._open[recording] = soundfile.SoundFile(row.path)
+            except (soundfile.LibsndfileError, TypeError):
+                self._open[recording] = None
+        self._open.move_to_end(recording)
+        return self._open[recording]
+
+
+def _close(file: soundfile.SoundFile | None) -> None:
+    if file is not None:
+        file.close()
+
+
+def _decoded(recording: Recording, start: int, stop: int) -> FloatArray:
+    """Samples [start, stop) of a recording `[samples, channels]`, decoded from its beginning."""
+    found, place = [np.zeros((0, recording.channels), np.float32)], 0
+    with open_blocks(recording.path) as sound:
+        for block in sound.blocks:
+            found.append(block[max(0, start - place) : max(0, stop - place)])
+            place += len(block)
+            if place >= stop:
+                break
+    return np.concatenate(found)
+
+
+def check_unchanged(recording: Recording) -> None:
+    """Raise MediaError if the file of a recording is missing or has other content than when it was indexed."""
+    try:
+        state = recording.path.stat()
+    except OSError as error:
+        raise MediaError(f"The recording {recording.path} is missing.", _MAKE_AGAIN) from error
+    if state.st_size == recording.size_bytes and state.st_mtime_ns == recording.modified_ns:
+        return
+    # A copied or restored file has another time and the same content.
+    if state.st_size == recording.size_bytes and _content(recording) == recording.content:
+        return
+    raise MediaError(f"The recording {recording.path} has changed since the library was made.", _MAKE_AGAIN)
+
+
+def _content(recording: Recording) -> str:
+    with recording.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

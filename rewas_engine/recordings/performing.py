@@ -266,7 +266,7 @@ def _material(index: LibraryIndex, choice: Choice) -> tuple[Manner, list[int]]:
         / index.recordings[index.events[one].recording].sample_rate_hz
         for one in events
     )
-    return ("sustained", stretches) if steady_s > struck_s else ("struck", _variations(index, choice, events))
+    return ("sustained", stretches) if steady_s >= struck_s else ("struck", _variations(index, choice, events))
 
 
 def _variations(index: LibraryIndex, choice: Choice, events: list[int]) -> list[int]:

@@ -69,7 +69,7 @@ def choose(index: LibraryIndex, prompt: str, encoder: TextEncoder, *, place: int
 
     Args:
         index: Index of the library.
-        prompt: What should be heard.
+        prompt: Description of the sound.
         encoder: The encoder that the library's words were embedded with.
         place: 0 for the nearest recordings, 1 for the next ones, and so on; after the last ones follow the first.
 
@@ -116,7 +116,7 @@ def _scores(index: LibraryIndex, prompt: str, encoder: TextEncoder) -> NDArray[n
         words = _content_words(recording.words)
         if asked and words:
             shared = sum(any(_is_same_word(one, other) for other in words) for one in asked) / len(asked)
-            # Without embeddings, the words alone decide.
+            # Without embeddings, only common words count.
             scores[row] += shared * (_NAME_WEIGHT if index.embeddings[row].any() else 1.0)
     return np.minimum(scores, 1.0)
 

@@ -20,7 +20,7 @@ class PerformanceOptions:
     Attributes:
         tail: What the tails of strikes do.
         pitch_variation_cents: Largest random change of a strike's pitch, up or down.
-        timing_variation_s: Largest random displacement of a strike, before or after the asked time.
+        timing_variation_s: Largest random displacement of a strike, before or after the requested time.
 
     Raises:
         SettingsError: A value is out of range.

@@ -30,8 +30,8 @@ MARGIN_S = 1
 """Seconds around a block that are measured with it, so that blocks join."""
 FOLLOWING_PASSES = 3
 STRETCH_GAINS_NATS, STRIKE_GAINS_NATS = (MUTE_NATS, 4.0), (-1.0, 1.0)
-"""Smallest and largest gain with which stretches, and strikes together, follow the curve. Each strike has a gain of its
-own before that."""
+"""Smallest and largest gain with which stretches, and all strikes together, follow the curve. Each strike has its own
+gain before that."""
 END_FADE_S = 0.005
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 384_000

@@ -178,7 +178,7 @@ class StrikePlanner:
         return int(np.flatnonzero(shares < 0.8)[-1]) - int(np.flatnonzero(shares < 0.2)[-1]) <= SHARP_RISE_FRAMES
 
     def _is_explained(self, event: EnergyEvent) -> bool:
-        """Whether the last strike has a rise of its own where the curve rises, such as the latch after a slam."""
+        """Whether the last strike itself rises where the curve does, such as with the latch after a slam."""
         if self._sounding is None:
             return False
         peak = event.start_index + int(self._asked[event.start_index : event.end_index].argmax())

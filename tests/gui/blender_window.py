@@ -341,7 +341,7 @@ class BlenderWindow:
         if self.is_open(name):
             yield
             return
-        place = self._open_panel(name)
+        place = self.open_panel(name)
         self._header_y = round(place[1])
         try:
             yield
@@ -350,8 +350,8 @@ class BlenderWindow:
         self.click(*place)
         self.press_over_sidebar("Home")
 
-    def _open_panel(self, name: str) -> tuple[float, float]:
-        """Open a closed panel. Returns the place of its header."""
+    def open_panel(self, name: str) -> tuple[float, float]:
+        """Open a closed panel, and leave it open. Returns the place of its header. At least one more must be closed."""
         self.press_over_sidebar("Home")
         offset = None
         while offset != (offset := self.ask("sidebar_offset()")):

@@ -65,6 +65,11 @@ def strips_by_name(state: list[Any]) -> dict[str, list[Any]]:
     return {strip[NAME]: strip for strip in state}
 
 
+def scroll_to_timeline_panel(window: BlenderWindow) -> None:
+    """Scroll the sidebar to its end. A strip with many takes has a long panel, and from 5.0 an unselected one, too."""
+    window.press_over_sidebar("Next", "Next", "Next")
+
+
 def import_from_menu(window: BlenderWindow, path: Path) -> None:
     window.choose_file_from_menu("sound changes", path)
     wait_for_report(window, "Imported", path)
@@ -162,6 +167,12 @@ def test_sounds_are_added(window: BlenderWindow, sounds: dict[str, Path]) -> Non
     window.click(*window.ask(f"point_of_strip({PICTURE})"))
     window.press_over_timeline("Home")
     window.picture("location-sounds")
+    # The other panels of a picture would be above this one.
+    if not window.is_open("REWAS_PT_export"):
+        window.open_panel("REWAS_PT_export")
+    left, bottom, width, height = window.ask("rectangle('WINDOW')")
+    window.click(left + width * 0.5, bottom + height * 0.9)
+    window.wait_until("not [strip for strip in strips() if strip.select]", "no strip to be selected")
 
 
 def test_changes_of_an_otio_file_are_imported_from_the_menu(
@@ -172,11 +183,11 @@ def test_changes_of_an_otio_file_are_imported_from_the_menu(
     timeline = otio.adapters.read_from_file(str(path))
     edit(timeline, stem)
     otio.adapters.write_to_file(timeline, str(path))
-    with window.panel("REWAS_PT_export"):
-        import_from_menu(window, path)
-        assert_edited(window, mixed, stem)
-        window.picture("sound-changes")
-        undo_and_redo(window, mixed, "sound-changes-undone")
+    import_from_menu(window, path)
+    assert_edited(window, mixed, stem)
+    scroll_to_timeline_panel(window)
+    window.picture("sound-changes")
+    undo_and_redo(window, mixed, "sound-changes-undone")
 
 
 def test_changes_of_an_archive_are_imported_from_the_panel(
@@ -184,22 +195,23 @@ def test_changes_of_an_archive_are_imported_from_the_panel(
 ) -> None:
     path, stem = folder / "archive" / "mix.otioz", window.ask(STEM)
     path.parent.mkdir()
-    with window.panel("REWAS_PT_export"):
-        window.press_button("rewas.export_timeline(")
-        window.wait_until("file_browser()", "the file browser to open")
-        turn_on(window, "include_media")
-        window.picture("include-media", mouse_stays=True)
-        window.choose_file(path)
-        wait_for_report(window, "Exported", path)
-        changed = path.with_name("changed.otioz")
-        rewrite_archive(path, changed, lambda timeline: edit(timeline, stem))
-        window.press_button("rewas.import_sound_changes(")
-        window.choose_file(changed)
-        wait_for_report(window, "Imported", changed)
-        assert_edited(window, mixed, stem)
-        # The media is here already, so it is not extracted.
-        assert sorted(each.name for each in path.parent.iterdir()) == ["changed.otioz", "mix.otioz"]
-        undo_and_redo(window, mixed, "archive-changes-undone")
+    scroll_to_timeline_panel(window)
+    window.press_button("rewas.export_timeline(")
+    window.wait_until("file_browser()", "the file browser to open")
+    turn_on(window, "include_media")
+    window.picture("include-media", mouse_stays=True)
+    window.choose_file(path)
+    wait_for_report(window, "Exported", path)
+    changed = path.with_name("changed.otioz")
+    rewrite_archive(path, changed, lambda timeline: edit(timeline, stem))
+    scroll_to_timeline_panel(window)
+    window.press_button("rewas.import_sound_changes(")
+    window.choose_file(changed)
+    wait_for_report(window, "Imported", changed)
+    assert_edited(window, mixed, stem)
+    # The media is here already, so it is not extracted.
+    assert sorted(each.name for each in path.parent.iterdir()) == ["changed.otioz", "mix.otioz"]
+    undo_and_redo(window, mixed, "archive-changes-undone")
 
 
 def rewrite_archive(source: Path, target: Path, change: Callable[[otio.schema.Timeline], None]) -> None:
@@ -228,14 +240,13 @@ def test_changes_of_a_reaper_project_are_imported_from_the_menu(
     rename_item(lines, "voice.wav", "voice, take 2")
     change_item(lines, "traffic.wav", MUTE=lambda _: Fraction(1))
     project.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with window.panel("REWAS_PT_export"):
-        import_from_menu(window, project)
-        assert_edited(window, mixed, stem)
-        start, end = strips_by_name(window.ask(STATE))["voice, take 2"][START : END + 1]
-        assert strips_by_name(window.ask(STATE))["voice, take 2"][KEYS] == [[end - 20, 1], [end, 0]]
-        assert start < end - 20
-        window.picture("reaper-changes")
-        undo_and_redo(window, mixed, "reaper-changes-undone")
+    import_from_menu(window, project)
+    assert_edited(window, mixed, stem)
+    start, end = strips_by_name(window.ask(STATE))["voice, take 2"][START : END + 1]
+    assert strips_by_name(window.ask(STATE))["voice, take 2"][KEYS] == [[end - 20, 1], [end, 0]]
+    assert start < end - 20
+    window.picture("reaper-changes")
+    undo_and_redo(window, mixed, "reaper-changes-undone")
 
 
 def item_lines(lines: list[str], name: str) -> range:
@@ -269,11 +280,10 @@ def test_an_archive_is_imported_into_an_empty_scene(window: BlenderWindow, folde
     scene = window.ask("scene().name")
     window.ask("part('blender.compat').show_scene(bpy.data.scenes.new('Empty'))")
     window.wait_until("scene().name == 'Empty' and not strips()", "the empty scene")
-    with window.panel("REWAS_PT_export"):
-        window.choose_file_from_menu("opentimelineio with sound (.otio, .otioz, .rpp)", archive)
-        wait_for_report(window, "Imported", archive)
-        window.press_over_timeline("Home")
-        window.picture("archive-imported")
+    window.choose_file_from_menu("opentimelineio with sound (.otio, .otioz, .rpp)", archive)
+    wait_for_report(window, "Imported", archive)
+    window.press_over_timeline("Home")
+    window.picture("archive-imported")
     assert window.ask("scene().name") == "Empty"
     imported = window.ask(STATE)
     file = 9

@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewas_api.errors import ProblemError
 from rewas_engine.exact_time import sample_count
 from rewas_server.delivery.continuity import find_runs
 from rewas_server.delivery.deliver import Delivery, deliver_stems
@@ -205,3 +206,11 @@ def test_two_equal_clips_at_the_same_time_continue_different_clips(stem: Stem) -
     runs = find_runs([LaidOutStem(each, "FX", True) for each in stems])
     assert [run.first.clip_number for run in runs] == [1, 2, 1, 2, 5]
     assert [run.group for run in runs] == [0, 1, 0, 1, 4]
+
+
+def test_a_sound_that_has_vanished_is_named_with_a_remedy(stem: Stem, tmp_path: Path) -> None:
+    vanished = stem(1, 0, 10, 0)
+    vanished.path.unlink()
+    with pytest.raises(ProblemError, match=r"does not exist any more\. Run the same command again") as raised:
+        deliver([vanished], tmp_path / "stems")
+    assert str(vanished.path) in raised.value.what

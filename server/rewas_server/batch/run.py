@@ -245,20 +245,21 @@ def raise_if_fatal(error: BaseException, folder: Path) -> None:
 
     folder: where sounds are kept.
     """
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    if isinstance(cause, sqlite3.Error):
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    if any(isinstance(cause, sqlite3.Error) for cause in causes):
         raise error
-    if not isinstance(cause, OSError):
-        return
-    is_ours = isinstance(cause.filename, str | Path) and Path(cause.filename).is_relative_to(folder)
-    if is_ours or cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise ProblemError(
-            f"The folder {folder.parent} cannot be written ({cause.strerror or cause}).",
-            "Free some space or change its permissions, and run the same command again. Finished sounds are kept.",
-            ProblemKind.RESOURCES,
-        ) from error
+    for cause in causes:
+        if not isinstance(cause, OSError):
+            continue
+        is_ours = isinstance(cause.filename, str | Path) and Path(cause.filename).is_relative_to(folder)
+        if is_ours or cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ProblemError(
+                f"The folder {folder.parent} cannot be written ({cause.strerror or cause}).",
+                "Free some space or change its permissions, and run the same command again. Finished sounds are kept.",
+                ProblemKind.RESOURCES,
+            ) from error
 
 
 __all__ = [

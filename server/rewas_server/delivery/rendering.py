@@ -245,7 +245,13 @@ def _prepare(
 
 
 def _read(path: Path, sample_rate_hz: int) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return a sound `[channels, samples]` at a sample rate, and how it was changed."""
+    """Return a sound `[channels, samples]` at a sample rate, and how it was changed. Raises ProblemError."""
+    if not path.is_file():
+        raise ProblemError(
+            f"The generated sound {path} does not exist any more.",
+            "Run the same command again to generate the missing sounds.",
+            ProblemKind.MEDIA,
+        )
     sound, rate_hz = read_audio_file(path)
     if rate_hz == sample_rate_hz:
         return sound, ()

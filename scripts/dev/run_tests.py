@@ -87,7 +87,7 @@ def main_tests(scope: str) -> Check:
         "weights": ("-m", "weights", "--release"),
     }
     # More than there are cores: most of their time, tests wait for a process that starts or a server that answers.
-    workers = min((os.cpu_count() or 1) + 2, MOST_WORKERS)
+    workers = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
     return Check(
         "tests",
         (

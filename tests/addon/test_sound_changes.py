@@ -523,3 +523,11 @@ def test_a_sound_that_begins_between_two_frames_is_exported_there(lead_in: int, 
     assert not changes_in(scene).changed
     found = only(changes_in(scene, move("door", 3)))
     assert (found.position, found.offset_s) == (Position(1013 - lead_in, 1013, 1037), 0)
+
+
+def test_a_volume_that_is_no_number_is_not_a_level_and_comes_back() -> None:
+    strip = sound("a", 1, 1, 11, properties={"volume": [0.0]})
+    assert level_of(strip) is None
+    timeline = read_otio(build_timeline(scene_of(strip), str).timeline.to_json_string())
+    (found,) = read_timeline(timeline, str).scene.strips
+    assert found.properties == strip.properties

@@ -45,10 +45,11 @@ def is_same_volume(first: float, second: float) -> bool:
 
 
 def level_of(strip: ExchangedStrip) -> Level | None:
-    """Return the volume and fades of a sound strip, or None if its volume is animated in another way."""
+    """Return the volume and fades of a sound strip, or None if its volume is no number or animated in another way."""
     curve = next((curve for curve in strip.curves if curve.path == VOLUME_PATH), None)
     if curve is None:
-        return Level(float(strip.properties.get(VOLUME_PATH, 1.0)))
+        volume = strip.properties.get(VOLUME_PATH, 1.0)
+        return Level(float(volume)) if isinstance(volume, int | float) else None
     points = [(key[0], key[1]) for key in curve.keys]
     if curve.flags or len(points) < 2:
         return None

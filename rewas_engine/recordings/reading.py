@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from fractions import Fraction
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import ChannelPowers
+from rewas_engine.recordings.building import content_of
 from rewas_engine.recordings.index import LibraryIndex, Recording
 from rewas_engine.recordings.sound_blocks import open_blocks
 
@@ -186,11 +186,6 @@ def check_unchanged(recording: Recording) -> None:
     if state.st_size == recording.size_bytes and state.st_mtime_ns == recording.modified_ns:
         return
     # A copied or restored file has another time and the same content.
-    if state.st_size == recording.size_bytes and _content(recording) == recording.content:
+    if state.st_size == recording.size_bytes and content_of(recording.path) == recording.content:
         return
     raise MediaError(f"The recording {recording.path} has changed since the library was made.", _MAKE_AGAIN)
-
-
-def _content(recording: Recording) -> str:
-    with recording.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -240,6 +240,15 @@ def test_ctrl_c_keeps_what_is_finished(batch: Batch, tmp_path: Path) -> None:
     assert origins(batch(*shots))[1] == "generated"
 
 
+def test_a_report_never_replaces_media(batch: Batch, tmp_path: Path) -> None:
+    media = tmp_path / "shot.mp4"
+    media.write_bytes(b"picture")
+    result = batch(("a", 0, 6, DOOR), options=("--report", media))
+    assert result.code == 2
+    assert "ends in .json" in result.errors
+    assert media.read_bytes() == b"picture"
+
+
 def test_the_report_is_also_written_to_a_file(batch: Batch, tmp_path: Path) -> None:
     result = batch(("a", 0, 6, DOOR), options=("--report", tmp_path / "report.json"))
     assert json.loads((tmp_path / "report.json").read_text()) == result.json()

@@ -199,7 +199,7 @@ def batch(
             "--report",
             metavar="FILE",
             dir_okay=False,
-            help="Also write the JSON object of --json to this file.",
+            help="Also write the JSON object of --json to this file, whose name ends in .json.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -357,6 +357,7 @@ class _Batch:
 
     def check_paths(self) -> None:
         """Check that everything can be written, before any sound is generated."""
+        from rewas_api.errors import ProblemError, ProblemKind
         from rewas_server.delivery.deliver import open_signer
         from rewas_server.files.output_paths import check_file_writable, check_folder_writable
         from rewas_server.otio.writing import check_output
@@ -365,6 +366,13 @@ class _Batch:
         open_signer(self.profile)
         check_folder_writable(self.stems)
         if self.report_file is not None:
+            # Any other file, such as a clip of the timeline, is a mistake and would be lost.
+            if self.report_file.suffix.lower() != ".json":
+                raise ProblemError(
+                    f"The report {self.report_file.name} is not named as a JSON file.",
+                    "Give --report a name that ends in .json.",
+                    ProblemKind.SETTINGS,
+                )
             inputs = (self.file, self.output)
             check_file_writable(self.report_file, "report", read=inputs, created_folder=self.stems)
 

@@ -1,9 +1,9 @@
-"""Measure how long an AAF file takes to write, and which part of that is spent in pyaaf2.
+"""Measure how long it takes to write an AAF file, and how much of that time is spent in pyaaf2.
 
     .venv/bin/python benchmarks/aaf_writing.py [--clips 200 500 1000]
 
-Half of the clips are pictures, the other half sounds. The table has the processor time, the time per clip, and the size
-of the file. The last line has the shares of the packages, which a profiler measures with 200 clips.
+Half of the clips are pictures and half are sounds. The table shows the processor time, the time per clip and the size
+of the file. The last line shows how the time is divided among the packages, as profiled with 200 clips.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def span(start: int, duration: int, rate: int = RATE) -> otio.opentime.TimeRange
 
 
 def make_reel(folder: Path, clips: int) -> otio.schema.Timeline:
-    """Make a timeline of pictures with a sound each, which all have their own file."""
+    """Make a timeline of pictures with one sound each. Every sound has its own file."""
     reel = otio.schema.Timeline("reel", global_start_time=otio.opentime.RationalTime(90000, RATE))
     pictures = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
     sounds = otio.schema.Track("A1", kind=otio.schema.TrackKind.Audio)
@@ -62,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # The first file also loads the libraries.
+        # Writing the first file also loads the libraries.
         write_timeline(make_reel(folder, 2), folder / "reel.aaf")
         print("| Clips | Processor, s | Per clip, ms | MB |")
         print("|---|---|---|---|")

@@ -2,11 +2,11 @@
 
     python benchmarks/batch_repeat.py --clips 1000 10000
 
-The timeline has different clips with three sounds each, see `long_reel`. The command runs as a user calls it, but no
-model does: each sound is a short silence. Times are CPU seconds of this process, without imports. "Start" is the time
-until the first sound begins, "Repeat" is the command with nothing changed, "Edit" is the command after one clip got
-another prompt, and "OTIO alone" is the time for reading the same timeline with OpenTimelineIO. The first row shows the
-limits for 10,000 clips.
+All clips of the timeline differ, and each has three sounds; see `long_reel`. The command runs as a user runs it, but
+without a model: each sound is a short silence. Times are CPU seconds of this process, without imports. "Start" is the
+time until the first sound begins, "Repeat" is the command with nothing changed, "Edit" is the command after a change to
+the prompt of one clip, and "OTIO alone" is the time that OpenTimelineIO takes to read the same timeline. The first row
+shows the limits for 10,000 clips.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MAX_START_S, _MAX_REPEAT_S = 2, 5
 class _Silence:
     """Generates silence instead of sounds.
 
-    started_s: CPU time of the process when the first sound began, since `reset`.
+    started_s: CPU time of the process when the first sound after `reset` began.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     """Print the figures as a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[1000, 10000], help="numbers of clips")
-    parser.add_argument("--folder", type=Path, help="keep the files in this folder, and start from those in it")
+    parser.add_argument("--folder", type=Path, help="keep the files in this folder, and reuse those already in it")
     given = parser.parse_args()
     silence = _Silence()
 
@@ -72,7 +72,7 @@ def main() -> None:
 
     runner.LocalRunner.sound_maker = sound_maker  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory(prefix="rewas-") as name:
-        # Imports everything.
+        # These runs import all modules.
         reel = write_long_reel(Path(name), 4)
         for _ in range(2):
             _batch(reel)

@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/library_indexing.py [--minutes 60] [--workers 2]
 
-Writes recordings of the synthetic world, where every event is known, at 48 kHz in stereo. Prints the times of a first
-and a second run, the memory, and the agreement with the truth.
+Writes recordings of the synthetic world, in which every event is known, at 48 kHz in stereo. Prints the times of a
+first and a second run, the peak memory, and the precision and recall of the events found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FILE_S = 8.0
 PATTERNS = ("single", "few", "regular", "irregular")
 TOLERANCE_S = 0.01
 APART_S = 0.15
-"""Events that are further apart count as separate."""
+"""Events at least this far apart count as separate."""
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         duration_s = FILE_S * len(scenes)
         made = timed(sounds, Path(folder) / "library", options.workers, duration_s, "First run")
         timed(sounds, Path(folder) / "library", options.workers, duration_s, "Second run, nothing changed")
-    print(f"Largest memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     print_agreement(made, scenes)
 
 
@@ -79,7 +79,7 @@ def timed(sounds: Path, output: Path, workers: int, duration_s: float, label: st
 
 
 def no_meaning(words: Sequence[str]) -> NDArray[np.float32]:
-    """Embed nothing: embedding takes the same time whatever the recordings are."""
+    """Return the same embedding for all texts, so that the time to embed them does not count."""
     return np.ones((len(words), 1), np.float32)
 
 
@@ -105,7 +105,7 @@ def print_agreement(made: MadeLibrary, scenes: dict[str, Scene]) -> None:
             f"Onsets within 10 ms, {name}: precision {matched / found:.3f}, recall {matched / known:.3f} of {known:.0f}"
         )
     print(f"Error of matched onsets: 90 % within {1000 * np.percentile(np.abs(errors_s), 90):.2f} ms")
-    print(f"Recordings of one body in one round: {np.mean(np.array(rounds) == 1):.2f}")
+    print(f"Recordings whose events are all in one round: {np.mean(np.array(rounds) == 1):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Measure performances of recordings: how they follow energy curves, their onsets, their joints and their speed.
 
 `python benchmarks/library_performance.py --clips 4` makes a library of sounds of the synthetic world, with one body for
-each class, and performs it along the curves of held-out scenes. It prints one JSON object, with the figures of the
-starter pack beside those that it shares. Times are CPU times of all threads.
+each class, and performs it along the curves of held-out scenes. It prints one JSON object. For the figures that the
+starter pack has, too, it contains those of the starter pack for comparison. Times are CPU times of all threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TRAINING_SEED = 1000
 STRIKES, STRIKE_GAP_S = 12, 1.4
 STEADY_S = 12.0
 SEPARATE_S = 0.1
-"""Strikes further apart than this are separate ones to the front end, whose window has 64 ms."""
+"""Strikes at least this far apart are separate to the front end, whose window is 64 ms long."""
 ONSET_TOLERANCE_S = 0.01
 JOINT_SOUND_S = 60
 MARGIN_FRAMES = 50
@@ -58,7 +58,7 @@ FRONT_END = AudioFrontEnd(MelConfig())
 
 @dataclass
 class Measures:
-    """Figures of single clips, and the seconds of all."""
+    """Figures of single clips, and the duration and CPU time of all."""
 
     correlations: list[float]
     errors_nats: list[float]
@@ -72,7 +72,7 @@ def main() -> None:
     """Print all figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=4, help="held-out clips of each class")
-    parser.add_argument("--joint-sounds", type=int, default=100, help="steady sounds of a minute whose joints count")
+    parser.add_argument("--joint-sounds", type=int, default=100, help="one-minute steady sounds to measure joints in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         index = make_library(Path(folder))
@@ -106,7 +106,7 @@ def make_library(folder: Path) -> LibraryIndex:
 
 
 def render_recording(name: str) -> NDArray[np.float32]:
-    """A recording as of a library: separate strikes of all strengths, or steady sound."""
+    """Render a recording like those in a library: separate strikes of all strengths, or a steady sound."""
     is_struck = name in STRUCK_CLASSES
     duration_s = STRIKES * STRIKE_GAP_S + 1.0 if is_struck else STEADY_S
     scene = sample_scene(TRAINING_SEED, name, duration_s, pattern="regular" if is_struck else "steady")
@@ -145,7 +145,7 @@ def measure_class(index: LibraryIndex, name: str, clips: int) -> Measures:
 def performed(
     index: LibraryIndex, choice: Choice, energy: EnergyCurve, duration_s: Fraction, seed: int
 ) -> tuple[PlannedPerformance, NDArray[np.float32], float]:
-    """Perform in stereo: the plan, the waveform `[channels, samples]`, and the CPU time in seconds."""
+    """Perform in stereo. Returns the plan, the waveform `[channels, samples]`, and the CPU time in seconds."""
     begin_s = time.process_time()
     planned = PlannedPerformance(index, choice, energy, duration_s=duration_s, rate_hz=RATE_HZ, channels=2, seed=seed)
     waveform = np.concatenate(list(planned.blocks()), axis=1)
@@ -161,7 +161,7 @@ def mono_at_world_rate(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def measure_joints(index: LibraryIndex, sounds: int) -> dict[str, float]:
-    """Compare joints of steady sounds with the rest of them: spectral flux and steps in level."""
+    """Compare the spectral flux and the steps in level at the joints of steady sounds with those elsewhere."""
     steady = sorted({stretch.recording for stretch in index.stretches})
     measured: dict[str, tuple[list[float], list[float]]] = {"flux": ([], []), "level_step": ([], [])}
     joints = 0

@@ -17,7 +17,7 @@ _RATE = Fraction(24000, 1001)
 _FLOAT_RATE = float(_RATE)
 _START_FRAMES = 86400
 _FRAMES = 4
-"""Shown by each clip, so that its sounds are small."""
+"""Length of each clip: short, so that its sounds are small."""
 _RETIMED_EVERY, _UPPER_EVERY, _MARKED_EVERY = 10, 20, 50
 _LAYERS = [{"name": "cloth", "prompt": "rustling"}, {"name": "ambience", "prompt": "a room", "energy": "steady"}]
 
@@ -33,8 +33,8 @@ class LongReel:
 def write_long_reel(folder: Path, clips: int, media_files: int = 300) -> LongReel:
     """Write a timeline of different clips on two video tracks, their media and a spotting sheet into a folder.
 
-    Each clip has three sounds: a primary one and two layers. Some clips are retimed, some have markers, and a third
-    states no available range.
+    Each clip has three sounds: a primary one and two layers. Some clips are retimed, some have markers, and the media
+    of a third of them states no available range.
     """
     media_files = min(media_files, clips)
     frames = 2 * _FRAMES * (clips // media_files + 2)
@@ -46,7 +46,7 @@ def write_long_reel(folder: Path, clips: int, media_files: int = 300) -> LongRee
         clip = _clip(number, media[number % media_files], number // media_files, frames)
         is_upper = number % _UPPER_EVERY == _UPPER_EVERY - 1
         if is_upper:
-            # It covers the second half of the last clip, and the beginning of the next one.
+            # It covers the second half of the previous clip and the beginning of the next one.
             begin = position - _FRAMES // 2
             upper.append(otio.schema.Gap(source_range=_span(0, begin - upper_end)))
             upper.append(clip)
@@ -88,7 +88,7 @@ def _clip(number: int, media: Path, use: int, media_frames: int) -> otio.schema.
 
 
 def _write_media(folder: Path, count: int, frames: int) -> list[Path]:
-    """Write files of the same video whose contents differ."""
+    """Write files that show the same video and still differ in content."""
     first = folder / "shot-000.mp4"
     with av.open(str(first), "w") as container:
         stream = container.add_stream("mpeg4", rate=_RATE)
@@ -101,7 +101,7 @@ def _write_media(folder: Path, count: int, frames: int) -> list[Path]:
     content = first.read_bytes()
     paths = [folder / f"shot-{number:03d}.mp4" for number in range(count)]
     for number, path in enumerate(paths[1:], start=1):
-        # A box of free space, which readers skip.
+        # A box of type `free`, which readers skip.
         path.write_bytes(content + (12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))
     return paths
 

@@ -423,7 +423,7 @@ class RewasClient:
 
         Args:
             path: Path of the file.
-            sha256: Of its content, in lower-case hex. If None, the whole file is read first to compute it.
+            sha256: SHA-256 of the file, in lower-case hex. If None, the whole file is read first to compute it.
             on_progress: Called with the sent and the total number of bytes, which never falls. May raise to abort.
             reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
 

@@ -86,7 +86,7 @@ def validate_layers(value: object) -> tuple[LayerSettings, ...]:
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or hasattr(value, "items"):
         raise _invalid_settings(f"The layers of the clip are {format_value(value)}.", "Set a list of layers.")
-    # The end of a loop over one of OTIO's lists takes long.
+    # Reading past the end of one of OTIO's lists, as a loop does, is slow.
     items = islice(value, len(value)) if hasattr(value, "__len__") else value
     layers = tuple([each if isinstance(each, LayerSettings) else _parse_layer(each) for each in items])
     if len(layers) > MAX_LAYERS:

@@ -10,8 +10,8 @@ from the start of the project, whose timecode is the global start time. What Ope
   or mute that are not bypassed;
 - of a track: `volume`, `pan`, `guid`, and `envelopes` as for a clip.
 
-The metadata of the timeline has `metadata["rewas"]["drop_frame"]` if its timecode is not drop-frame at 29.97 or 59.94
-frames per second.
+If the timecode of a timeline at 29.97 or 59.94 frames per second is not drop-frame, `metadata["rewas"]["drop_frame"]`
+of the timeline is False.
 
 Our own export stores a line `rewas` with JSON in the block EXT of an item or track. It becomes the metadata of the clip
 or track.
@@ -46,7 +46,7 @@ _EMPTY = "EMPTY"
 _REVERSED_MODES = frozenset({"2", "3"})
 _NTSC_DROP_FRAME, _NTSC = "1", "2"
 _DROP_FRAME_BASES = ("30", "60")
-"""Frames per second at which timecode is drop-frame unless a file says otherwise."""
+"""Nominal frame rates at which timecode is drop-frame unless a file says otherwise."""
 
 
 class ReaperError(ValueError):

@@ -14,7 +14,7 @@ from rewas_api.v1 import rewas_pb2
 CHUNK_BYTES = 256 * 1024
 """The fastest message size over loopback."""
 HASH_CHUNK_BYTES = 1024**2
-"""Small enough to stop within a second on a slow drive."""
+"""Small enough for reading to stop within a second on a slow drive."""
 
 TransferProgress = Callable[[int, int], object]
 """Called with the number of bytes transferred and the total number of bytes."""

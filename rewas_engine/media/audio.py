@@ -320,7 +320,7 @@ class ChannelPowers:
         return found
 
     def width(self) -> float:
-        """How much the channels differ: from 0 (equal, or only one sounds) to 1 (uncorrelated or out of phase)."""
+        """How much the channels differ: from 0 (equal, or at most one audible) to 1 (uncorrelated or out of phase)."""
         products = max(self._products.values(), key=np.trace, default=np.zeros((1, 1)))
         powers = np.diag(products)
         sounds = powers > _SILENT_CHANNEL * powers.max()

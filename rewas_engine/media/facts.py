@@ -73,7 +73,7 @@ def read_media_facts(path: Path) -> MediaFacts:
         videos = video_streams(container)
         is_still = is_still_format(container.format.name)
         rate = _frame_rate(videos[0]) if videos else Fraction(0)
-        # The first packets are read before the duration, which may move to the end of the file.
+        # Read the first packets before the duration, because that may seek to the end of the file.
         timecode = _sample_time(container) or _label(container, path, rate) or _group_timecode(container, rate)
         duration_s = None if is_still else _duration_s(container, videos[0] if videos else None, rate)
     return MediaFacts(duration_s, rate, is_still, is_file_cut_short(path), timecode)

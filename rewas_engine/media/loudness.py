@@ -85,7 +85,7 @@ def true_peak(chunks: Iterable[NDArray[np.floating]], sample_rate_hz: int) -> fl
         chunks: Consecutive parts `[channels, samples]` of the sound.
         sample_rate_hz: Samples per second.
     """
-    # FFmpeg's meter resamples to exactly 192 kHz, and measures between these places at other rates.
+    # FFmpeg's meter resamples to exactly 192 kHz. If the rate does not divide that, it measures at other positions.
     factor = _OVERSAMPLING * (2 if _FFMPEG_METER_HZ % sample_rate_hz else 1)
     resampler: soxr.ResampleStream | None = None
     filters = (_Oversampler.short(factor), _Oversampler(_STANDARD_PHASES.T.ravel(), len(_STANDARD_PHASES)))
@@ -109,7 +109,7 @@ class _Oversampler:
 
     Args:
         coefficients: The filter at the higher rate.
-        factor: How many times the rate is higher.
+        factor: Ratio of the higher rate to the original one.
     """
 
     def __init__(self, coefficients: NDArray[np.floating], factor: int) -> None:

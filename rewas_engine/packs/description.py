@@ -167,7 +167,7 @@ def read_pack(path: Path) -> PackDescription:
     document = read_document(path)
     if document.get("family") == LIBRARY_FAMILY:
         raise PackError(
-            f"The pack {path.name} is a library of recordings, and library packs cannot generate yet.",
+            f"The pack {path.name} is a library of recordings, and library packs cannot generate sounds yet.",
             "Choose another pack.",
         )
     try:
@@ -204,7 +204,7 @@ def read_document(path: Path) -> dict[str, Any]:
     found = document.get("format")
     if isinstance(found, int) and found > PACK_FORMAT:
         raise PackError(
-            f"The pack {path.name} has format {found}; this version reads formats up to {PACK_FORMAT}.",
+            f"The pack {path.name} has format {found}, but this version reads formats only up to {PACK_FORMAT}.",
             "Update ReWaS, or install an older version of the pack.",
         )
     return document

@@ -27,7 +27,7 @@ def user_folder() -> Path:
 
 
 def pack_folder(name: str) -> Path:
-    """Return the folder of a user's pack of this name. Raises PackError if the name is not valid for one."""
+    """Return the folder of the user's pack with this name. Raises PackError if the name is not valid."""
     _check_name(name)
     return user_folder() / name
 

@@ -1,1 +1,1 @@
-"""Libraries of recordings: finding their sounds, indexing them, and performing them."""
+"""Libraries of recordings: find and index their sounds, and perform them along an energy curve."""

@@ -1,7 +1,7 @@
 """Find the sound events and the steady stretches of a recording, and measure both, in bounded memory.
 
-The samples arrive in blocks. Events are found in chunks of CORE_S seconds with some context. For stretches, ten values
-per second are kept of the whole recording.
+The samples arrive in blocks. Events are found in chunks of CORE_S seconds with some context. To find stretches, ten
+values per second of the whole recording are kept.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from rewas_engine.recordings.rounds import group_rounds
 from rewas_engine.recordings.stretches import SteadyTrack, find_stretches
 
 CORE_S, BEFORE_S, AFTER_S = 20, 1, 8
-"""Seconds of a chunk whose onsets are used, and its context. A decay may last for AFTER_S."""
+"""Seconds of a chunk: the core, whose onsets are used, and the context before and after it, which fits long decays."""
 OVERLAP_S = 0.05
 """Onsets this close to the core may be found in either of two chunks."""
 CONTEXT_S = 1.0
-"""Sound after the core in which onsets are sought, so that the last events of the core end at them."""
+"""Seconds after the core in which onsets are also detected, because they may end the last events of the core."""
 TRACK_HZ = 10
 LOWEST_HZ = 30.0
-"""Lower limit of what counts as sound; a DC offset and rumble are below."""
+"""Lowest frequency that counts as sound. A DC offset and rumble are below it."""
 SILENCE_DB = -120.0
 CLIPPED_SAMPLES = 3
 """Consecutive samples at full scale that count as clipped."""
@@ -42,9 +42,9 @@ FULL_SCALE = 1 - 2**-15
 EVENT_BELOW_PEAK_DB = 50.0
 """Events that are this much weaker than the loudest sound of the recording are ignored."""
 ROUND_FRAMES = 12
-"""Mel frames after the onset that decide which events are variations of one sound."""
+"""Mel frames after the onset by which events are grouped into variations of one sound."""
 _LEVEL_FRAMES = 30
-"""Mel frames after the onset among which the loudest gives the level."""
+"""Mel frames after the onset. The loudest of them gives the level."""
 _MEL = MelConfig()
 _REACH = (_MEL.window_samples - _MEL.hop_samples) // 2
 

@@ -40,7 +40,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A file and what was found in it. Its recording has no words, and its events and stretches the number 0."""
+    """A file and what was found in it. Its recording has no words; its events and stretches have the number 0."""
 
     recording: Recording
     events: tuple[SoundEvent, ...]
@@ -50,12 +50,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class BuiltLibrary:
-    """A new index, and how it came about.
+    """A new index, and what was done to build it.
 
     Attributes:
         measured: Number of files that were read; all others are as in the previous index.
         left_out: Files that cannot be used.
-        notes: What is notable about files that are used, one sentence each.
+        notes: Problems of files that are used nevertheless, one sentence each.
     """
 
     index: LibraryIndex
@@ -65,7 +65,7 @@ class BuiltLibrary:
 
 
 class Journal:
-    """Measurements in a file, one JSON object per line. A line that is incomplete is ignored."""
+    """Measurements in a file, one JSON object per line. Incomplete lines are ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -124,11 +124,11 @@ def build_index(
 
     Args:
         files: The files of the library.
-        known: Earlier measurements. One applies to a file of the same path, size and time of change, or the same
-            content.
+        known: Earlier measurements. One applies to a file with the same path and size, and the same modification time
+            or content.
         journal: Receives new measurements.
         embed: Embeds words.
-        workers: Threads that read files; reading and measuring release the interpreter lock.
+        workers: Number of threads. Reading and measuring release the global interpreter lock.
         on_progress: Called after each file.
         cancel: Stops the work; the journal keeps what has been measured.
 
@@ -170,7 +170,7 @@ def measure(path: Path, cancel: CancelSignal | None = None) -> Measured:
     """Measure a sound file.
 
     Raises:
-        MediaError: The file cannot be read, is damaged, changed while it was read, or has no audible sound.
+        MediaError: The file cannot be read, is damaged, changes while it is read, or has no audible sound.
         Cancelled: The caller asked to stop.
     """
     before = _state(path)
@@ -188,7 +188,7 @@ def measure(path: Path, cancel: CancelSignal | None = None) -> Measured:
         raise MediaError(f"{path.name} is silent.", "Leave it out, or export it again.")
     content = content_of(path, cancel)
     if _state(path) != before:
-        raise MediaError(f"{path.name} changed while it was read.", "Run the command again when it is complete.")
+        raise MediaError(f"{path.name} changed while it was read.", "Run the command again when the file is complete.")
     recording = Recording(
         path, *before, content, rate_hz, channels, found.samples, "", None, None, found.noise_floor_db, found.peak_db,
         found.stereo_width,
@@ -223,7 +223,7 @@ def _measure(file: SoundFile, earlier: Measured | None, cancel: CancelSignal | N
 
 
 def _unchanged(file: SoundFile, earlier: Measured | None) -> Measured | None:
-    """The earlier measurement of a file, if size and time of change are the same."""
+    """The earlier measurement of a file, if its size and modification time are the same."""
     if earlier is None:
         return None
     try:

@@ -17,10 +17,10 @@ from rewas_engine.recordings.index import LibraryIndex
 KNOWN_SCORE = 0.45
 """Lowest score of a recording that sounds like the prompt."""
 COMPANION_MARGIN = 0.08
-"""How far the score of a recording that is used beside the best one may be below it."""
+"""How far the score of a recording may be below the best one for both to be used together."""
 COMPANION_SIMILARITY, STEADY_COMPANION_SIMILARITY = 0.8, 0.5
-"""Lowest cosine of the words of recordings that are used together, and of steady ones: light and heavy rain belong
-together, steps on gravel and on wood do not."""
+"""Lowest cosine similarity of the words of recordings that are used together, and of steady ones. Light and heavy rain
+belong together; steps on gravel and on wood do not."""
 MAX_RECORDINGS = 64
 MAX_NEAREST = 3
 MAX_PLACE = 10**6
@@ -71,7 +71,7 @@ def choose(index: LibraryIndex, prompt: str, encoder: TextEncoder, *, place: int
         index: Index of the library.
         prompt: Description of the sound.
         encoder: The encoder that the library's words were embedded with.
-        place: 0 for the nearest recordings, 1 for the next ones, and so on; after the last ones follow the first.
+        place: 0 for the nearest recordings, 1 for the next ones, and so on. The first ones follow the last ones.
 
     Raises:
         MediaError: The library has no sounds.
@@ -81,7 +81,7 @@ def choose(index: LibraryIndex, prompt: str, encoder: TextEncoder, *, place: int
     check_integer("place", place, 0, MAX_PLACE)
     usable = sorted({event.recording for event in index.events} | {one.recording for one in index.stretches})
     if not usable:
-        raise MediaError("The library has no sounds.", "Make it again from a folder with recordings.")
+        raise MediaError("The library has no sounds.", "Make it again from a folder of recordings.")
     scores = _scores(index, prompt, encoder)[usable]
     ranked = [usable[row] for row in np.argsort(-scores, kind="stable").tolist()]
     score_of = dict(zip(usable, scores.tolist(), strict=True))
@@ -106,7 +106,7 @@ def choose(index: LibraryIndex, prompt: str, encoder: TextEncoder, *, place: int
 
 
 def _scores(index: LibraryIndex, prompt: str, encoder: TextEncoder) -> NDArray[np.float64]:
-    """Similarity of each recording `[recordings]`: the cosine of the meanings, more for each word in common."""
+    """Similarity of each recording `[recordings]`: the cosine of the embeddings, plus a share for words in common."""
     scores = np.zeros(len(index.recordings))
     if index.embeddings.any():
         embedded = encoder([prompt])[0].detach().cpu().numpy().astype(np.float64)

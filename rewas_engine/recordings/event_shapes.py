@@ -25,12 +25,12 @@ SEARCH_BEFORE_S, SEARCH_AFTER_S = 0.06, 0.045
 PEAK_BEFORE_S = 0.015
 """How far the peak of the attack may be before the approximate onset."""
 ATTACK_SHARE = 0.1
-"""Share of the attack's peak (-20 dB) that the envelope exceeds from the onset."""
+"""Share of the attack's peak (-20 dB) that the envelope exceeds from the onset on."""
 SHORTEST_GAP_S = 0.02
 """Two onsets closer than this are one."""
 PEAK_WITHIN_S = 0.5
 LEAD_S = 0.004
-"""The start is at most this long before the onset."""
+"""The start is at most this many seconds before the onset."""
 
 FloatArray = NDArray[np.float32]
 
@@ -122,7 +122,7 @@ def _exact_onset(envelope: Envelope, near: int) -> tuple[int, int] | None:
     peak_at = rises_from + int(window[rises_from:].argmax())
     smooth = uniform_filter1d(window, max(1, envelope.steps(0.003)), mode="nearest")
     quiet_at = int(smooth[: peak_at + 1].argmin()) if peak_at else 0
-    # At the start of a recording nothing is before the sound.
+    # At the start of a recording, there is nothing before the sound.
     before = float(window[max(0, quiet_at - envelope.steps(0.005)) : quiet_at + 1].max())
     if first == 0 and peak_at <= envelope.steps(0.02) and quiet_at == 0:
         before = 0.0

@@ -1,4 +1,4 @@
-"""Find the media in a folder, the texts next to them, and the files that the names in a table mean."""
+"""Find the media in a folder, the text files next to them, and the files that a table lists."""
 
 from __future__ import annotations
 

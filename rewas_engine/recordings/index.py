@@ -38,7 +38,7 @@ class Recording:
         size_bytes, modified_ns: State of the file when it was indexed, by which a changed file is recognised.
         content: SHA-256 of the file, in hex.
         channels, samples: Audio channels, and samples of each.
-        words: What the recording sounds like, such as "footsteps on gravel, boots, slow"; "" if nothing says it.
+        words: What the recording sounds like, such as "footsteps on gravel, boots, slow"; "" if unknown.
         licence, credit: Terms of this recording, and whom to name; None if those of the library apply.
         noise_floor_db: Level in dBFS that the quietest twentieth of the recording stays below.
         peak_db: Sample peak in dBFS.
@@ -71,7 +71,7 @@ class SoundEvent:
         end_sample: End of the decay.
         peak_db: Sample peak in dBFS.
         level_nats: Energy of the loudest log-mel frame at 16 kHz, comparable with an EnergyCurve.
-        centroid_hz: Centre of the magnitude spectrum around the peak.
+        centroid_hz: Spectral centroid of the attack.
         decay_s: Seconds from the onset until the sound stays 20 dB below its peak.
         round: Equal for the events of a recording that are variations of one sound.
     """
@@ -89,15 +89,15 @@ class SoundEvent:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a recording that sounds steadily. Positions are samples of the recording.
+    """A steady part of a recording. Positions are samples of the recording.
 
     Attributes:
         recording: Index of the recording.
-        start_sample, end_sample: The part.
-        loop_start_sample, loop_end_sample: Where level and spectrum agree, so that the end can lead into the start.
+        start_sample, end_sample: Limits of the part.
+        loop_start_sample, loop_end_sample: Loop points, at which level and spectrum agree.
         level_db: RMS level in dBFS.
         level_nats: Mean energy of its log-mel frames at 16 kHz, comparable with an EnergyCurve.
-        centroid_hz: Centre of the mean magnitude spectrum.
+        centroid_hz: Mean of the spectral centroid.
     """
 
     recording: int
@@ -144,7 +144,7 @@ class LibraryIndex:
             raise ValueError(f"there is no recording {found.recording}")
         if not is_ordered or start_sample < 0 or found.end_sample > self.recordings[found.recording].samples:
             raise ValueError(
-                f"a sound of recording {found.recording} is outside of it or its positions are not in order"
+                f"a sound of recording {found.recording} is outside the recording, or its positions are not in order"
             )
 
     def events_of(self, recording: int) -> list[SoundEvent]:
@@ -163,7 +163,7 @@ class LibraryIndex:
 
         Args:
             folder: The folder of the index.
-            final_folder: Where the folder will be, if it is moved later; by default it stays.
+            final_folder: Where the folder will be if it is moved later. None means that it stays.
 
         Raises:
             OSError: The folder cannot be written.
@@ -193,7 +193,7 @@ class LibraryIndex:
             found = document["format"]
             if isinstance(found, int) and found > INDEX_FORMAT:
                 raise MediaError(
-                    f"The index {path} has format {found}; this version reads formats up to {INDEX_FORMAT}.",
+                    f"The index {path} has format {found}, but this version reads formats only up to {INDEX_FORMAT}.",
                     "Update ReWaS, or make the library again.",
                 )
             content = (folder / PurePosixPath(document["numbers"]["file"]).name).read_bytes()
@@ -212,7 +212,7 @@ class LibraryIndex:
         return columns | {"embeddings": np.ascontiguousarray(self.embeddings, np.float16)}
 
     def _text_row(self, recording: Recording) -> dict[str, Any]:
-        """The fields of a recording that are not numbers, with its path below one of the sources."""
+        """The fields of a recording that are not numbers, and its path within one of the sources."""
         for number, source in enumerate(self.sources):
             if recording.path.is_relative_to(source):
                 place = {"source": number, "path": recording.path.relative_to(source).as_posix()}

@@ -1,7 +1,7 @@
 """Gains that give a sound a wanted energy.
 
 Energies are means over log-mel bins that have a floor. A gain of one nat therefore raises the energy of a sound with
-few audible bins by less than one nat, so gains are found with the bins.
+few audible bins by less than one nat. For this reason, the gains are computed from the bins.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def gains_for(
         max_gain_nats: Largest gain.
 
     Returns:
-        Gains `[T]` in nats, from MUTE_NATS to the largest gain. The nearest of them where no gain is right.
+        Gains `[T]` in nats, from MUTE_NATS to the largest gain. Where no gain is right, the nearest of these.
     """
     low = np.full(wanted_nats.shape, MUTE_NATS)
     high = np.full(wanted_nats.shape, float(max_gain_nats))

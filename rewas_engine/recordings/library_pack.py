@@ -39,7 +39,7 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 VERSION = "1.0.0"
 COPIES_FOLDER = "recordings"
 STAGED_FOLDER = "copies"
-"""Folder next to the pack, in which copies wait until all are complete."""
+"""Folder next to the pack that holds copies until all are complete."""
 INDEX_PATTERN = "index-*"
 JOURNAL_FILE = "measured.jsonl"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -64,17 +64,19 @@ class LibraryTerms:
         """Raise SettingsError for terms that are not one line."""
         for what, text in (("licence", self.licence), ("credit", self.credit)):
             if not text.isprintable() or len(text) > 1000:
-                raise SettingsError(f"The {what} of the library is too long or not one line.", "Give one line.")
+                raise SettingsError(
+                    f"The {what} of the library is not a single line of at most 1000 characters.", "Shorten it."
+                )
 
     @property
     def permits(self) -> str:
-        """What the terms permit, in one or two sentences."""
+        """What the terms permit, in a few sentences."""
         if self.is_non_commercial:
             use = "Non-commercial use only."
         elif self.licence:
-            use = f"Use as {self.licence} permits, and as the licences of single recordings permit."
+            use = f"Use as permitted by {self.licence} and by the licences of individual recordings."
         else:
-            use = "The licence is not stated: make sure that you may use the recordings."
+            use = "The licence is not stated. Make sure that you may use the recordings."
         return f"{use} Credit: {self.credit}." if self.credit else use
 
 
@@ -99,7 +101,7 @@ class LibraryPack:
 
 @dataclass(frozen=True)
 class MadeLibrary:
-    """A library pack that was written. For the other attributes see BuiltLibrary."""
+    """A library pack that was written. For the other attributes, see BuiltLibrary."""
 
     pack: LibraryPack
     measured: int
@@ -144,10 +146,10 @@ def make_library(
     on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> MadeLibrary:
-    """Make a library pack, or bring one up to date: only new and changed files are read.
+    """Make a library pack, or update one. Only new and changed files are read.
 
-    The pack appears or changes at the end, at once. If the work is stopped or the process is killed, the measurements
-    are kept next to it, and the next call continues.
+    The pack appears or changes in one step at the end. If the work is stopped or the process is killed, the
+    measurements stay next to the pack, and the next call continues from them.
 
     Args:
         folders: Folders of sound files, searched with their subfolders.
@@ -155,15 +157,15 @@ def make_library(
         terms: Terms of the library.
         embed: Embeds words.
         table: A table of captions; None uses the one at the top of each folder.
-        copies: Copy the recordings, byte for byte, into the pack; otherwise, it refers to them where they are.
-        workers: Threads; None uses all processors.
+        copies: Copy the recordings, byte for byte, into the pack. Otherwise, the pack refers to the originals.
+        workers: Number of threads; None means one per processor.
         on_progress: Called after each file.
         cancel: Stops the work.
 
     Raises:
-        SettingsError: A folder or table cannot be used, or the output is inside a folder of sounds.
-        PackError: The output is something else, another process is writing it, no file can be used, or it cannot be
-            written, for example because the disk is full.
+        SettingsError: A folder or table cannot be used, or the output and a sound folder overlap.
+        PackError: The output exists and is not a library pack, another process is writing it, no file can be used, or
+            it cannot be written, for example because the disk is full.
         Cancelled: The caller asked to stop.
     """
     output = output.absolute()
@@ -218,7 +220,7 @@ def _check_output(output: Path, folders: Sequence[Path]) -> None:
     for folder in map(Path.absolute, folders):
         if output.is_relative_to(folder) or folder.is_relative_to(output):
             raise SettingsError(
-                f"The library {output} and the folder of sounds {folder} are inside each other.",
+                f"The library {output} and the sound folder {folder} overlap: one contains the other.",
                 "Write the library to another folder.",
             )
     if output.exists() and not (output.is_dir() and (output / DESCRIPTION_FILE).is_file() and is_library_pack(output)):
@@ -240,7 +242,7 @@ def _locked(output: Path, work: Path) -> Iterator[None]:
 
 
 def _known(output: Path, targets: Mapping[Path, Path]) -> list[Measured]:
-    """Measurements in the present pack. Those of copies count for the originals, whose state the copies have."""
+    """Measurements in the present pack. Those of copies count for the originals, whose size and time they have."""
     if not output.exists():
         return []
     original_of = {target: original for original, target in targets.items()}
@@ -256,7 +258,7 @@ def _known(output: Path, targets: Mapping[Path, Path]) -> list[Measured]:
 
 
 def _copy_targets(files: Sequence[SoundFile], output: Path) -> dict[Path, Path]:
-    """Where the copy of each file belongs. Folders of the same name get a number."""
+    """Where the copy of each file belongs. If folders have the same name, the later ones get a number."""
     folder_of: dict[Path, Path] = {}
     for file in files:
         if file.source not in folder_of:
@@ -288,7 +290,7 @@ def _check_space(missing: Sequence[Recording], output: Path) -> None:
     free = shutil.disk_usage(output.parent).free
     if needed > free:
         raise PackError(
-            f"The copies need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {output.parent}.",
+            f"The copies need {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free in {output.parent}.",
             "Free space, choose another folder, or do not copy the recordings.",
         )
 
@@ -371,7 +373,7 @@ def _duration(seconds: float) -> str:
 
 
 def _remove_old(output: Path, index_folder: str, index: LibraryIndex) -> None:
-    """Delete indexes and copies that are no longer used. What cannot be deleted stays."""
+    """Delete indexes and copies that are no longer used. Files that cannot be deleted stay."""
     for other in output.glob(INDEX_PATTERN):
         if other.name != index_folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -392,6 +394,6 @@ def _remove_if_useless(work: Path) -> None:
 def _nothing_usable_error(files: Sequence[SoundFile], left_out: Sequence[LeftOut]) -> PackError:
     if not files:
         first = f" First problem: {left_out[0]}." if left_out else ""
-        return PackError(f"There is no sound file in the folders.{first}", "Give folders that contain sound files.")
+        return PackError(f"The folders contain no sound files.{first}", "Give folders that contain sound files.")
     what = f"None of the {len(files)} sound files can be used." if len(files) > 1 else "The sound file cannot be used."
     return PackError(f"{what} {left_out[0]}.", "Check the files that were left out.")

@@ -40,7 +40,7 @@ _XML_NAMES = {
 
 @dataclass(frozen=True)
 class SoundMetadata:
-    """What a file says about itself; "" if nothing.
+    """What the metadata of a file says; "" for what it does not say.
 
     Attributes:
         description: What it sounds like.
@@ -55,7 +55,7 @@ class SoundMetadata:
 
     @classmethod
     def of(cls, tags: Mapping[str, str], is_cut_short: bool = False) -> SoundMetadata:
-        """Choose from tags, whose names are in lower case."""
+        """Choose the texts from tags with lower-case names."""
 
         def first(names: tuple[str, ...]) -> str:
             return next((text for name in names if (text := clean_caption(tags.get(name, "")))), "")
@@ -99,12 +99,12 @@ def _read_wave(file: BinaryIO, size_bytes: int) -> SoundMetadata:
         elif content[:4] == b"INFO":
             for tag, text in _info_tags(content[4:]):
                 found.setdefault(tag, text)
-    # The texts of iXML are complete and in UTF-8, those of bext are neither.
+    # The texts of iXML are complete and in UTF-8. Those of bext may be neither.
     return SoundMetadata.of({**found, **xml}, is_cut_short)
 
 
 def _chunks(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, length and position of each chunk of a RIFF or RF64 file; the file is at the start of the chunk."""
+    """Name, length and position of each chunk of a RIFF or RF64 file; the file position is at its content."""
     position, long_data = 12, None
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -148,7 +148,7 @@ def _xml_tags(content: bytes) -> dict[str, str]:
 
 
 def _decoded(content: bytes) -> str:
-    """Text of a field of fixed length: UTF-8 as many programs write it, or Latin-1."""
+    """Text of a field of fixed length: in UTF-8, as many programs write it, or in Latin-1."""
     text = content.split(b"\0", 1)[0]
     try:
         return text.decode("utf-8")

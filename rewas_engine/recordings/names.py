@@ -33,9 +33,9 @@ class CategorisedName:
 
     Attributes:
         category_id: Category and subcategory, such as "DOORWood".
-        user_category: Addition of the user to the category.
+        user_category: The user's addition to the category.
         effect: Name of the sound (FXName).
-        creator, source: Abbreviations of who made it, and of the library that it belongs to.
+        creator, source: Abbreviations of its creator, and of the library or project that it comes from.
         user_data: Everything else, such as the microphone.
     """
 
@@ -66,7 +66,7 @@ class CategorisedName:
 
 
 def take_apart(stem: str) -> CategorisedName | None:
-    """Take a UCS file name apart. Returns None for other names.
+    """Split a UCS file name into its parts. Returns None for other names.
 
     Args:
         stem: The file name without its suffix.
@@ -88,6 +88,6 @@ def take_apart(stem: str) -> CategorisedName | None:
 
 
 def words_of_name(stem: str) -> str:
-    """Return what a file name says about the sound; "" if it only organises files."""
+    """Return what a file name says about the sound; "" if it says nothing."""
     taken = take_apart(stem)
     return taken.words if taken is not None else caption_of_name(stem)

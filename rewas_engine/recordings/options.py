@@ -8,7 +8,7 @@ from typing import Literal
 from rewas_engine.checks import check_range
 
 TailName = Literal["curve", "natural"]
-"""What the tail of a strike does: it follows the curve, or it decays as recorded."""
+"""Whether the tail of a strike follows the curve ("curve") or decays as recorded ("natural")."""
 MAX_TIMING_VARIATION_S = 0.1
 MAX_PITCH_VARIATION_CENTS = 1200.0
 
@@ -18,7 +18,7 @@ class PerformanceOptions:
     """Options of a performance.
 
     Attributes:
-        tail: What the tails of strikes do.
+        tail: Whether the tails of strikes follow the curve or decay as recorded.
         pitch_variation_cents: Largest random change of a strike's pitch, up or down.
         timing_variation_s: Largest random displacement of a strike, before or after the requested time.
 

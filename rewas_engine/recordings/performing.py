@@ -27,11 +27,11 @@ from rewas_engine.runtime.progress import CancelSignal
 FloatArray = NDArray[np.float32]
 BLOCK_S = 8
 MARGIN_S = 1
-"""Seconds around a block that are measured with it, so that blocks join."""
+"""Seconds before and after a block that are measured with it, so that blocks join."""
 FOLLOWING_PASSES = 3
 STRETCH_GAINS_NATS, STRIKE_GAINS_NATS = (MUTE_NATS, 4.0), (-1.0, 1.0)
-"""Smallest and largest gain with which stretches, and all strikes together, follow the curve. Each strike has its own
-gain before that."""
+"""Smallest and largest gain with which stretches, and all strikes together, follow the curve. Each strike also has its
+own gain."""
 END_FADE_S = 0.005
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 384_000
@@ -57,12 +57,12 @@ class Performance:
 
 
 class PlannedPerformance:
-    """What sounds when in a performance. Its sound is made block by block, so it can have any length.
+    """The plan of a performance. The sound is rendered block by block, so it can have any length.
 
     Args:
         index: Index of the library.
         choice: The recordings to perform.
-        energy: The curve. Missing time at its end is silent.
+        energy: The curve. If it is shorter than the performance, the rest is silent.
         duration_s: Duration of the performance in seconds.
         rate_hz: Sample rate of the performance.
         channels: Channels of the performance.
@@ -165,10 +165,10 @@ class PlannedPerformance:
             limits_nats: Smallest and largest gain.
             begin_s: Start of the block in seconds.
             end: End of the block in samples.
-            known_nats: Gains of the frames from MARGIN_S before the block to its first one, from the block before.
+            known_nats: Gains that the previous block has set, from MARGIN_S before this block to its first frame.
 
         Returns:
-            The block, and the gains that the next one must know.
+            The block, and `known_nats` for the next one.
         """
         rate_hz, begin = self.rate_hz, begin_s * self.rate_hz
         from_s = max(0, begin_s - MARGIN_S)
@@ -210,7 +210,7 @@ def perform(
     options: PerformanceOptions | None = None,
     cancel: CancelSignal | None = None,
 ) -> Performance:
-    """Perform recordings along an energy curve. For arguments and errors see `PlannedPerformance`.
+    """Perform recordings along an energy curve. For arguments and errors, see `PlannedPerformance`.
 
     Raises:
         Cancelled: The caller asked to stop.
@@ -233,7 +233,7 @@ def perform(
 
 
 def _faded_ends(begin: int, end: int, length: int, fade_s: float, rate_hz: int) -> FloatArray:
-    """Gains of samples [begin, end) of a part: both ends of a grain are faded, and the end of a whole event."""
+    """Gains of samples [begin, end) of a part. A grain fades at both ends, a whole event only at its end."""
     places = np.arange(begin, end)
     fade = max(1, min(length // 2, round((fade_s or END_FADE_S) * rate_hz)))
     share = np.clip((length - places) / fade, 0, 1)
@@ -250,7 +250,7 @@ def _asked_nats(energy: EnergyCurve, duration_s: Fraction) -> FloatArray:
 
 
 def _material(index: LibraryIndex, choice: Choice) -> tuple[Manner, list[int]]:
-    """What the chosen recordings mainly consist of, and the indices of these events or stretches."""
+    """Whether the chosen recordings mainly consist of events or stretches, and the indices of these."""
     chosen = set(choice.recordings)
     events = [number for number, event in enumerate(index.events) if event.recording in chosen]
     stretches = [number for number, stretch in enumerate(index.stretches) if stretch.recording in chosen]

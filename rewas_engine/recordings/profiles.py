@@ -1,4 +1,4 @@
-"""How the sound of an event develops: its log-mel around and after the onset."""
+"""How the sound of an event develops: its mel powers around and after the onset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAD_S = 0.05
 ATTACK_END_S = 0.06
 """The attack is analysed in steps of a millisecond up to this time after the onset."""
 MAX_PROFILE_S = 4.0
-"""Later parts of a decay are as loud as the last frame."""
+"""Longest time after the onset. Later parts of a decay are not measured."""
 _CACHED_PROFILES = 512
 _HOP, _FINE_HOP = ANALYSIS_HZ // FRAME_RATE_HZ, ANALYSIS_HZ // 1000
 _LEAD = round(LEAD_S * ANALYSIS_HZ)
@@ -35,8 +35,8 @@ class Profile:
     """Mel powers of a sound.
 
     Attributes:
-        attack: `[N, bins]`; row i is centred i milliseconds plus half of one after LEAD_S before the onset.
-        course: `[T, bins]`; row i is centred i + 0.5 frames after LEAD_S before the onset.
+        attack: `[N, bins]`; row i is centred i + 0.5 ms after the beginning of the profile.
+        course: `[T, bins]`; row i is centred i + 0.5 frames after the beginning of the profile.
         peak_s: Seconds from the onset to the centre of the loudest frame of the attack.
     """
 
@@ -45,12 +45,12 @@ class Profile:
     peak_s: float
 
     def attack_at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
-        """Powers `[..., bins]` of frames centred at times from the onset, within the attack."""
+        """Powers `[..., bins]` of frames centred at times relative to the onset, within the attack."""
         rows = np.floor((offsets_s + LEAD_S) * 1000).astype(int)
         return np.asarray(self.attack[np.clip(rows, 0, len(self.attack) - 1)] * (rows >= 0)[..., None], np.float32)
 
     def at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
-        """Powers `[T, bins]` of frames centred at ascending times from the onset; none before the profile begins.
+        """Powers `[T, bins]` of frames centred at ascending times relative to the onset; 0 before the profile begins.
 
         The course is interpolated between its frames.
         """

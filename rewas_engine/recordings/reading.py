@@ -19,7 +19,7 @@ from rewas_engine.recordings.sound_blocks import open_blocks
 
 FloatArray = NDArray[np.float32]
 CACHE_BYTES = 64 * 1024**2
-"""Sound that is kept between reads."""
+"""Size of the sound that is kept between reads."""
 MAX_OPEN_FILES = 8
 RESAMPLER_MARGIN_SAMPLES = 256
 """Samples of the recording that are read before and after a part, so that the resampler settles."""
@@ -30,8 +30,8 @@ _MAKE_AGAIN = "Restore the file, or make the library again."
 class RecordingReader:
     """Reads parts of the recordings of a library.
 
-    A recording with the wanted number of channels keeps them. One channel is copied to all; several channels become one
-    by their mean, or keep their power where they cancel each other out; otherwise the first ones are used.
+    A recording with the wanted number of channels keeps them. One channel is copied to all. Several channels become one
+    by their mean, or by a mix that keeps their power if they cancel each other out. Otherwise, the first ones are used.
 
     Args:
         index: Index of the library.
@@ -178,14 +178,14 @@ def _decoded(recording: Recording, start: int, stop: int) -> FloatArray:
 
 
 def check_unchanged(recording: Recording) -> None:
-    """Raise MediaError if the file of a recording is missing or has other content than when it was indexed."""
+    """Raise MediaError if the file of a recording is missing or has changed since it was indexed."""
     try:
         state = recording.path.stat()
     except OSError as error:
         raise MediaError(f"The recording {recording.path} is missing.", _MAKE_AGAIN) from error
     if state.st_size == recording.size_bytes and state.st_mtime_ns == recording.modified_ns:
         return
-    # A copied or restored file has another time and the same content.
+    # A copied or restored file has a different time but the same content.
     if state.st_size == recording.size_bytes and content_of(recording.path) == recording.content:
         return
     raise MediaError(f"The recording {recording.path} has changed since the library was made.", _MAKE_AGAIN)

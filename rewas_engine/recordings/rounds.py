@@ -1,4 +1,4 @@
-"""Group the events of a recording: which are variations of one sound."""
+"""Group the events of a recording that are variations of one sound, such as for round robin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 def group_rounds(spectra: Sequence[FloatArray]) -> list[int]:
     """Group events by the shape of their spectrum, whatever their level.
 
-    Each event joins the nearest round, or begins a new one. Time grows with events times rounds.
+    Each event joins the nearest round, or begins a new one. The time is proportional to events times rounds.
 
     Args:
         spectra: Log-mel spectrum `[bins]` in nats of each event.

@@ -40,7 +40,7 @@ class SoundBlocks:
 
 @contextmanager
 def open_blocks(path: Path, cancel: CancelSignal | None = None) -> Iterator[SoundBlocks]:
-    """Open a sound file with libsndfile or, if that does not know its format, with FFmpeg.
+    """Open a sound file with libsndfile, or with FFmpeg if libsndfile does not support its format.
 
     Raises:
         MediaError: The file is missing, empty or not a sound.
@@ -80,7 +80,7 @@ def _sndfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Block]:
         yield block
     if read < file.frames:
         raise MediaError(
-            f"{path.name} is cut short: it has {read} of {file.frames} samples.",
+            f"{path.name} is cut short: it has {read} samples of {file.frames}.",
             "Copy it again from its source.",
         )
 
@@ -99,7 +99,7 @@ def _open_with_ffmpeg(path: Path, cancel: CancelSignal | None) -> Iterator[Sound
 
 
 def _ffmpeg_blocks(frames: Iterator[Any], rate_hz: int, channels: int) -> Iterator[Block]:
-    # Packed, because PyAV does not support more than eight planes. A later change of format is converted to the first.
+    # Packed, because PyAV does not support more than eight planes. If the format changes later, it is converted back.
     converter: Any = None
     for frame in frames:
         converter = converter or av.AudioResampler(format="flt", layout=frame.layout.name, rate=rate_hz)

@@ -1,4 +1,4 @@
-"""Find the parts of a recording that sound steadily, and where each can loop."""
+"""Find the steady parts of a recording, and where each can loop."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SteadyTrack:
 
 
 def find_stretches(track: SteadyTrack, rate_hz: int, samples: int) -> tuple[Stretch, ...]:
-    """Find the stretches of a recording with a sample rate and length; they have the recording number 0."""
+    """Find the stretches of a recording. They have the recording number 0."""
     level_db, energy, centroid_hz, bands = track.columns()
     if not len(level_db):
         return ()

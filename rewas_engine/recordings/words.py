@@ -1,4 +1,4 @@
-"""What each sound file of a library sounds like, in words: from tables, texts, folders, names and metadata."""
+"""Describe each sound file of a library in words, from tables, text files, folders, names and metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rewas_engine.recordings.metadata import SoundMetadata, read_metadata
 from rewas_engine.recordings.names import words_of_name
 
 LONGEST_WORDS = 300
-"""Characters of one description; an encoder reads little more."""
+"""Maximum number of characters in one description. An encoder reads little more."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SoundFile:
     Attributes:
         path: The file, absolute.
         source: The folder that it was found in, absolute.
-        words: What it sounds like; "" if nothing says it.
+        words: What it sounds like; "" if unknown.
         licence, credit: Its terms and whom to name, if they are stated for this file.
         is_cut_short: Whether the file is shorter than its header says.
     """
@@ -46,7 +46,8 @@ class SoundFile:
 def find_sound_files(folders: Sequence[Path], table: Path | None = None) -> tuple[list[SoundFile], list[LeftOut]]:
     """Find the sound files in folders, with their words.
 
-    A table or a text next to a file says everything. Without either, the words of folder, name and metadata are joined.
+    The words come from a table or a text file next to the sound. Without either, those of folder, name and metadata are
+    joined.
 
     Args:
         folders: Folders to search, with their subfolders. A file found in two of them is used once.
@@ -77,7 +78,7 @@ def find_sound_files(folders: Sequence[Path], table: Path | None = None) -> tupl
 def _table_rows(
     place: MediaFolder, table: Path | None, left_out: list[LeftOut], others: Sequence[MediaFolder]
 ) -> Mapping[str, ManifestRow]:
-    """The row of each file of a folder that a table lists."""
+    """The table row of each file in a folder that a table lists."""
     used = table or place.find_table()
     if used is None:
         return {}
@@ -89,7 +90,7 @@ def _table_rows(
         if len(names) == 1:
             found[names[0]] = row
         elif names or not any(other.matches(row.file) for other in others):
-            why = f"{row.file} matches {len(names)} files" if names else f"there is no sound {row.file}"
+            why = f"{row.file} matches {len(names)} files" if names else f"there is no sound file {row.file}"
             problem = LeftOut(f"{used.name}, line {row.line}", why)
             left_out += [problem] if problem not in left_out else []
     return found
@@ -105,7 +106,7 @@ def _describe(place: MediaFolder, path: Path, row: ManifestRow | None, left_out:
         if captions:
             licence, credit = _sidecar_terms(text)
         else:
-            left_out.append(LeftOut(path.relative_to(place.folder).as_posix(), f"only its text: {why}"))
+            left_out.append(LeftOut(path.relative_to(place.folder).as_posix(), f"only its text file, because {why}"))
     words = ", ".join(captions) or _joined_words(place.folder, path, metadata)
     return SoundFile(
         path,

@@ -1,4 +1,4 @@
-"""Importing packages of thousands of modules."""
+"""Import packages of thousands of modules faster."""
 
 import contextlib
 import gc

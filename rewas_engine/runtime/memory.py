@@ -58,12 +58,12 @@ def _stop_using_onednn(error: Exception) -> bool:
     """Use torch's own kernels in this process from now on, if this error is the first that oneDNN has caused.
 
     Once oneDNN has failed to allocate a primitive, it keeps failing for the life of the process, however much memory is
-    free. Returns whether it was used until now.
+    free. Returns whether oneDNN was in use until now.
     """
     if ONEDNN_MESSAGE not in str(error).lower() or not torch.backends.mkldnn.enabled:
         return False
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
-    _log.warning("oneDNN has run out of memory. This process does without it from now on, which is slower.")
+    _log.warning("oneDNN ran out of memory. This process now runs without it, which is slower.")
     return True
 
 

@@ -86,7 +86,7 @@ def main_tests(scope: str) -> Check:
         "fast": ("-m", "not slow and not weights"),
         "weights": ("-m", "weights", "--release"),
     }
-    # More than there are cores: most of their time, tests wait for a process that starts or a server that answers.
+    # One more than there are cores, because tests often wait for a process to start or a server to answer.
     workers = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
     return Check(
         "tests",
@@ -131,7 +131,7 @@ def lanes(scope: str) -> list[list[Check]]:
     if scope == "weights":
         return [[main_tests(scope)]]
     blender = blender_tests() if scope == "full" else []
-    # One Blender uses a core for a quarter of its time, so two keep none of the other tests waiting.
+    # One Blender uses a core for a quarter of its time, so two of them do not hold up the other tests.
     return [[main_tests(scope)], [*lint_checks(), *blender[::2]], blender[1::2]]
 
 

@@ -35,7 +35,7 @@ def hook_function(in_timeline: Any, argument_map: Mapping[str, Any] | None = Non
     style = next((style for style in styles if style == arguments[MEDIA_PATHS]), None)
     if style is None:
         known = ", ".join(styles)
-        raise PluginError(f"{arguments[MEDIA_PATHS]!r} is not a kind of media path.", f"Use one of {known}.")
+        raise PluginError(f"{arguments[MEDIA_PATHS]!r} is not a kind of media path.", f"Use one of these: {known}.")
     folder = Path(str(argument_map[_OUTPUT])).absolute().parent
     source = arguments.get(SOURCE_FOLDER)
     written = in_timeline.clone()

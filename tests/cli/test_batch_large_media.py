@@ -1,4 +1,4 @@
-"""`rewas batch` with media that takes minutes to read: it says how far it is, and Ctrl-C ends it at once."""
+"""`rewas batch` with media that takes minutes to read: it reports its progress, and Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import opentimelineio as otio
 from rewas_command import command, environment, write_clip
 
 HUGE_BYTES = 10**12
-"""Without the progress and the end of reading, a file of this size would be read until the test fails."""
+"""If reading neither reported its progress nor stopped, the test would run out of time with a file of this size."""
 
 
 def test_reading_large_media_is_shown_and_can_be_cancelled(packs: Path, tmp_path: Path) -> None:

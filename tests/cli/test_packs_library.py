@@ -34,15 +34,15 @@ def test_a_library_is_made_brought_up_to_date_and_removed(bare_rewas: Rewas, med
     assert "A library of 3 recordings, 6 s of sound." in shown.output
     assert "Non-commercial use only." in shown.output
     listed = bare_rewas("packs", "list")
-    assert "library packs cannot generate yet" in listed.output
+    assert "library packs cannot generate sounds yet" in listed.output
     refused = bare_rewas("generate", media / "ball.mp4", "-p", "door", "--pack", "foley", "-o", tmp_path)
     assert refused.code != 0
-    assert "library packs cannot generate yet" in refused.errors
+    assert "library packs cannot generate sounds yet" in refused.errors
     assert bare_rewas("packs", "remove", "--pack", "foley").code == 0
 
 
 def test_a_folder_without_sounds_is_an_error(bare_rewas: Rewas, tmp_path: Path) -> None:
     refused = bare_rewas("packs", "library", tmp_path, "-o", "foley")
     assert refused.code == BAD_INPUT
-    assert "There is no sound file in the folders." in refused.errors
+    assert "The folders contain no sound files." in refused.errors
     assert "Give folders that contain sound files." in refused.errors

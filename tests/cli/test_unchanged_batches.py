@@ -175,7 +175,7 @@ def touch(path: Path) -> None:
 
 
 def copy_over(path: Path) -> None:
-    """Replace a file by a copy with the same times."""
+    """Replace a file with a copy that has the same times."""
     aside = path.with_name("aside")
     shutil.copy2(path, aside)
     aside.replace(path)

@@ -97,7 +97,7 @@ def test_an_audio_format_unlike_the_vocoders_is_refused(
 
 def test_a_newer_format_suggests_an_update(pack: Path) -> None:
     _edit(pack, lambda document: document.update(format=2))
-    with pytest.raises(PackError, match="has format 2; this version reads formats up to 1") as caught:
+    with pytest.raises(PackError, match="has format 2, but this version reads formats only up to 1") as caught:
         ReWaS.from_pretrained(pack)
     assert "Update" in caught.value.remedy
 

@@ -60,7 +60,7 @@ class MadeLibrary:
             )
 
     def add_stretch(self, name: str, sound: np.ndarray, words: str = "", channels: int = 2) -> None:
-        """Add a recording that sounds steadily throughout."""
+        """Add a recording of steady sound."""
         whole = np.repeat(sound[:, None], channels, axis=1).astype(np.float32)
         self._write(name, whole, words)
         level = float(FRONT_END.measure_energy(whole[::3].mean(axis=1)).values.mean())

@@ -160,7 +160,7 @@ def test_problems_of_tables_are_listed_once(tmp_path: Path) -> None:
     _, left_out = find_sound_files([tmp_path / "a", tmp_path / "b"], table)
     assert [str(each) for each in left_out] == [
         "words.csv, line 2: x.wav matches 2 files",
-        "words.csv, line 3: there is no sound missing.wav",
+        "words.csv, line 3: there is no sound file missing.wav",
     ]
 
 

@@ -271,7 +271,7 @@ def test_too_little_space_is_reported_before_copying(
 
 def test_a_library_cannot_generate_and_says_so(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make(sounds, tmp_path / "packs" / "foley", terms=LibraryTerms("CC-BY-4.0", "A. Recordist", True))
-    with pytest.raises(PackError, match="library packs cannot generate yet"):
+    with pytest.raises(PackError, match="library packs cannot generate sounds yet"):
         read_pack(made.pack.path)
     monkeypatch.setenv("REWAS_PACKS", str(tmp_path / "packs"))
     (installed,) = (pack for pack in installed_packs() if pack.name == "foley")
@@ -283,7 +283,7 @@ def test_a_library_cannot_generate_and_says_so(sounds: Path, tmp_path: Path, mon
 
 @pytest.mark.parametrize("place", ["sounds/library", ".", "sounds"])
 def test_a_library_and_its_sounds_must_not_contain_each_other(sounds: Path, tmp_path: Path, place: str) -> None:
-    with pytest.raises(SettingsError, match="inside each other"):
+    with pytest.raises(SettingsError, match="overlap: one contains the other"):
         make(sounds, tmp_path / place)
 
 
@@ -295,7 +295,7 @@ def test_another_folder_is_not_overwritten(sounds: Path, tmp_path: Path) -> None
 
 def test_folders_without_a_usable_sound(tmp_path: Path) -> None:
     (tmp_path / "sounds").mkdir()
-    with pytest.raises(PackError, match="There is no sound file"):
+    with pytest.raises(PackError, match="The folders contain no sound files"):
         make(tmp_path / "sounds", tmp_path / "library")
     (tmp_path / "sounds" / "a.wav").touch()
     with pytest.raises(PackError, match=r"The sound file cannot be used. a.wav: it is empty."):

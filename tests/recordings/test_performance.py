@@ -1,4 +1,4 @@
-"""A performance follows its curve, lands its onsets, has the exact length, and repeats nothing that it need not."""
+"""A performance follows its curve, hits its onsets, has the exact length, and repeats no event without need."""
 
 from collections import Counter
 from fractions import Fraction
@@ -201,7 +201,7 @@ def test_a_joint_is_no_louder_and_no_rougher_than_the_rest(library) -> None:
 
 
 def test_blocks_continue_each_other(library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sound is the same wherever the blocks end, but for gains that are found with less of the sound."""
+    """The sound does not depend on where the blocks end, except for gains that are computed from less of the sound."""
     curve = curve_from_points([(0, -6), (5, -4), (10, -6), (12, -5)], duration=12)
     whole = {}
     for block_s in (8, 2):

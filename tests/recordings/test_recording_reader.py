@@ -1,4 +1,4 @@
-"""Parts of recordings at any rate continue each other, and a file that is missing or changed is one sentence."""
+"""Parts of recordings at any rate continue each other, and a missing or changed file is reported in one sentence."""
 
 import os
 from fractions import Fraction

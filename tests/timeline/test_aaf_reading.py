@@ -25,11 +25,11 @@ OFFSET_MAP = AUID("8d56827d-847e-11d5-935a-50f857c10000")
 LINEAR = AUID("5b6c85a4-0ede-11d3-80a9-006008143e6f")
 
 Cut = Callable[[int, int], Any]
-"""Makes the component that shows a number of frames of a file from a frame on."""
+"""Function from a first frame and a number of frames to the component that shows them."""
 
 
 def media(file: Any, name: str, kind: str = "picture") -> Cut:
-    """Add a file of 1000 frames, and return what cuts it."""
+    """Add a file of 1000 frames, and return the function that makes clips of it."""
     source = file.create.SourceMob(name)
     if kind == "picture":
         descriptor, locator = file.create.CDCIDescriptor(), file.create.NetworkLocator()

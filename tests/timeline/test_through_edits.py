@@ -211,6 +211,6 @@ def test_two_equal_clips_at_the_same_time_continue_different_clips(stem: Stem) -
 def test_a_sound_that_has_vanished_is_named_with_a_remedy(stem: Stem, tmp_path: Path) -> None:
     vanished = stem(1, 0, 10, 0)
     vanished.path.unlink()
-    with pytest.raises(ProblemError, match=r"does not exist any more\. Run the same command again") as raised:
+    with pytest.raises(ProblemError, match=r"no longer exists\. Run the same command again") as raised:
         deliver([vanished], tmp_path / "stems")
     assert str(vanished.path) in raised.value.what

@@ -1,8 +1,9 @@
-"""Remembers a finished batch, so that a repeat with nothing changed ends at once, as a build tool does.
+"""Remember a finished batch, so that a repeat with nothing changed ends at once, as with a build tool.
 
 A finished batch is remembered with everything that decides its outcome: the timeline, the options, the program itself,
 the stamps of all media and of all files that were written, the packs, and the state of the record. If any of these has
-changed, the repeat runs in full. What cannot be known so is never remembered: see `read_inputs` and `Finished.of`.
+changed, the repeat runs in full. A batch whose outcome depends on anything else is never
+remembered: see `read_inputs`, `settled_media` and `outcome_files`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rewas_server.otio.media_search import plain_path
 from rewas_server.otio.planning import ClipList
 
 _READ_SUFFIXES, _WRITTEN_SUFFIXES = frozenset({".otio", ".fcpxml"}), frozenset({".otio", ".edl", ".rpp"})
-"""Formats without adapters of OpenTimelineIO, which may run any code."""
+"""Formats that need no adapter of OpenTimelineIO. An adapter may run any code."""
 _FILE_URL = re.compile(rb"""file:[^"'<>\s]*""")
 _VARIABLES = ("REWAS_", "OTIO_")
 _PACKAGES = "rewas_"
@@ -45,8 +46,8 @@ class BatchReport:
         notes: Sentences.
         lines: The result as text.
         is_verbose: Whether the lines contain all clips.
-        json: The result as a JSON object; None if nobody has asked for it.
-        has_failed: Whether a clip has no sound, or a prompt no clip.
+        json: The result as a JSON object; None if it was not requested.
+        has_failed: Whether a clip has no sound, or a prompt has no clip.
     """
 
     notes: tuple[str, ...]
@@ -87,7 +88,7 @@ def read_inputs(timeline: Path, output: Path, options: object) -> str | None:
 def _program() -> str:
     """Return a digest that changes with the code and the data of this program, and with the libraries; "" if unknown.
 
-    The files of this program are known by their stamps, since it may run from its sources.
+    The files of this program are identified by their stamps, since it may run from its sources.
     """
     digest = hashlib.sha256(sys.version.encode())
     for name in sorted({module.partition(".")[0] for module in sys.modules if module.startswith(_PACKAGES)}):
@@ -167,12 +168,12 @@ def remember_finished(
 def settled_media(listed: ClipList, options: ResolveOptions | None) -> dict[str, FileStamp] | None:
     """Return the stamps of the media of a timeline, from before they were read.
 
-    It is None unless each clip shows a file at the first place that its location may mean, so that no other file can
-    take its place. Media that was missing or searched for, and image sequences, depend on more than files that exist.
+    Return None unless the file of each clip is at the first place to which its location can refer, so that no other
+    file can replace it. Missing media, media found by a search, and image sequences depend on more than those files.
 
     Args:
         listed: All clips of the timeline, also those without a sound.
-        options: With which they were listed.
+        options: The options with which they were listed.
     """
     if options is None or options.path_maps:
         return None
@@ -206,7 +207,7 @@ def outcome_files(
     Args:
         record: The record of the batch.
         media: From `settled_media`.
-        clips: With their results.
+        clips: The clips with their results.
         delivery: The delivered stems.
         documents: The reports that were written.
         outputs: The written timeline.

@@ -36,7 +36,7 @@ class WantedSound:
         clip: The clip.
         seed: Of the first take.
         media: The file.
-        media_sha256: Of its content.
+        media_sha256: SHA-256 of its content.
         can_be_cut: Whether a part of a longer sound may be used.
     """
 
@@ -102,11 +102,11 @@ class BatchPlan:
         """Return the sound that a clip needs.
 
         Args:
-            number: Of the clip, from 1.
+            number: Number of the clip, from 1.
             on_read: Called while its media is read, with the number of bytes read and their total. May raise to abort.
 
         Raises:
-            ProblemError: It names the clip.
+            ProblemError: The sound cannot be determined. The message names the clip.
         """
         clip = self.clips[number]
         try:
@@ -172,7 +172,7 @@ class BatchPlan:
         Both share one sound, which is generated for the longer clip, whichever comes first. So the sounds of a timeline
         do not depend on the order in which they are generated.
         """
-        # Few clips show the same media with the same prompt, and all settings take long to compare.
+        # Few clips show the same media with the same prompt, and comparing all their settings is slow.
         similar: dict[tuple[str, str], list[int]] = {}
         for number, clip in self.clips.items():
             if not clip.settings.loop:

@@ -70,8 +70,8 @@ class KeptSound:
         shown: The range for which it was generated, with its handles.
         seed: Of its first take.
         folder: Holds its stems, named as the artifacts of the result.
-        result: Of its generation; None until it is kept.
-        result_stamp: Of the file with the result, from before it was read.
+        result: Result of its generation; None until it is kept.
+        result_stamp: Stamp of the file with the result, from before it was read.
     """
 
     key: str
@@ -102,8 +102,8 @@ class ServerJob:
 
     Attributes:
         id: Its identifier, which no other server uses.
-        address: At which its server was then. A server that is started again may have another one.
-        keys: Of the sounds of its children, in their order.
+        address: Address of its server at that time. A restarted server may have another one.
+        keys: Keys of the sounds of its children, in their order.
     """
 
     id: str
@@ -272,7 +272,7 @@ class BatchRecord:
             connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?, ?)", ((name, key) for key in keys))
 
     def finished(self, inputs: str) -> bytes | None:
-        """Return what was recorded about a finished batch; None without one. inputs: as given to `set_finished`."""
+        """Return the content recorded for a finished batch; None if there is none. inputs: as in `set_finished`."""
         row = self._row("SELECT content FROM finished WHERE inputs = ?", inputs)
         return None if row is None else bytes(row[0])
 
@@ -282,7 +282,7 @@ class BatchRecord:
         Args:
             name: As for `set_wanted`.
             inputs: A digest of everything that was known before it began.
-            content: Anything.
+            content: Any bytes.
         """
         self._change("INSERT OR REPLACE INTO finished VALUES (?, ?, ?)", [(name, inputs, content)])
 

@@ -20,7 +20,7 @@ from rewas_server.batch.record import KeptSound
 Origin = Literal["generated", "kept", "cut"]
 """Whether a sound was generated now, was kept from an earlier run, or is a part of a longer sound."""
 READ = "read"
-"""The stage in which media is read, to find out whether it has changed."""
+"""The stage in which media is read to find out whether it has changed."""
 UPLOAD = "upload"
 """The stage in which media is sent to a server."""
 
@@ -34,8 +34,8 @@ class BatchProgress:
         number: Of the clip on the timeline, from 1.
         clip_count: Number of clips of the timeline with a prompt.
         stage: As in rewas_engine.Progress, READ or UPLOAD; "" while waiting.
-        step: Of the stage, from 0. Of READ and UPLOAD, the number of bytes.
-        total_steps: Of the stage; 0 if it has no steps.
+        step: Step of the stage, from 0; for READ and UPLOAD, the number of bytes.
+        total_steps: Number of steps of the stage; 0 if it has none.
         fraction: Of the whole batch, 0 to 1.
     """
 

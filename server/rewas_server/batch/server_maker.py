@@ -52,7 +52,7 @@ class MediaSharing(Protocol):
         Args:
             media: The file.
             cancel: Ends the upload.
-            sha256: Of its content, if it is known.
+            sha256: SHA-256 of its content, if it is known.
             on_progress: Called with the number of bytes that are uploaded, and their total.
         """
 
@@ -232,7 +232,7 @@ class ServerMaker:
             number = snapshot.finished_child_count + 1 if current is None else current.number
             on_progress(MakerProgress("", number, stage, snapshot.step, snapshot.total_steps, done_s))
             with contextlib.suppress(ServerUnavailable):
-                # What cannot be fetched now is fetched later.
+                # Sounds that cannot be fetched now are fetched later.
                 children.fetch_ended(snapshot.finished_child_count)
 
         try:
@@ -294,7 +294,7 @@ class _Children:
     def fetch_ended(self, ended_count: int | None) -> None:
         """Fetch the sounds of the children that have ended.
 
-        ended_count: how many have; None if unknown. Raises ServerUnavailable; a later call then continues.
+        ended_count: how many have ended; None if unknown. Raises ServerUnavailable; a later call then continues.
         """
         began_s = time.monotonic()
         if ended_count is not None and (ended_count <= len(self._fetched) or began_s < self._next_listing_s):

@@ -1,4 +1,4 @@
-"""Clips that continue the sound of the clip before them, as after a cut that removes nothing (a through edit)."""
+"""Find clips that continue the sound of the clip before them, as after a cut that removes nothing (a through edit)."""
 
 from __future__ import annotations
 

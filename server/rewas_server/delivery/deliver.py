@@ -104,7 +104,7 @@ def deliver_stems(
         profile: The delivery profile.
         facts: Facts about the timeline.
         folder: Folder for the files. `.rewas` in it contains the record of deliveries.
-        on_progress: Called after each file that was written, and after each group of stems that needs no writing.
+        on_progress: Called after each file is written, and for each group of stems whose files are up to date.
         cancel: Stops the delivery when it is set.
         categories: Finds the categories of prompts. The default remembers what earlier deliveries have found.
 

@@ -45,8 +45,8 @@ class DeliveredRange:
         samples: Length of the file, per channel.
         time_reference_samples: Timecode of its first sample, in samples since midnight.
         first_sample: Index of its first sample in the generated sound, at the rate of the file.
-        fades_in: Whether the file begins with a cut of the sound; otherwise, it continues the file before.
-        fades_out: Whether the file ends with a cut of the sound.
+        fades_in: Whether the file fades in. Otherwise, it continues the previous file.
+        fades_out: Whether the file fades out. Otherwise, the next file continues it.
     """
 
     head_frames: int
@@ -210,7 +210,7 @@ def _prepare(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return the samples of a stem `[channels, samples]` before the gain of its group, and how they were changed.
 
-    read: the sounds that were already read, since many clips may show parts of one sound.
+    read: the sounds that were already read, since many clips may use parts of one sound.
     """
     if stem.path not in read:
         read[stem.path] = _read(stem.path, file.sample_rate_hz)
@@ -248,7 +248,7 @@ def _read(path: Path, sample_rate_hz: int) -> tuple[NDArray[np.float32], tuple[s
     """Return a sound `[channels, samples]` at a sample rate, and how it was changed. Raises ProblemError."""
     if not path.is_file():
         raise ProblemError(
-            f"The generated sound {path} does not exist any more.",
+            f"The generated sound {path} no longer exists.",
             "Run the same command again to generate the missing sounds.",
             ProblemKind.MEDIA,
         )

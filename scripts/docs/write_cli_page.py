@@ -80,7 +80,7 @@ def _name(param: Any) -> str:
     if param.param_type_name == "argument":
         return f"`{param.metavar or param.name.upper()}`"
     value = "" if getattr(param, "is_flag", False) else f" {param.metavar or param.type.name.upper()}"
-    names = ", ".join(f"`{option}`" for option in sorted(param.opts, key=len, reverse=True))
+    names = ", ".join(f"`{option}`" for option in (*sorted(param.opts, key=len, reverse=True), *param.secondary_opts))
     # A vertical bar would end the cell.
     return names[:-1] + value.replace("|", "\\|") + "`"
 
@@ -90,7 +90,7 @@ def _description(param: Any) -> str:
     default = param.default.value if isinstance(param.default, Enum) else param.default
     if getattr(param, "required", False) and param.param_type_name == "option":
         return f"{text} Required."
-    if default in (None, False, (), []) or callable(default):
+    if default in (None, False, "", (), []) or callable(default):
         return text
     return f"{text} Default: `{default}`."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rewas_server.otio.formats import FORMATS, FORMATS_EXTRA, Feature, MediaPaths, TimelineFormat
+from rewas_server.otio.formats import FORMATS, FORMATS_EXTRA, Feature, TimelineFormat
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "timeline-formats.md"
 BEGIN = "<!-- Written by scripts/docs/write_formats_page.py. Do not edit below. -->"
@@ -50,8 +50,6 @@ def _written(one: TimelineFormat) -> tuple[str, str]:
         return "–", "–"
     if not one.media_paths:
         return one.placement.value, "contains its media"
-    if one.media_paths == (MediaPaths.URL,):
-        return one.placement.value, "URL"
     return one.placement.value, ", ".join(path.value for path in one.media_paths)
 
 

@@ -346,7 +346,7 @@ def _job_progress(job: rewas_pb2.Job) -> Progress:
 
 
 def _stopping(cancel: CancelSignal, on_progress: TransferProgress | None = None) -> TransferProgress:
-    """Return a callback of a transfer that ends it with Cancelled, and passes its progress on."""
+    """Return a progress callback that stops a transfer with Cancelled, and otherwise passes its progress on."""
 
     def report(done_bytes: int, total_bytes: int) -> None:
         if cancel.is_set():

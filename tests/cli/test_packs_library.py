@@ -26,7 +26,7 @@ def test_a_library_is_made_brought_up_to_date_and_removed(bare_rewas: Rewas, med
     assert (report["recordings"], report["files_read"], report["without_words"]) == (3, 4, 1)
     assert report["left_out"] == [{"what": "empty.wav", "why": "it is empty"}]
     assert "left out: empty.wav: it is empty" in made.errors
-    assert "1 recordings have no words" in made.errors
+    assert "0001.ogg has no words" in made.errors
     again = bare_rewas("packs", "library", tmp_path / "1234", "-o", "foley", "--non-commercial", "--json").json()
     assert again["files_read"] == 1
     assert again["permits"] == "Non-commercial use only."

@@ -421,7 +421,7 @@ def test_a_search_that_ends_early_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     resolver = MediaResolver(ResolveOptions(tmp_path, search_folders=(tmp_path / "disk",)))
     link = resolver.link(make_clip("lost.mov", 0))
     assert link.problem is not None
-    assert "Search a smaller folder, since the search ended after" in link.problem.remedy
+    assert "Search a smaller folder (the search stopped after" in link.problem.remedy
 
 
 def test_files_of_one_name_are_told_apart_by_timecode_then_by_folder(tmp_path: Path) -> None:

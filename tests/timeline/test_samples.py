@@ -380,7 +380,7 @@ def test_a_clip_without_a_file_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_an_item_without_a_place_is_left_out_with_a_note() -> None:
     opened = open_timeline(SAMPLES / "fcp_incomplete_items.xml")
-    assert opened.notes == ('The clip "no start" of fcp_incomplete_items.xml was left out. It has no start.',)
+    assert opened.notes == ('The clip "no start" of fcp_incomplete_items.xml was left out, because it has no start.',)
 
 
 @pytest.mark.parametrize("text", ["<html><body/></html>", '<xmeml version="5"><clip/></xmeml>'])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fades of sounds. As for Blender's own Add Fades, they are keyframes of the volume: from 0 up, and down to 0."""
+"""Fades of sounds: keyframes of the volume, from 0 up and down to 0, as Blender's operator Add Fades makes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_same_volume(first: float, second: float) -> bool:
 
 
 def level_of(strip: ExchangedStrip) -> Level | None:
-    """Return the volume and fades of a sound strip, or None if its volume is no number or animated in another way."""
+    """Return the volume and fades of a sound strip, or None if its volume is not a number or animated otherwise."""
     curve = next((curve for curve in strip.curves if curve.path == VOLUME_PATH), None)
     if curve is None:
         volume = strip.properties.get(VOLUME_PATH, 1.0)

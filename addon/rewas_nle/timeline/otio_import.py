@@ -415,7 +415,7 @@ class _Importer:
             end_frame=end_frame,
             content_start_frame=start_frame,
             files=self._files(item, kind),
-            # A batch mutes the sounds that it replaces. Here, its takes replace them.
+            # A batch mutes the sounds that it replaces. In Blender, its takes replace them.
             is_muted=not getattr(item, "enabled", True) and not state.get("replaced_by_batch"),
             settings=as_mapping(getattr(item, "metadata", {}).get(REWAS_KEY, {})),
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volume, pan and fades of sounds in OpenTimelineIO files. They are metadata, as OpenTimelineIO has no field for them.
+"""Volume, pan and fades of sounds in OpenTimelineIO files, which have no field for them, so they are metadata.
 
-Its key is that of REAPER projects, so that a project gets the volume and fades of a strip, and a strip gets those of a
-project.
+The metadata has the same key as in REAPER projects. So a project gets the volume and fades of a strip, and a strip gets
+those of a project.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_FADE_S = 10**6
 
 @dataclass(frozen=True)
 class Mix:
-    """What a file states about how a sound is played. None: it does not say.
+    """What a file states about how a sound is played. A value is None if the file does not state it.
 
     Attributes:
         volume: Linear volume.

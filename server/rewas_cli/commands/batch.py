@@ -266,7 +266,7 @@ def batch(
                 inputs = None if is_new else job.inputs()
                 report = job.find_unchanged(inputs, runner, record, as_json)
                 if report is None:
-                    # Collecting garbage is slow among the many objects of a long timeline, which stay to the end.
+                    # Garbage collection is slow with the many objects of a long timeline, which live to the end.
                     with paused_garbage_collection():
                         read = job.read()
                     listed, media = job.list_clips(read, runner if suggest else None, cancel)
@@ -306,7 +306,7 @@ def _usual_media_paths(profile: Profile, output: Path) -> str | None:
 class _Batch:
     """The steps of a batch, in their order. The fields are the arguments of the command.
 
-    notes: The sentences that were printed.
+    notes: The notes that were printed.
     """
 
     file: Path

@@ -44,26 +44,30 @@ def library(
             "--captions",
             metavar="FILE",
             dir_okay=False,
-            help="A table of captions (.csv, .tsv or .jsonl); by default the one at the top of each folder.",
+            help="A table of captions (.csv, .tsv or .jsonl). By default, the table at the top of each folder.",
         ),
     ] = None,
     licence: Annotated[
-        str, typer.Option(metavar="TEXT", help="The licence of the recordings, such as CC-BY-4.0.")
+        str,
+        typer.Option(metavar="TEXT", help="The licence of the recordings, such as CC-BY-4.0.", show_default=False),
     ] = "",
-    credit: Annotated[str, typer.Option(metavar="TEXT", help="Whom to name as the author of the recordings.")] = "",
+    credit: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="The author to credit for the recordings.", show_default=False),
+    ] = "",
     non_commercial: Annotated[
         bool, typer.Option("--non-commercial", help="State that the recordings must not be used commercially.")
     ] = False,
     copy: Annotated[
         bool,
-        typer.Option("--copy", help="Copy the recordings into the library; by default it refers to them."),
+        typer.Option("--copy", help="Copy the recordings into the library. By default, the library refers to them."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a library of your own recordings, or bring it up to date.
+    """Make a library of your own recordings, or update it.
 
-    Finds the single sounds and the steady parts of each recording, and what the recordings sound like in words. Run the
-    same command again after changes: only new and changed files are read. Libraries cannot generate sound yet.
+    Finds the single sounds and the steady parts of each recording, and the words that describe it. Run the same command
+    again after changes: only new and changed files are read. Libraries cannot generate sound yet.
     """
     from rewas_engine.errors import Cancelled
     from rewas_engine.packs.library import pack_folder
@@ -77,7 +81,7 @@ def library(
                 folders, target, terms, _embed, table=table, copies=copy, on_progress=progress_printer(), cancel=cancel
             )
         except Cancelled as stopped:
-            note("The library was not written. Run the same command again to continue.")
+            note("The run was stopped before the library was written. Run the same command again to continue.")
             raise typer.Exit(INTERRUPTED) from stopped
     _print_problems(made)
     problems = {
@@ -85,7 +89,8 @@ def library(
         "left_out": [{"what": each.what, "why": each.why} for each in made.left_out],
         "notes": list(made.notes),
     }
-    lines = [*_lines(made.pack), f"{made.measured} files were read."]
+    read = "1 file was read." if made.measured == 1 else f"{made.measured} files were read."
+    lines = [*_lines(made.pack), read]
     Printer(as_json).result(_report(made.pack) | problems, lines)
 
 
@@ -127,7 +132,7 @@ def _report(pack: LibraryPack) -> dict[str, Any]:
 def _lines(pack: LibraryPack) -> list[str]:
     index = pack.index
     return [
-        f"{pack.name}: {pack.summary} {len(index.events)} single sounds and {len(index.stretches)} steady parts.",
+        f"{pack.name}: {pack.summary} Single sounds: {len(index.events)}. Steady parts: {len(index.stretches)}.",
         f"    {pack.terms.permits}",
         f"Folder: {pack.path.absolute()}",
     ]
@@ -141,7 +146,9 @@ def _print_problems(made: MadeLibrary) -> None:
         note(f"and {len(lines) - _MOST_LISTED} more notes; --json lists all of them")
     unnamed = [recording for recording in made.pack.index.recordings if not recording.words]
     if unnamed:
+        name, others = printable(unnamed[0].path.name), len(unnamed) - 1
+        which = f"{name} has" if not others else f"{name} and {others} more recording{'s' if others > 1 else ''} have"
         note(
-            f"{len(unnamed)} recordings have no words, such as {printable(unnamed[0].path.name)}: prompts cannot find "
-            "them. Add a table of captions, or a .txt next to each file."
+            f"{which} no words, so prompts cannot find {'them' if others else 'it'}. Add a table of captions, or a "
+            ".txt file next to each recording."
         )

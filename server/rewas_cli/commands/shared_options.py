@@ -57,7 +57,7 @@ SpeedOption = Annotated[
         "--speed",
         metavar="X",
         help="How fast the clip plays: 0.5 or 50% is half speed, 0 a freeze frame, and -1 backwards from --start. "
-        "Needs --duration, the length as shown.",
+        "Requires --duration, the length of the clip as it is shown.",
         rich_help_panel=CLIP_PANEL,
     ),
 ]
@@ -365,10 +365,10 @@ def parse_time_s(text: str, option: str) -> Fraction:
 
 
 def parse_speed(text: str | None, duration: str | None) -> Fraction:
-    """Return a typed speed: "0.5", "50%" or "1/3"; 1 without one.
+    """Return the speed that an option such as "0.5", "50%" or "1/3" states; 1 without the option.
 
-    Raises typer.BadParameter for anything else, and for a speed without a duration, SettingsError for an impossible
-    one.
+    Raises typer.BadParameter for any other text, and for a speed without a duration. Raises SettingsError for an
+    impossible speed.
     """
     from rewas_engine.media.clip import exact_speed
 
@@ -384,7 +384,7 @@ def parse_speed(text: str | None, duration: str | None) -> Fraction:
     speed = exact_speed(typed / 100 if is_percent else typed, "The speed of the clip")
     if speed != 1 and duration is None:
         raise typer.BadParameter(
-            "Give the length of the clip as it is shown, too: --duration 2.5.", param_hint="--speed"
+            "Give the length of the clip as it is shown as well, for example --duration 2.5.", param_hint="--speed"
         )
     return speed
 

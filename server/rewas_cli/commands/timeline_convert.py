@@ -47,8 +47,9 @@ def convert(
         bool | None,
         typer.Option(
             "--drop/--non-drop",
-            help="Count the written timecode as drop-frame, or not. Drop-frame timecode exists only at 29.97 and 59.94 "
-            "frames per second. No clip moves. By default, as the timeline states; if it does not, drop-frame.",
+            help="Write drop-frame or non-drop-frame timecode. Drop-frame timecode exists only at 29.97 and 59.94 "
+            "frames per second. No clip moves. By default, the timeline decides. If it does not state either, timecode "
+            "at these rates is drop-frame.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,

@@ -115,8 +115,8 @@ MediaPathsOption = Annotated[
         metavar="relative|absolute|url|embedded",
         help="How the written timeline names its media. By default, media in its folder or next to it gets relative "
         "paths, and other media gets absolute paths. In an .otio file, media that was not generated keeps its path, as "
-        "long as that names the same file. .xml and .aaf files always contain URLs. With embedded, an "
-        ".aaf file contains its sounds.",
+        "long as that names the same file. An .xml file always contains URLs. An .aaf file contains URLs; with "
+        "embedded, it contains its sounds instead.",
         autocompletion=complete_from("relative", "absolute", "url", "embedded"),
         rich_help_panel=OUTPUT_PANEL,
     ),

@@ -47,7 +47,7 @@ def prepare(timeline: otio.schema.Timeline) -> otio.schema.Timeline:
 
 
 def check_sounds(timeline: otio.schema.Timeline, source_folder: Path, target: Path) -> list[str]:
-    """Return what a file with embedded sounds will not contain, such as "2 sounds (they stay links)".
+    """Return what a file with embedded sounds will lack, such as "2 embedded sounds (they are missing or not PCM)".
 
     Args:
         timeline: The timeline to write.

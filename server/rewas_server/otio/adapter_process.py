@@ -55,7 +55,7 @@ def read_file(path: Path, suffix: str, rate: Fraction | None) -> tuple[Any, list
 
 
 def _name_time_effects(found: Any) -> None:
-    """Name variable speeds as their program does, for the error about them. The AAF adapter calls them unknown."""
+    """Name variable speeds as their program does, for the error message. The AAF adapter calls them unknown."""
     for timeline in timelines_in(found):
         for item in timeline.tracks.find_children():
             for effect in item.effects if isinstance(item, otio.core.Item) else ():

@@ -206,7 +206,7 @@ def _text(title: str, events: Sequence[_Event], rate: Fraction, is_drop: bool) -
         if event.media:
             lines.append(f"* FROM CLIP: {event.media}")
         if number == 1:
-            # Whoever reads the file does not have to guess the rate. OTIO's reader refuses comments before this place.
+            # States the rate, so that nobody has to guess it. OTIO's reader refuses comments before the first event.
             lines.append(f"* FRAME RATE: {float(rate):.6g}")
     return "\n".join(lines) + "\n"
 

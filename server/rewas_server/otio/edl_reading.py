@@ -5,8 +5,8 @@ here first and passed on in a form that the adapter accepts: with all frames cou
 timeline, with equal source and record durations, and with its speed as a comment. Afterwards, the times get their rate
 and the clips their speed.
 
-An EDL does not state its frame rate, and 24 instead of 23.976 frames per second would make every sound too short by a
-thousandth. So an EDL whose rate is not certain is refused.
+An EDL does not state its frame rate. Read at 24 instead of 23.976 frames per second, every sound would be too short by
+a thousandth. So an EDL whose rate is uncertain is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _BASES = (24, 25, 30, 50, 60, 100, 120)
 """Frames per second of timecode."""
 _RATE_NAMES = {24: "23.976, 24", 30: "29.97, 30", 60: "59.94, 60", 120: "119.88, 120"}
 _CERTAINTY = Fraction(1, 1000)
-"""At a higher rate, this share of all EDLs with as many timecodes would have no higher frame number."""
+"""The rate is certain if, at the next higher rate, a smaller share of EDLs with as many timecodes would have no higher
+frame number."""
 _MARK = "REWAS-SPEED"
 _MAX_NOTED_LINES = 5
 _MAX_FRAMES = 99 * 3600 * 24
@@ -142,7 +143,7 @@ def _counts_drop_frame(lines: Sequence[str], drafts: Sequence[_Draft]) -> bool:
 
 
 def _find_rate(lines: Sequence[str], drafts: Sequence[_Draft], drops: bool, name: str) -> tuple[Fraction, str]:
-    """Return the rate that an EDL states or its timecodes prove, and a note on how it was found, or "".
+    """Return the rate that an EDL states or its timecodes prove, and a note on how it was found ("" if it is stated).
 
     Raises ProblemError (TIMELINE) if several rates are possible.
     """
@@ -167,9 +168,9 @@ def _find_rate(lines: Sequence[str], drafts: Sequence[_Draft], drops: bool, name
         return Fraction(possible[0]), f"{name} was read at {possible[0]} frames per second, {why}."
     listed = ", ".join(_RATE_NAMES.get(base, str(base)) for base in possible if base <= max(60, possible[0]))
     raise _problem(
-        f"{name} does not state its frame rate, and has the frame number {highest}."
+        f"{name} does not state its frame rate, but has the frame number {highest}."
         if not listed
-        else f"{name} does not state its frame rate, and its timecodes allow several.",
+        else f"{name} does not state its frame rate, and several rates fit its timecodes.",
         f"Set it with --rate: {listed.rpartition(', ')[0]} or {listed.rpartition(', ')[2]}."
         if listed
         else "Set it with --rate, for example --rate 24.",
@@ -278,7 +279,7 @@ def _event(draft: _Draft, rate: Fraction, drops: bool, is_marked: bool, day: int
 def _comments(draft: _Draft, rate: Fraction, drops: bool, is_transition: bool) -> tuple[Fraction | None, list[str]]:
     """Return the speed that the comments of an event state, and the other comments.
 
-    A transition may state the speeds of both sides. Its own is that of its reel, or the later one.
+    A transition may state the speeds of both sides. The event has the speed of its reel, or else the later one.
     """
     speeds: list[tuple[bool, Fraction]] = []
     comments = []
@@ -373,16 +374,16 @@ def _paired(events: Sequence[_Event]) -> Iterator[_Event]:
 
 
 def _named(event: _Event, before: _Event | None) -> Iterator[str]:
-    """Yield the comments of an event as the adapter reads them: FROM stands for its clip.
+    """Yield the comments of an event as the adapter reads them: FROM names its clip.
 
-    After a transition, the clip is the one that it leads to. TO describes that, and so does the later SOURCE FILE. FROM
-    may describe it too, if it does not repeat the event before.
+    After a transition, the clip is the one that it leads to. TO and the later SOURCE FILE describe that clip. FROM may
+    describe it too, if it does not repeat the previous event.
     """
     is_transition = len(event.edit) > 1
     sides = [match for comment in event.comments if (match := _SIDE.match(comment))]
     named_by_to = {match["what"].upper() == "CLIP NAME" for match in sides if match["side"].upper() == "TO"}
     earlier = {match["text"] for comment in before.comments if (match := _SIDE.match(comment))} if before else set()
-    # Some programs have one name for all reels.
+    # Some programs use one name for all reels.
     is_other = True in named_by_to or (before is not None and before.reel != event.reel)
     kept = []
     for match in sides:
@@ -398,7 +399,7 @@ def _named(event: _Event, before: _Event | None) -> Iterator[str]:
 
 
 def _finished(timeline: otio.schema.Timeline, rate: Fraction, reels: Mapping[str, str]) -> otio.schema.Timeline:
-    """Give all times their rate, and the clips their speed and reel. reels: names by the ones the adapter got."""
+    """Give all times their rate, and the clips their speed and reel. reels: names by those that the adapter got."""
     document = json.loads(timeline.to_json_string(indent=-1))
     _set_rate(document, float(rate))
     finished = otio.adapters.read_from_string(json.dumps(document), "otio_json")

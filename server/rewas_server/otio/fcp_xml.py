@@ -54,8 +54,8 @@ def prepare(timeline: otio.schema.Timeline) -> otio.schema.Timeline:
 def finish(path: Path, timeline: otio.schema.Timeline) -> None:
     """Correct a written file: each item has one rate, and the timecode of its files counts as that of the timeline.
 
-    The writer states the rate of a clip twice and never counts drop-frame in files. Final Cut Pro 7 refuses a file
-    without its document type. Raises OSError.
+    OTIO's adapter states the rate of a clip twice, and never writes drop-frame timecode in files. Final Cut Pro 7
+    refuses a file without its document type. Raises OSError.
     """
     rate = timeline_frame_rate(timeline)
     root = ElementTree.parse(path).getroot()
@@ -117,7 +117,7 @@ def _prepare_clip(clip: otio.schema.Clip, kind: str) -> None:
 
 
 def _avoid_negative_timecode(clip: otio.schema.Clip) -> None:
-    """Let media that begins before midnight begin there: no timecode is negative."""
+    """Let media that begins before midnight begin there: timecode cannot be negative."""
     reference = clip.media_reference
     if reference is None or reference.available_range.start_time.value >= 0:
         return

@@ -5,7 +5,8 @@
 
 - from the start of the subclip, if the item is one: `startoffset` is where this begins in its media;
 - in frames as shown, if a filter retimes the item: frame `in` of it shows frame `in * speed` of the media. Some
-  programs count in frames of the media instead. Then, `out` is further from `in` than `end` from `start`, by the speed.
+  programs count in frames of the media instead. Then, from `in` to `out` is as long as from `start` to `end`, times the
+  speed.
 
 Otherwise, programs ignore `out`, because `start` and `end` determine the duration. `pproTicksIn`, which Premiere Pro
 adds, is `in` in units of 1/254016000000 s.
@@ -33,9 +34,9 @@ _DEFAULT_RATE = Fraction(24)
 
 
 def prepare_items(root: Element, name: str) -> list[str]:
-    """Complete the items of all sequences, leave out those without a place, and return notes about these.
+    """Complete the items of all sequences, leave out those without a position, and return notes about these.
 
-    name: Of the file.
+    name: Name of the file.
     """
     for timecode in [each for parent in root.iter() for each in parent.iterfind("timecode")]:
         _complete_timecode(timecode)
@@ -53,11 +54,12 @@ def prepare_items(root: Element, name: str) -> list[str]:
         for track in sequence.iterfind("media/*/track"):
             left_out += _prepare_track(track, rate)
     notes = [
-        f'The {kind} "{shorten_name(title)}" of {name} was left out. It has no {lacks}.'
+        f'The {kind} "{shorten_name(title)}" of {name} was left out, because it has no {lacks}.'
         for kind, title, lacks in left_out
     ]
     if len(notes) > _MAX_NOTES:
-        notes[_MAX_NOTES:] = [f"{len(notes) - _MAX_NOTES} further items of {name} were left out."]
+        others = len(notes) - _MAX_NOTES
+        notes[_MAX_NOTES:] = [f"{others} more item{'s were' if others > 1 else ' was'} left out of {name}."]
     return notes
 
 
@@ -85,7 +87,7 @@ def _needed(item: Element) -> tuple[str, ...]:
 
 
 def _replace_loose_ends(track: Element, item: Element) -> None:
-    """Give an item its own end where it states that of a transition, but there is none."""
+    """Give an item its own start or end where it refers to a transition that does not exist."""
     if item.tag == "transitionitem":
         return
     items = [each for each in track if each.tag in _KINDS]

@@ -17,7 +17,7 @@ FORMATS_EXTRA = "rewas-nle[otio-formats]"
 
 
 class MediaPaths(StrEnum):
-    """How a timeline names its media: relative to itself, with absolute paths, with URLs; or it contains its sounds."""
+    """How a timeline refers to its media: by relative path, absolute path or URL, or by containing its sounds."""
 
     RELATIVE = "relative"
     ABSOLUTE = "absolute"
@@ -148,7 +148,7 @@ _FORMATS = (
         ),
         notes=(
             _FRAMES_NOTE,
-            "A start timecode before 00:00:00:00 moves by 24 hours, because no timecode is negative.",
+            "A start timecode before 00:00:00:00 moves by 24 hours, because timecode cannot be negative.",
             "The media of a retimed clip starts at the nearest frame that the format can express at its speed.",
             _VARIABLE_NOTE,
             _NESTED_NOTE,
@@ -181,7 +181,7 @@ _FORMATS = (
         ),
         notes=(
             _FRAMES_NOTE,
-            "Links to the media. With `--media-paths embedded`, it contains sounds of 16, 24 or 32-bit PCM.",
+            "Links to the media. With `--media-paths embedded`, it contains the sounds that are 16, 24 or 32-bit PCM.",
             "Disabled clips and tracks are left out, because they would be audible.",
             "The visible clips of a nested timeline become clips of its track.",
         ),
@@ -200,7 +200,7 @@ _FORMATS = (
         - {Feature.START, Feature.FREEZES, Feature.NESTED_SPEEDS},
         notes=(
             _FRAMES_NOTE,
-            "Timecode starts again at midnight, because it has two digits for the hours.",
+            "Timecode starts again at 00:00:00:00 at midnight.",
             "Contains the visible picture as one video track, and four audio tracks. Further audio tracks are written "
             "to additional files next to it.",
             _VARIABLE_NOTE,

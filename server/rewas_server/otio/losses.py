@@ -120,7 +120,7 @@ def describe_losses(before: otio.schema.Timeline, *after: otio.schema.Timeline) 
 
 
 def _speeds_are_kept(before: otio.schema.Timeline, after: Sequence[otio.schema.Timeline]) -> bool:
-    """Whether the clips have the speeds of the nested timelines in which they were."""
+    """Return whether the clips now have the speeds of the nested timelines that contained them."""
     found: dict[str, list[Fraction]] = {}
     for timeline in after:
         for placed in _placed(timeline):
@@ -221,7 +221,7 @@ def _count_item(item: otio.core.Item, counts: Counter[Feature]) -> None:
 
 
 def _count_speed(item: otio.core.Item, counts: Counter[Feature], constant: Feature) -> None:
-    """Count the speed of an item. Several speeds of an item are one speed together. constant: if it is constant."""
+    """Count the speed of an item. Several speeds of one item count once. constant: the feature of a constant speed."""
     speed = constant_speed(item)
     if speed != 1:
         counts[Feature.VARIABLE_SPEEDS if speed is None else constant if speed else Feature.FREEZES] += 1

@@ -98,7 +98,7 @@ def find_spots(
     Args:
         timeline: The timeline.
         pictures: Its pictures.
-        index: Of all of them.
+        index: Index of all pictures.
         which: Which markers count: "labelled", "all", "none", or a colour.
         start_s: Timecode of the timeline's first frame, in seconds.
     """

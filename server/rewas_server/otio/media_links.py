@@ -103,7 +103,7 @@ class ResolvedMedia:
     Attributes:
         timeline: A copy of the timeline.
         links: How each clip on the video tracks was linked, by its path: indexes of children, from the tracks down.
-        stamps: Of the media files, from before they were read.
+        stamps: Stamps of the media files, taken before they were read.
     """
 
     timeline: otio.schema.Timeline
@@ -280,7 +280,7 @@ class MediaResolver:
 
     @property
     def stamps(self) -> dict[Path, FileStamp]:
-        """The stamps of the files that were found where the timeline says, from before they were read."""
+        """The stamps of the files that were found where the timeline says, taken before they were read."""
         return {path: stamp for path, stamp in self._files.items() if stamp is not None}
 
     def _is_file(self, path: Path) -> bool:
@@ -481,7 +481,7 @@ class MediaResolver:
         has_searched = bool(self._options.search_folders)
         search = "Search for it with --search-folder" if not has_searched else "Search another folder"
         if self._search.is_incomplete:
-            search = f"Search a smaller folder, since the search ended after {MAX_SEARCHED_FILES} files"
+            search = f"Search a smaller folder (the search stopped after {MAX_SEARCHED_FILES} files)"
         if not location:
             names = [name for name in _names(clip, clip.media_reference) if name]
             called = f', and no file is named "{shorten_name(names[0])}"' if names and has_searched else ""

@@ -165,7 +165,7 @@ class MarkedItem:
     Attributes:
         item: The gap, track or stack.
         path: Indexes that lead to it, as those of a picture.
-        window: Of its parent's content.
+        window: The window on its parent's content.
         begin_s: Where it begins in that content.
     """
 
@@ -175,7 +175,7 @@ class MarkedItem:
     begin_s: Fraction
 
     def span_of(self, begin_s: Fraction, end_s: Fraction) -> Span | None:
-        """Return where a range of the item lies on the timeline; None if it is not seen. From its first frame."""
+        """Return where a range of the item, counted from its first frame, is on the timeline; None if it is hidden."""
         span = self.window.span_of(self.begin_s + begin_s, self.begin_s + end_s)
         first_s, last_s = max(span[0], self.window.begin_s), min(span[1], self.window.end_s)
         return (first_s, last_s) if first_s <= last_s and first_s < self.window.end_s else None

@@ -86,7 +86,7 @@ class ClipList:
         clips: By position.
         problems: Rows of the spotting sheet and markers that cannot be used, for example because they match no picture.
         notes: About rows and markers that were used, and metadata that is ignored, as sentences.
-        media_stamps: Of the media files that are where the timeline says, from before they were read.
+        media_stamps: Stamps of the media files that are where the timeline says, taken before they were read.
     """
 
     clips: tuple[ListedClip, ...]
@@ -128,7 +128,7 @@ def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipLis
 
 @contextmanager
 def paused_garbage_collection() -> Iterator[None]:
-    """Pause garbage collection where many objects are made that stay.
+    """Pause garbage collection while many long-lived objects are created.
 
     It would find nothing, and take a fifth of the time.
     """

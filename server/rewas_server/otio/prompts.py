@@ -233,7 +233,7 @@ class _Chooser:
         self._for_all = [_Source({"prompt": options.prompt}, "--prompt")] if options.prompt else []
         self._above: dict[tuple[int, ...], list[_Source]] = {}
         self._suggested: dict[str, _Source] = {}
-        # Most clips get their prompt from the same few sources, which all exist as long as this.
+        # Most clips get their prompts from the same few sources, which live as long as this object.
         self._settings: dict[tuple[int, ...], tuple[ClipSettings, str, str | None]] = {}
         self.silenced: dict[int, str] = {}
 

@@ -145,7 +145,7 @@ def _markers(timeline: otio.schema.Timeline) -> Iterator[str]:
 
 
 def _seen_s(placed: PlacedItem, media_s: Fraction) -> Fraction:
-    """Return when a time of the media of a clip is seen, from the start of the part of the clip that is shown."""
+    """Return when a clip shows a time of its media, counted from the start of the visible part of the clip."""
     from_begin_s, speed = media_s - _source_start_s(placed.item) - placed.hidden_media_s(), _speed(placed.item)
     return from_begin_s / speed + (0 if speed > 0 else placed.duration_s)
 

@@ -1,6 +1,7 @@
-"""Mutes sounds that were generated earlier for clips that a batch gives other sounds: both must never play together.
+"""Mutes the earlier generated sounds of clips that get new sounds from a batch: the two must never play together.
 
-The add-on writes into the metadata of each sound that it generated for which picture it is. Other sounds never change.
+The add-on records in the metadata of each sound that it generated which picture it belongs to. Other sounds do not
+change.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from rewas_server.otio.metadata import has_key
 BLENDER_KEY = "blender"
 """Key of the add-on's metadata."""
 _REPLACED_KEY = "replaced_by_batch"
-"""Key in metadata["blender"] of a sound that was muted. The add-on imports such a sound as it was."""
+"""Key in metadata["blender"] of a sound that was muted. The add-on imports such a sound as it was before."""
 
 
 def mute_replaced_sounds(timeline: otio.schema.Timeline, pictures: Iterable[otio.core.Item]) -> int:
     """Mute the sounds on the audio tracks of a timeline that the add-on generated for pictures. Returns their number.
 
-    pictures: the clips that get other sounds.
+    pictures: the clips that get new sounds.
     """
     owners = {uid for each in pictures if isinstance(uid := _at(each.metadata, "rewas", "uid"), str) and uid}
     muted = 0

@@ -60,7 +60,7 @@ def match_sheet(
     Args:
         sheet: The sheet.
         pictures: Of the timeline.
-        index: Of all of them.
+        index: Index of all pictures.
         frame_rate: Of its timecode, in frames per second.
         start_s: Timecode of its first frame, in seconds.
     """

@@ -158,8 +158,8 @@ def _stem_clip(
 def _reference(stem: PlacedStem, clip_range: otio.opentime.TimeRange) -> otio.schema.ExternalReference:
     """Create a reference whose range begins at the Broadcast WAV time reference, as other tools expect.
 
-    A clip may begin or end between two samples, up to a sample outside its file. The range then includes this part, or
-    the sample, because some tools refuse a clip that is longer than its media.
+    A clip may begin or end between two samples, up to one sample outside its file. The range is then extended to the
+    clip, because some tools refuse a clip that is longer than its media.
     """
     begin, end = (
         exact_seconds(time, "A stem", "time") * stem.sample_rate_hz

@@ -14,12 +14,12 @@ import pytest
 
 from rewas_server.delivery.cue_sheet import cue_sheet, report_table
 from rewas_server.delivery.deliver import DeliveredStem, Delivery
-from rewas_server.delivery.delivery_report import MissingSound, report_page
+from rewas_server.delivery.delivery_report import report_page
 from rewas_server.delivery.documents import write_documents
 from rewas_server.delivery.loudness import LoudnessFigures
 from rewas_server.delivery.profiles import load_profile
 from rewas_server.delivery.provenance import Provenance
-from rewas_server.delivery.stems import GeneratedStem, PlacedStem, TimelineFacts
+from rewas_server.delivery.stems import GeneratedStem, MissingSound, PlacedStem, TimelineFacts
 
 FACTS = TimelineFacts("reel <1>", Fraction(107_892 * 1001, 30_000), Fraction(30_000, 1001), is_drop_frame=True)
 EVIL = "=HYPERLINK(\"http://a\"), <script>alert('x')</script> & rain"
@@ -106,6 +106,28 @@ def test_no_cell_is_a_formula(table: Callable[[list[DeliveredStem], TimelineFact
     assert row["Prompt"] == f"'{prompt}"
 
 
+def test_clips_without_a_sound_are_listed_with_the_reason() -> None:
+    missing = [
+        MissingSound("A001", 2, 60 / FACTS.frame_rate, 30 / FACTS.frame_rate, "The file is missing. Relink it."),
+        MissingSound("A002", None, None, Fraction(1), "It has no prompt."),
+    ]
+    stem, failed, unprompted = rows_of(report_table([delivered_stem()], FACTS, missing))
+    assert stem["No sound because"] == ""
+    assert {name: cell for name, cell in failed.items() if cell} == {
+        "Clip": "A001",
+        "Number": "2",
+        "Timecode in": "01:00:02;00",
+        "Timecode out": "01:00:03;00",
+        "Duration in s": "1.001",
+        "No sound because": "The file is missing. Relink it.",
+    }
+    assert (unprompted["Number"], unprompted["Timecode in"]) == ("", "")
+    text = _Page(report_page(Delivery((), (), ()), load_profile(), FACTS, missing)).text
+    first, second = text.split("Clips without a prompt")
+    assert "A001" in first.split("Clips without a sound")[1]
+    assert "A002" in second
+
+
 class _Page(HTMLParser):
     """The tags and the text of a page. Raises for a tag that is closed out of order."""
 
@@ -132,10 +154,10 @@ class _Page(HTMLParser):
 
 def test_the_page_is_complete_and_everything_in_it_is_escaped() -> None:
     stems = (delivered_stem(EVIL, clip_name=EVIL), delivered_stem(track="AMB", is_audible=False))
-    missing = [MissingSound(EVIL, "The file is missing.", "Relink it.")]
+    missing = [MissingSound(EVIL, number, None, Fraction(1), EVIL) for number in (1, None)]
     page = _Page(report_page(Delivery(stems, (EVIL,), ()), load_profile("post"), FACTS, missing))
     assert "script" not in page.tags
-    assert page.text.count(EVIL) == 4
+    assert page.text.count(EVIL) == 7
     for text in ("reel <1>", "−23.0", "–", "−6.5 dBTP", "Any use.", "seed 1099511627776", "01:00:00;00", "drop-frame"):
         assert text in page.text
     assert "29.970 (30000/1001) frames per second" in page.text

@@ -269,11 +269,11 @@ def batch(
                     # Garbage collection is slow with the many objects of a long timeline, which live to the end.
                     with paused_garbage_collection():
                         read = job.read()
-                    listed, media = job.list_clips(read, runner if suggest else None, cancel)
+                    listed, wanted, media = job.list_clips(read, runner if suggest else None, cancel)
                     gc.freeze()
-                    sounds = job.make(listed.clips, read, runner, record, detach, cancel)
+                    sounds = job.make(wanted, read, runner, record, detach, cancel)
                     with paused_garbage_collection():
-                        delivery, documents = job.deliver(sounds, read, cancel)
+                        delivery, documents = job.deliver(sounds, listed.clips, read, cancel)
                         outputs = job.write(sounds, delivery, read, record)
                         if clean:
                             job.clean(delivery, record)
@@ -405,8 +405,8 @@ class _Batch:
 
     def list_clips(
         self, timeline: otio.schema.Timeline, suggesting: Runner | None = None, cancel: CancelSignal | None = None
-    ) -> tuple[ClipList, Mapping[str, FileStamp] | None]:
-        """Return the clips with a prompt, with the defaults filled in, and their media for `outcome_files`.
+    ) -> tuple[ClipList, list[ListedClip], Mapping[str, FileStamp] | None]:
+        """Return all clips, those with a prompt with the defaults filled in, and their media for `outcome_files`.
 
         suggesting: suggests prompts for clips that have none, until `cancel` is set.
 
@@ -430,7 +430,7 @@ class _Batch:
             self.say(text)
         wanted = list_wanted_clips(listed.clips, self.defaults, timeline.name)
         check_again_patterns(self.again, ready_clips(wanted))
-        return replace(listed, clips=tuple(wanted)), settled_media(listed, self.finding.media)
+        return listed, wanted, settled_media(listed, self.finding.media)
 
     def make(
         self,
@@ -471,13 +471,19 @@ class _Batch:
         return with_results(outcomes, clips)
 
     def deliver(
-        self, sounds: Sequence[SoundedClip], timeline: otio.schema.Timeline, cancel: threading.Event
+        self,
+        sounds: Sequence[SoundedClip],
+        listed: Sequence[ListedClip],
+        timeline: otio.schema.Timeline,
+        cancel: threading.Event,
     ) -> tuple[Delivery, list[Path]]:
-        """Write the stems, and the documents that the profile asks for. Returns the paths of the documents."""
+        """Write the stems, and the documents that the profile asks for. Returns the paths of the documents.
+
+        listed: All clips of the timeline.
+        """
         from rewas_engine import Progress
-        from rewas_server.batch.stem_delivery import generated_stems, timeline_facts
+        from rewas_server.batch.stem_delivery import generated_stems, missing_sounds, timeline_facts
         from rewas_server.delivery.deliver import deliver_stems
-        from rewas_server.delivery.delivery_report import MissingSound
         from rewas_server.delivery.documents import write_documents
 
         facts = timeline_facts(timeline, self.file, self.stems)
@@ -488,11 +494,7 @@ class _Batch:
 
             stems = generated_stems(sounds)
             delivery = deliver_stems(stems, self.profile, facts, self.stems, report, cancel)
-        missing = [
-            MissingSound(each.listed.picture.name, each.outcome.problem.what, each.outcome.problem.remedy)
-            for each in sounds
-            if each.outcome.problem is not None
-        ]
+        missing = missing_sounds(sounds, listed)
         documents = write_documents(delivery, self.profile, facts, self.stems, missing)
         for path in documents:
             self.say(f"Wrote {path}.")

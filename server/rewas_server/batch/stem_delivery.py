@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +15,11 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine.media.stem import MIX
 from rewas_server.batch.run import ClipOutcome
 from rewas_server.delivery.provenance import Provenance
-from rewas_server.delivery.stems import GeneratedStem, TimelineFacts
+from rewas_server.delivery.stems import GeneratedStem, MissingSound, TimelineFacts
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.frame_timeline import is_drop_frame
 from rewas_server.otio.names import shorten_name
-from rewas_server.otio.planning import ListedClip
+from rewas_server.otio.planning import ClipState, ListedClip
 
 _IDENTITY_KEY = "stems_of"
 """Key in metadata["rewas"] of a timeline that a batch has written: the identity of the timeline with these stems."""
@@ -81,6 +81,29 @@ def generated_stems(clips: Sequence[SoundedClip]) -> Iterator[GeneratedStem]:
             yield from _stems(each.outcome, each.listed.clip, each.result)
 
 
+def missing_sounds(sounds: Sequence[SoundedClip], listed: Iterable[ListedClip]) -> list[MissingSound]:
+    """Return the clips without a sound: those that failed, and those in which no prompt asks for one.
+
+    Args:
+        sounds: The clips with a prompt.
+        listed: All clips of the timeline.
+    """
+    failed = [
+        _missing(each.listed, f"{each.outcome.problem.what} {each.outcome.problem.remedy}", each.outcome.number)
+        for each in sounds
+        if each.outcome.problem is not None
+    ]
+    return failed + [
+        _missing(each, each.note or "It has no prompt.") for each in listed if each.state is ClipState.NO_PROMPT
+    ]
+
+
+def _missing(listed: ListedClip, reason: str, number: int | None = None) -> MissingSound:
+    # A sound may be for a part of the picture.
+    place = listed.picture if listed.clip is None else listed.clip
+    return MissingSound(listed.picture.name, number, place.position_s, place.duration_s, reason)
+
+
 def _stems(outcome: ClipOutcome, clip: PromptedClip, result: rewas_pb2.SoundResult) -> Iterator[GeneratedStem]:
     assert outcome.sound is not None
     prompts = {layer.name: layer.prompt for layer in result.settings.layers}
@@ -124,4 +147,4 @@ def _relative(file: Path, folder: Path) -> str:
         return file.absolute().as_posix()
 
 
-__all__ = ["SoundedClip", "generated_stems", "timeline_facts", "with_results", "write_identity"]
+__all__ = ["SoundedClip", "generated_stems", "missing_sounds", "timeline_facts", "with_results", "write_identity"]

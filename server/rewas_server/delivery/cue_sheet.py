@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from rewas_server.delivery.deliver import DeliveredStem
 from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
-from rewas_server.delivery.stems import TimelineFacts
+from rewas_server.delivery.stems import MissingSound, TimelineFacts
 from rewas_server.timecode import format_timecode
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -48,6 +48,7 @@ _REPORT_COLUMNS = (
     "Permitted use",
     "Digital source type",
     "SHA-256",
+    "No sound because",
 )
 
 
@@ -74,9 +75,12 @@ def cue_sheet(stems: Iterable[DeliveredStem], facts: TimelineFacts) -> str:
     return _csv(_CUE_COLUMNS, rows)
 
 
-def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts) -> str:
-    """Return loudness and provenance of all stems as CSV, in their order."""
-    rows = []
+def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts, missing: Sequence[MissingSound] = ()) -> str:
+    """Return loudness and provenance of all stems as CSV, in their order.
+
+    Clips without a sound follow, with the reason in the last column.
+    """
+    rows: list[Sequence[object]] = []
     for each in stems:
         placed, provenance, loudness = each.placed, each.placed.provenance, each.loudness
         rows.append(
@@ -112,17 +116,35 @@ def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts) -> str:
                 provenance.permitted_use,
                 DIGITAL_SOURCE_TYPE,
                 each.sha256,
+                "",
             )
         )
+    for clip in missing:
+        begin, end = clip_timecodes(clip.position_s, clip.duration_s, facts)
+        cells = {
+            "Clip": clip.clip_name,
+            "Number": clip.clip_number,
+            "Timecode in": begin,
+            "Timecode out": end,
+            "Duration in s": _decimal(clip.duration_s),
+            "No sound because": clip.reason,
+        }
+        rows.append([cells.get(column, "") for column in _REPORT_COLUMNS])
     return _csv(_REPORT_COLUMNS, rows)
 
 
 def timecodes(stem: DeliveredStem, facts: TimelineFacts) -> tuple[str, str]:
     """Return the timecodes of a clip's first frame, and of the frame after its last one."""
-    begin_s = facts.start_s + stem.placed.position_s
+    return clip_timecodes(stem.placed.position_s, stem.placed.duration_s, facts)
+
+
+def clip_timecodes(position_s: Fraction | None, duration_s: Fraction, facts: TimelineFacts) -> tuple[str, str]:
+    """Return the timecodes of a clip's first frame, and of the frame after its last one; "" without a position."""
+    if position_s is None:
+        return "", ""
+    begin_s = facts.start_s + position_s
     begin, end = (
-        format_timecode(time_s, facts.frame_rate, facts.is_drop_frame)
-        for time_s in (begin_s, begin_s + stem.placed.duration_s)
+        format_timecode(time_s, facts.frame_rate, facts.is_drop_frame) for time_s in (begin_s, begin_s + duration_s)
     )
     return begin, end
 

@@ -5,30 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from rewas_server.delivery.cue_sheet import figure_text, highest_frequency_hz, timecodes
+from rewas_server.delivery.cue_sheet import clip_timecodes, figure_text, highest_frequency_hz, timecodes
 from rewas_server.delivery.deliver import DeliveredStem, Delivery
 from rewas_server.delivery.metadata import SOFTWARE
 from rewas_server.delivery.profiles import Profile
 from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
-from rewas_server.delivery.stems import TimelineFacts
+from rewas_server.delivery.stems import MissingSound, TimelineFacts
 from rewas_server.timecode import format_timecode
 
 _PAGES = Path(__file__).parent / "pages"
-
-
-@dataclass(frozen=True)
-class MissingSound:
-    """A clip without a sound: its name, and the reason and the remedy in a sentence each."""
-
-    clip_name: str
-    reason: str
-    remedy: str
 
 
 def report_page(
@@ -57,7 +47,8 @@ def report_page(
         rows=[_stem_row(stem, facts) for stem in delivery.stems],
         packs=_packs(delivery.stems),
         notes=delivery.notes,
-        missing=missing,
+        missing=[_missing_row(each, facts) for each in missing if each.has_prompt],
+        unprompted=[_missing_row(each, facts) for each in missing if not each.has_prompt],
         software=SOFTWARE,
         source_type=DIGITAL_SOURCE_TYPE,
     )
@@ -117,6 +108,11 @@ def _stem_row(stem: DeliveredStem, facts: TimelineFacts) -> dict[str, Any]:
         "pack": f"{placed.provenance.pack_name} {placed.provenance.pack_version}",
         "sha256": stem.sha256,
     }
+
+
+def _missing_row(missing: MissingSound, facts: TimelineFacts) -> dict[str, Any]:
+    begin, end = clip_timecodes(missing.position_s, missing.duration_s, facts)
+    return {"clip": missing.clip_name, "begin": begin, "end": end, "reason": missing.reason}
 
 
 def _packs(stems: Sequence[DeliveredStem]) -> list[dict[str, Any]]:

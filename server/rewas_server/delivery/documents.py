@@ -10,13 +10,13 @@ from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk
 from rewas_server.delivery.cue_sheet import cue_sheet, report_table
 from rewas_server.delivery.deliver import Delivery
 from rewas_server.delivery.delivery_record import DeliveredFile, DeliveryRecord
-from rewas_server.delivery.delivery_report import MissingSound, report_page
+from rewas_server.delivery.delivery_report import report_page
 from rewas_server.delivery.file_names import numbered_names, safe_file_name
 from rewas_server.delivery.loudness import LoudnessFigures
 from rewas_server.delivery.metadata import SOFTWARE
 from rewas_server.delivery.profiles import Profile
 from rewas_server.delivery.stem_names import name_key
-from rewas_server.delivery.stems import TimelineFacts
+from rewas_server.delivery.stems import MissingSound, TimelineFacts
 
 
 def write_documents(
@@ -35,7 +35,7 @@ def write_documents(
     # Spreadsheets recognise UTF-8 by its byte order mark.
     documents: list[tuple[bool, str, Callable[[], bytes]]] = [
         (profile.reports.cue_sheet, "cue sheet.csv", lambda: cue_sheet(delivery.stems, facts).encode("utf-8-sig")),
-        (profile.reports.csv, "report.csv", lambda: report_table(delivery.stems, facts).encode("utf-8-sig")),
+        (profile.reports.csv, "report.csv", lambda: report_table(delivery.stems, facts, missing).encode("utf-8-sig")),
         (profile.reports.html, "report.html", lambda: report_page(delivery, profile, facts, missing).encode()),
     ]
     selected = [(title, content) for wanted, title, content in documents if wanted]

@@ -79,6 +79,30 @@ class GeneratedStem:
 
 
 @dataclass(frozen=True)
+class MissingSound:
+    """A clip without a sound.
+
+    Attributes:
+        clip_name: Name of the clip.
+        clip_number: As of a generated stem; None for a clip without a prompt.
+        position_s: Start of the clip on the timeline, from its first frame; None if it is not known.
+        duration_s: Duration of the clip on the timeline.
+        reason: Why it has no sound, and what would help, in sentences.
+    """
+
+    clip_name: str
+    clip_number: int | None
+    position_s: Fraction | None
+    duration_s: Fraction
+    reason: str
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether a sound was asked for."""
+        return self.clip_number is not None
+
+
+@dataclass(frozen=True)
 class PlacedStem:
     """A stem as a clip on an audio track.
 

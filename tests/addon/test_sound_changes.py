@@ -444,8 +444,8 @@ def test_another_speed_is_noted() -> None:
     # A sound that the file plays in another way must not count as deleted.
     assert (changes.changed, changes.added, changes.missing) == ((), (), ())
     assert [str(note) for note in changes.notes] == [
-        'The sound "door" is played at another speed in the file, so nothing was changed. Render to a new file there. '
-        "An add-on cannot change the speed of a sound."
+        'The sound "door" is unchanged in Blender, because the file sets another speed. Render to a new file '
+        "there, because an add-on cannot change the speed of a sound."
     ]
     new = clip_at("crash", "/film/crash.wav", 9)
     new.children[1].effects = fast.children[1].effects

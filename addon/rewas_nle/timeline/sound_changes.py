@@ -320,7 +320,7 @@ def _second_take_note(found: FoundSound) -> ExchangeNote:
 def _retimed_note(found: FoundSound) -> ExchangeNote:
     return ExchangeNote(
         f'The new sound "{found.name}" is played at another speed in the file, so it was not added.',
-        "Render it to a new file there. An add-on cannot change the speed of a sound.",
+        "Render it to a new file there, because an add-on cannot change the speed of a sound.",
     )
 
 
@@ -442,8 +442,8 @@ class _Comparison:
             )
         if self._retimed:
             yield ExchangeNote(
-                f"{_named(self._retimed)} played at another speed in the file, so nothing was changed.",
-                "Render to a new file there. An add-on cannot change the speed of a sound.",
+                f"{_named(self._retimed)} unchanged in Blender, because the file sets another speed.",
+                "Render to a new file there, because an add-on cannot change the speed of a sound.",
             )
         if self._kept:
             yield ExchangeNote(

@@ -199,7 +199,7 @@ def batch(
             "--report",
             metavar="FILE",
             dir_okay=False,
-            help="Also write the JSON object of --json to this file, whose name ends in .json.",
+            help="Also write the JSON object of --json to this .json file.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -369,8 +369,8 @@ class _Batch:
             # Any other file, such as a clip of the timeline, is a mistake and would be lost.
             if self.report_file.suffix.lower() != ".json":
                 raise ProblemError(
-                    f"The report {self.report_file.name} is not named as a JSON file.",
-                    "Give --report a name that ends in .json.",
+                    f"The report file {self.report_file.name} does not have the suffix .json.",
+                    "Choose a name that ends in .json with --report.",
                     ProblemKind.SETTINGS,
                 )
             inputs = (self.file, self.output)

@@ -5,8 +5,8 @@ here first and passed on in a form that the adapter accepts: with all frames cou
 timeline, with equal source and record durations, and with its speed as a comment. Afterwards, the times get their rate
 and the clips their speed.
 
-An EDL does not state its frame rate. Read at 24 instead of 23.976 frames per second, every sound would be too short by
-a thousandth. So an EDL whose rate is uncertain is refused.
+The format has no field for the frame rate. Read at 24 instead of 23.976 frames per second, every sound would be
+too short by a thousandth. So an EDL whose rate is uncertain is refused.
 """
 
 from __future__ import annotations

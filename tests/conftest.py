@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a release needs, and start with the longest files, then with those that have slow tests.
+    """Leave out tests that only a release needs. Start with the longest files, then with those that have slow tests.
 
     With several processes a long file that starts last keeps one of them busy while the others wait.
     """
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Collect no garbage while all test files and what they import are loaded: it took half of that time.
+    """Collect no garbage while all test files and their imports are loaded. Collecting it took half of that time.
 
     What is loaded stays, so later collections leave it out.
     """
@@ -89,7 +89,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """Give the next test the umask back: what a test runs in this process may set the umask of a server."""
+    """Restore the umask for the next test: code that a test runs in this process may set that of a server."""
     yield
     os.umask(UMASK)
 

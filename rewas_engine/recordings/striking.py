@@ -22,26 +22,26 @@ SHARP_RISE_FRAMES = 10
 SMEAR_S = 0.032
 """Half a window of the front end: the energy rises this long before an onset."""
 SEARCH_S = (-0.012, 0.035)
-"""Where the onset is searched, relative to the first estimate, which is early for a strike out of silence."""
+"""Range in which the onset is sought around the first estimate, which is early for a strike out of silence."""
 MAX_FIT_ERROR_NATS = 1.0
 """With a larger error, the rise of the curve is not that of the sound, and the first estimate is kept."""
 QUIETEST_TOP_NATS = -5.0
-"""If the loudest event of a curve is softer than this, its events are soft ones."""
+"""If the loudest event of a curve is softer than this, soft events of the recordings are used."""
 RECENT_STRIKES = 3
-"""Strikes before one that the same event cannot have played, if there are enough events."""
+"""An event is not used again within this many strikes, if there are enough events."""
 FILL_BELOW_NATS = 0.7
-"""The roll is struck again when its energy is this far below the curve."""
+"""A roll is struck again when its energy is this far below the curve."""
 FILL_GAP_S = (0.045, 0.11)
 """Shortest time between the strikes of a roll where it is loudest and where it is softest."""
 FILL_RANGE_NATS = 4.0
 PLATEAU_FRAMES, PLATEAU_FALL_NATS = 30, 0.25
-"""A curve that falls more than this within so many frames is a decay, in which nothing is struck."""
+"""A curve that falls by this much within this many frames is a decay, during which nothing is struck."""
 FAINT_NATS, FAINT_PLATEAU_FRAMES = 2.0, 100
-"""Further below the last strike than this, only a longer plateau is more than its decay."""
+"""Where the curve is more than this below the last strike, only a longer plateau counts as more than its decay."""
 LAST_FILL_S = 0.06
-"""No roll is struck so shortly before the end."""
+"""No roll is struck within this time before the end."""
 ROLL_GAP_S = 0.15
-"""Strikes that follow each other faster belong to a roll, which goes on until the curve falls."""
+"""Strikes that follow each other within this time belong to a roll, which continues until the curve falls."""
 EXPLAINED_SHARE = 0.35
 """A rise of the curve is part of the last strike if that strike's own sound rises by this share of it there."""
 EXPLAINED_REACH_FRAMES = 6
@@ -50,10 +50,10 @@ MAX_BOOST_NATS = 2.8
 NOISE_BELOW_PEAK_DB = 40.0
 """A tail is not raised so far that the noise of its recording comes closer to the peak than this."""
 GRAIN_ATTACK_S = 0.04
-"""Sounds whose loudest moment is later than this have no attack; rolls are made of grains from them."""
+"""Sounds whose loudest moment is later than this have no attack. Rolls are made of their grains."""
 GRAIN_S, GRAIN_FADE_S = 0.16, 0.06
 GRAIN_PLACES = 16
-"""Different grains of one event."""
+"""Number of different grains of one event."""
 SPEED_STEPS = 400
 """Playback speeds are multiples of 1 / SPEED_STEPS, so that few versions of an event are resampled."""
 _DB_PER_NAT = 20 / np.log(10)
@@ -73,7 +73,7 @@ class Strike:
         is_fill: Whether it belongs to a roll rather than to an event of the curve.
         fade_s: Length of the fades at both ends of a grain; 0 for a whole event.
         tail_frames: First frame at which the gain of the tail changes.
-        tail_nats: Changes of the gain from there on, one each frame; the last one stays.
+        tail_nats: Changes of the gain from there on, one per frame. The last one stays in effect.
     """
 
     event: int
@@ -230,7 +230,7 @@ class StrikePlanner:
         return float(onsets_s[best] + (0.0005 * (before - after) / bend if bend > 1e-9 else 0.0))
 
     def _gain(self, profile: Profile, onset_s: float, peak_nats: float) -> float:
-        """Gain with which a strike has a peak."""
+        """Gain with which a strike reaches a peak."""
         first = min(max(0, int(onset_s * FRAME_RATE_HZ)), self._asked.size - 1)
         frames = np.arange(first, min(first + 5, self._asked.size))
         powers = profile.at((frames + 0.5) / FRAME_RATE_HZ - onset_s)
@@ -243,7 +243,7 @@ class StrikePlanner:
         )
 
     def _fill(self, begin: int, end: int) -> None:
-        """Strike rolls where the curve stays up between two frames and the sound does not."""
+        """Strike rolls where the curve stays high between two frames and the sound does not."""
         frame = begin
         while frame < end:
             stop = min(end, frame + 50)
@@ -266,7 +266,7 @@ class StrikePlanner:
         return (shortest + (longest - shortest) * softness) * (1 + 0.3 * self._jitter)
 
     def _is_plateau(self, begin: int, end: int) -> NDArray[np.bool_]:
-        """Whether the curve stays up around frames [begin, end), or in a roll, has stayed up before them."""
+        """Whether the curve stays high around frames [begin, end) or, in a roll, has stayed high before them."""
         frames, now = np.arange(begin, end), self._asked[begin:end]
         stays = self._fall(frames - PLATEAU_FRAMES // 2, frames + PLATEAU_FRAMES // 2) < PLATEAU_FALL_NATS
         if len(self._strikes) > 1 and self._strikes[-1].onset_s - self._strikes[-2].onset_s < ROLL_GAP_S:
@@ -277,7 +277,7 @@ class StrikePlanner:
         return np.asarray(np.where(is_faint, stays_long, stays) & (now > SILENCE_NATS + 0.5))
 
     def _fall(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> FloatArray:
-        """How far the curve falls between frames after the last strike, which may lie outside of it."""
+        """How far the curve falls between pairs of frames. Those before the last strike count as at it."""
         first = 0 if self._sounding is None else self._sounding.peak_frame
         last = self._asked.size - 1
         return np.asarray(self._asked[np.clip(before, first, last)] - self._asked[np.minimum(after, last)])

@@ -22,10 +22,10 @@ SEARCH_S = 0.02
 """The start of the next part is moved by up to this much, so that the waveforms agree."""
 CANDIDATES = 6
 MAX_PART_S = 12.0
-"""A stretch that is longer is left after this time if there are others."""
+"""A longer stretch gives way to another one after this time, if there is another."""
 INTENSITY_WINDOW_S = 1.0
 INTENSITY_STEP_NATS = 0.7
-"""Differences in level by which stretches count as lighter or heavier."""
+"""Smallest difference in level by which stretches count as lighter or heavier."""
 MIN_PART_S = 1.0
 _MIN_CORRELATION = -0.8
 
@@ -151,7 +151,7 @@ class StretchLayer:
         return float(np.ptp(self._levels)) > INTENSITY_STEP_NATS
 
     def _choose_stretch(self, time_s: float, before: int | None) -> int:
-        """Choose a stretch whose level among the stretches is that of the curve among its values."""
+        """Choose a stretch about as far below the loudest stretch as the curve is below its maximum."""
         frame = min(int(time_s * FRAME_RATE_HZ), self._slow_nats.size - 1)
         wanted = self._level_nats - (float(self._slow_nats.max()) - float(self._slow_nats[frame]))
         distances = np.abs(self._levels - wanted)

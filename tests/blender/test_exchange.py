@@ -554,7 +554,7 @@ def test_after_an_undo_the_sequencer_shows_the_scene_before(rich_scene: Any, tmp
 
 
 def test_the_name_and_the_option_of_an_export_agree(scene: Any) -> None:
-    """Whichever of them the user has changed in the file browser decides."""
+    """The one that the user has changed in the file browser takes effect."""
     operator = part("blender.exchange_operators").REWAS_OT_export_timeline
     export = SimpleNamespace(filepath="/film/cut.otio", include_media=False, _included_media=False)
 

@@ -35,7 +35,7 @@ def film(scene: Any, ball: Path, tmp_path: Path) -> Any:
 
 
 def run_tool(name: str, *arguments: Any) -> None:
-    """Run one of OpenTimelineIO's commands. It has no plugins of this project."""
+    """Run one of OpenTimelineIO's commands, without the plugins of this project."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [MAIN_PYTHON.with_name(name), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -131,7 +131,7 @@ def order_of(scene: Any, name: str) -> tuple[bool, int]:
 
 
 def test_a_timeline_is_trimmed_by_otiotool(film: Any, tmp_path: Path) -> None:
-    """otiotool cuts the timeline at a time in the first picture. What is left stays in sync, with its takes."""
+    """otiotool cuts the timeline at a time in the first picture. The rest stays in sync and keeps its takes."""
     compat = part("blender.compat")
     path, trimmed = export(tmp_path / "project" / "film.otio"), tmp_path / "project" / "trimmed.otio"
     # Frames 61 to 140. The film starts at frame 1.

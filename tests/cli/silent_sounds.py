@@ -1,4 +1,4 @@
-"""Silence instead of the sounds of a model, for everything around the generation of sounds."""
+"""Generate silence without a model, to test everything around the generation of sounds."""
 
 from __future__ import annotations
 

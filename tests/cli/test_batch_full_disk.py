@@ -1,4 +1,4 @@
-"""`rewas batch` when the disk is full or folders vanish: a sentence, nothing half-written, and a repeat completes."""
+"""`rewas batch` when the disk is full or folders vanish: it says so, and leaves no incomplete file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rewas packs library`: a library from a folder of recordings, brought up to date, and refused for generation."""
+"""`rewas packs library`: it makes and updates a library from a folder of recordings. Generation refuses the library."""
 
 from pathlib import Path
 

@@ -117,7 +117,7 @@ def origins(result: CommandResult) -> list[str]:
 
 
 def forget(project: Project) -> None:
-    """Let the next run be a full one."""
+    """Make the next run a full one."""
     with sqlite3.connect(project.stems / ".rewas" / "record.sqlite") as connection:
         connection.execute("DELETE FROM finished")
     connection.close()
@@ -305,7 +305,7 @@ def test_media_that_was_missing_searched_or_ambiguous_is_looked_for_again(projec
             result = project.batch(*options)
             assert result.code == 0
             assert UNCHANGED not in result.errors
-    # Which file "ball%31.mp4" is depends on what exists.
+    # The file that "ball%31.mp4" means depends on the files that exist.
     shutil.copy(project.media, project.folder / "ball1.mp4")
     project.write_timeline("a", "b", url="ball%31.mp4")
     for _ in range(3):

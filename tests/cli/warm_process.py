@@ -130,7 +130,7 @@ def import_everything(pack: Path) -> None:
             importlib.import_module(module.name)
     rewas_engine.ReWaS.from_pretrained(pack, device="cpu")
     gc.enable()
-    # No fork searches what is shared for garbage, which would copy all of it.
+    # A fork that searched the shared objects for garbage would copy all of them.
     gc.freeze()
     # Threads of a pool that has finished its work may still be ending.
     deadline_s = time.monotonic() + THREADS_END_WITHIN_S

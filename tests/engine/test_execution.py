@@ -342,7 +342,7 @@ def test_work_is_retried_without_onednn(onednn: None, caplog: pytest.LogCaptureF
 
     assert run_within_memory(work, 4, "sampling", "Close something.") == "done"
     assert seen == [(4, True), (1, True), (1, False)]
-    # It would keep failing, in every other work, too.
+    # It would keep failing in all later work, too.
     assert run_within_memory(work, 4, "vocoding", "Close something.") == "done"
     assert seen[3:] == [(4, False)]
     assert caplog.text.count("does without it") == 1

@@ -1,4 +1,4 @@
-"""Imports of large packages run without the garbage collector, which goes on afterwards."""
+"""Imports of large packages run without the garbage collector, which runs again afterwards."""
 
 import gc
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ MENU_STEP_PX = 5
 COLUMNS = (0.5, 0.2, 0.75, 0.92, 0.35, 0.62, 0.85, 0.97, 0.08)
 """Where to look for buttons, as shares of the width of the sidebar."""
 FILE_MENU = (45, HEIGHT_PX - 13)
-"""Where the word File is in the menu bar."""
+"""Position of the word File in the menu bar."""
 START_WITHIN_S = 120.0
 """Without a graphics card, Blender compiles its shaders on the processor when it first starts."""
 ANSWER_WITHIN_S = 30.0
@@ -351,7 +351,7 @@ class BlenderWindow:
         self.press_over_sidebar("Home")
 
     def open_panel(self, name: str) -> tuple[float, float]:
-        """Open a closed panel, and leave it open. Returns the place of its header. At least one more must be closed."""
+        """Open a closed panel, and leave it open. Returns the position of its header. Another panel must be closed."""
         self.press_over_sidebar("Home")
         offset = None
         while offset != (offset := self.ask("sidebar_offset()")):

@@ -42,7 +42,7 @@ PICTURE = "max((strip.frame_final_start, strip.name) for strip in strips() if st
 
 @pytest.fixture(scope="module")
 def sounds(folder: Path) -> dict[str, Path]:
-    """Two sounds of the location, 3 s long."""
+    """Two location sounds, 3 s long."""
     target = folder / "location"
     target.mkdir()
     times_s = np.arange(3 * 48000) / 48000
@@ -128,7 +128,7 @@ def edit(timeline: otio.schema.Timeline, stem: str) -> None:
 
 
 def lengthen_gap(track: otio.schema.Track, number: int, by: otio.opentime.RationalTime) -> None:
-    """Lengthen the gap before the item with a number, or the one that it is. A track needs none at its end."""
+    """Lengthen the gap before the item with a number, or the item if it is a gap. A track needs none at its end."""
     if number and isinstance(track[number - 1], otio.schema.Gap):
         number -= 1
     if number == len(track):
@@ -229,7 +229,7 @@ def test_changes_of_a_reaper_project_are_imported_from_the_menu(
     window: BlenderWindow, folder: Path, mixed: list[Any]
 ) -> None:
     project, stem = folder / "mix.rpp", window.ask(STEM)
-    # Blender remembers that the media was included, and the name decides otherwise.
+    # Blender remembers that the media was included, but the file name takes precedence.
     exported = folder / "for-reaper.otio"
     export_from_menu(window, exported)
     write_timeline(open_timeline(exported).timeline, project, source_folder=folder)
@@ -258,7 +258,7 @@ def item_lines(lines: list[str], name: str) -> range:
 
 
 def change_item(lines: list[str], name: str, **changes: Callable[[Fraction], Fraction]) -> None:
-    """Change the values of some lines of an item, as REAPER writes them. A fade has its length behind its shape."""
+    """Change the values of some lines of an item, as REAPER writes them. The length of a fade follows its shape."""
     for word, change in changes.items():
         number = next(each for each in item_lines(lines, name) if lines[each].startswith(f"{word} "))
         words = lines[number].split()

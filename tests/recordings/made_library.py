@@ -36,7 +36,7 @@ def noise(rng: np.random.Generator, length_s: float, rms: float) -> np.ndarray:
 
 
 class MadeLibrary:
-    """Writes recordings into a folder, and their index."""
+    """Writes recordings and their index into a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -115,7 +115,7 @@ def test_events_are_found_once_over_many_chunks() -> None:
     rng = np.random.default_rng(1)
     length_s, spacing_s = 4 * CORE_S + 7, Fraction(1)
     known = [round(RATE_HZ * (Fraction(1, 2) + spacing_s * number)) for number in range(length_s - 1)]
-    # At the borders of the chunks too.
+    # At the borders of the chunks, too.
     known += [RATE_HZ * CORE_S, RATE_HZ * 2 * CORE_S - 40, RATE_HZ * 3 * CORE_S + 40]
     sound = np.zeros((1, RATE_HZ * length_s), np.float32)
     for start in known:
@@ -142,7 +142,7 @@ def test_steady_sound_is_a_stretch_that_loops_where_it_agrees() -> None:
 
 
 def test_loops_join_level_and_spectrum() -> None:
-    """A sound whose level and brightness drift is joined where both are alike."""
+    """A sound whose level and brightness drift is looped where both are alike."""
     rng, length_s = np.random.default_rng(5), 10
     times_s = np.arange(length_s * RATE_HZ) / RATE_HZ
     noise = rng.normal(0, 0.1, times_s.size)

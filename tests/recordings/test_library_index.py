@@ -1,4 +1,4 @@
-"""The index of a library: it is read back as it was written, and damage is reported in a sentence."""
+"""The index of a library: it reads back as it was written, and an error reports any damage."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Library packs: built from real files, brought up to date, stopped, copied, and never half-written."""
+"""Library packs are made from real files, updated, stopped and copied, and are never incomplete."""
 
 import errno
 import json

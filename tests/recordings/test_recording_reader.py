@@ -1,4 +1,4 @@
-"""Parts of recordings at any rate continue each other, and a missing or changed file is reported in one sentence."""
+"""Parts of recordings at any rate continue each other, and an error reports a missing or changed file."""
 
 import os
 from fractions import Fraction

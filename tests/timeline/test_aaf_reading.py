@@ -150,7 +150,7 @@ def test_constant_speeds_backwards_clips_and_freeze_frames_are_read(tmp_path: Pa
             warps.constant(Fraction(1, 2), 24, one(100, 48)),
             warps.constant(Fraction(2, 1), 24, one(200, 12)),
             warps.constant(Fraction(-1, 1), 24, one(300, 24)),
-            # A freeze frame has its length as the ratio.
+            # The ratio of a freeze frame is its length.
             warps.constant(Fraction(24, 1), 24, one(400, 1)),
             warps.mapped([(0, 0), (24, 72)], 24, one(500, 72)),
             one(700, 24),

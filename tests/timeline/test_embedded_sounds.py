@@ -1,4 +1,4 @@
-"""Sounds embedded in an AAF file are those of their files, to the bit."""
+"""Sounds embedded in an AAF file are bit-identical to those of their files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def span(start: float, duration: float, rate: float = RATE) -> otio.opentime.Tim
 
 
 def make_reel(folder: Path, subtypes: list[str], channels: int = 1) -> otio.schema.Timeline:
-    """A timeline with a picture, and a sound of one second for each subtype, which is a different one each time."""
+    """A timeline with a picture, and a different sound of one second for each subtype."""
     reel = otio.schema.Timeline("reel", global_start_time=otio.opentime.RationalTime(90000, RATE))
     film = otio.schema.ExternalReference(str(folder / "film.mov"), span(0, 1000))
     pictures = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
@@ -75,7 +75,7 @@ def test_embedded_sounds_have_the_samples_of_their_files(tmp_path: Path, channel
     for name, (_, _, samples) in found.items():
         expected = soundfile.read(tmp_path / f"{name}.wav", dtype="int32", always_2d=True)[0]
         np.testing.assert_array_equal(samples, expected)
-    # The timeline does not change, and reads back with its places.
+    # The timeline does not change, and reads back with all positions.
     assert reel.tracks[1][0].media_reference.target_url == "sound 0.wav"
     back = open_timeline(output, ReadOptions()).timeline
     assert [clip.name for clip in back.find_clips()] == ["shot", "sound 0", "sound 1", "sound 2"]

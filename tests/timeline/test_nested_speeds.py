@@ -78,7 +78,7 @@ def test_the_clips_are_shown_as_the_pictures_of_the_timeline(timeline: otio.sche
     ]
     assert [one[:4] for one in placed] == [one[:4] for one in pictures]
     for one, other in zip(placed, pictures, strict=True):
-        # A frozen clip shows one frame; which time in it counts is not defined.
+        # A frozen clip shows one frame. The exact time within the frame is not defined.
         assert abs(one[4] - other[4]) < (Fraction(1, RATE) + Fraction(1, 10**6) if one[3] == 0 else Fraction(1, 10**6))
     sounding = timeline.clone()
     for track in sounding.find_children(descended_from_type=otio.schema.Track):

@@ -127,7 +127,7 @@ def test_without_arguments_the_hooks_change_nothing(otioconvert: Run, tmp_path: 
     ("argument", "message"),
     [
         ("rewas_promt=rain", "The hook argument rewas_promt does not exist. Use rewas_exact_rates, "),
-        ("rewas_media_paths=near", "'near' is not a kind of media path. Use one of relative, absolute, url."),
+        ("rewas_media_paths=near", "'near' is not a kind of media path. Use one of these: relative, absolute, url."),
     ],
 )
 def test_a_wrong_hook_argument_is_explained(otioconvert: Run, tmp_path: Path, argument: str, message: str) -> None:

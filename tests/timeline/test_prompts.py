@@ -276,7 +276,7 @@ def test_a_marker_inside_a_nested_timeline_is_for_its_clips(owner: str, speed: i
     if speed != 1:
         stack.effects.append(otio.schema.LinearTimeWarp(time_scalar=speed))
     made = timeline(clip("before", 24), stack, clip("after", 24))
-    # On a stack, markers count as its range does. In it, they count in its content: from frame 24 to 48 or 72.
+    # Markers on a stack have times like its range. Those inside have times of its content: frames 24 to 48 or 72.
     item = {"stack": stack, "track": below, "gap": gap}[owner]
     item.markers.append(marker("SFX: a bang", 30 if owner == "stack" else 32))
     item.markers.append(marker("SFX: lost", 200))

@@ -1,4 +1,4 @@
-"""A sound that the add-on has generated for a clip never plays together with the one of a batch for that clip."""
+"""A sound that the add-on has generated for a clip never plays together with that of a batch for the same clip."""
 
 from __future__ import annotations
 

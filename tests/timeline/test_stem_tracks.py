@@ -343,7 +343,7 @@ def test_the_media_of_a_stem_covers_its_clip(
             media_end_s = media_begin_s + exact_seconds(media.duration, "", "")
             assert media_begin_s <= begin_s
             assert media_end_s >= end_s
-            # It is that of the file, but for a part of a sample or a sample.
+            # It is that of the file, to within one sample.
             (file,) = {(stem.time_reference_samples, stem.samples) for stem in stems if stem.target_url == target(clip)}
             assert 0 <= file[0] - media_begin_s * SAMPLE_RATE_HZ <= 1
             assert 0 <= media_end_s * SAMPLE_RATE_HZ - (file[0] + file[1]) <= 1

@@ -34,7 +34,7 @@ Stem = Callable[..., GeneratedStem]
 
 
 def tone(duration_s: Fraction, rate_hz: int = RATE_HZ, peak: float = 0.5) -> np.ndarray:
-    """A tone that is in the middle of a wave almost everywhere."""
+    """A tone whose cuts are almost never at a zero crossing."""
     times_s = np.arange(sample_count(duration_s, rate_hz)) / rate_hz
     return (peak * np.cos(2 * np.pi * 441.7 * times_s)).astype(np.float32)
 
@@ -67,7 +67,7 @@ def deliver(stems: list[GeneratedStem], folder: Path, rate: Fraction = FILM, **f
 
 
 def mix(delivery: Delivery) -> np.ndarray:
-    """All files at their timecodes, summed up, from the first sample of the first file."""
+    """The sum of all files at their timecodes, from the first sample of the first file."""
     begin = min(each.placed.time_reference_samples for each in delivery.stems)
     end = max(each.placed.time_reference_samples + each.placed.samples for each in delivery.stems)
     summed = np.zeros(end - begin)

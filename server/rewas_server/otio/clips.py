@@ -76,6 +76,8 @@ class ClipSource:
             raise ValueError("The duration is not known.")
         if self.speed == 0:
             return self.start_s, self.start_s + 1 / (self.frame_rate or _DEFAULT_RATE)
+        if self.speed == 1:
+            return self.start_s, self.start_s + self.duration_s
         other_s = self.start_s + self.duration_s * self.speed
         return (self.start_s, other_s) if self.speed > 0 else (other_s, self.start_s)
 

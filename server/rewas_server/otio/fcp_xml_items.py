@@ -5,8 +5,8 @@
 
 - from the start of the subclip, if the item is one: `startoffset` is where this begins in its media;
 - in frames as shown, if a filter retimes the item: frame `in` of it shows frame `in * speed` of the media. Some
-  programs count in frames of the media instead. Then, from `in` to `out` is as long as from `start` to `end`, times the
-  speed.
+  programs count in frames of the media instead. Then, the distance from `in` to `out` is that from
+  `start` to `end`, multiplied by the speed.
 
 Otherwise, programs ignore `out`, because `start` and `end` determine the duration. `pproTicksIn`, which Premiere Pro
 adds, is `in` in units of 1/254016000000 s.

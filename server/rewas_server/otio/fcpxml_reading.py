@@ -123,7 +123,7 @@ class _Reader:
 
         Args:
             spine: Its element.
-            rate: Of the sequence.
+            rate: Rate of the sequence.
             first_s: Where it begins, in the time of its offsets.
             shift_s: From its offsets to the time of its parent.
             lane: The lane that it is on.
@@ -217,9 +217,9 @@ class _Reader:
         """Return the parts of constant speed of a clip, or no parts and what its time map is instead.
 
         Args:
-            element: Of the clip.
+            element: Element of the clip.
             start_s: Time of its content at its first frame.
-            duration_s: As shown.
+            duration_s: Duration as shown.
             shift_s: From the time of its content to that of the item's range.
             conformed: How fast its content plays, without its time map.
         """
@@ -249,7 +249,7 @@ class _Reader:
         According to Apple's chart, media at 23.98, 24 and 25 frames per second is played at the rate of a sequence at
         another one of these, or at twice that. Otherwise, at most the NTSC factor is removed or added.
 
-        rate: Of the sequence.
+        rate: Rate of the sequence.
         """
         conform = element.find("conform-rate")
         if conform is None or conform.get("scaleEnabled", "1") == "0":
@@ -333,14 +333,14 @@ class _Reader:
         rate: Fraction,
         conformed: Fraction,
     ) -> None:
-        """Add the properties of an element but its range and speed.
+        """Add the properties of an element, except its range and speed.
 
         Args:
             item: The item.
             element: The element.
             start_s: Time of its content at its first frame.
             shift_s: From the time of its content to that of the item.
-            rate: Of the sequence.
+            rate: Rate of the sequence.
             conformed: How fast its content plays, without its time map.
         """
         item.enabled = element.get("enabled", "1") != "0"
@@ -375,7 +375,7 @@ class _Reader:
         Between two points, the speed is constant, except within the transition times of smooth points.
 
         Args:
-            element: Of the clip.
+            element: Element of the clip.
             start_s: Time of its content at its first frame.
             length_s: How much of the map is shown.
         """

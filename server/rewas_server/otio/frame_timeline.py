@@ -193,7 +193,7 @@ class _Seen:
     Attributes:
         outer: The nested timeline in its parent.
         content_s: The time of its content at the start of `outer`.
-        speed: Of the content; 0 if it stands still.
+        speed: Speed of the content; 0 for a freeze frame.
     """
 
     outer: PlacedItem

@@ -32,7 +32,7 @@ def read_kdenlive(text: bytes, name: str) -> Any:
 
     Args:
         text: Its content, checked to be well-formed and without entities.
-        name: Of the file, for errors.
+        name: Name of the file, for errors.
 
     Raises ProblemError (TIMELINE) for an invalid speed, or what the adapter raises.
     """

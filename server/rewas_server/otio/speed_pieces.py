@@ -75,8 +75,8 @@ def cut_into_pieces(item: otio.core.Item, pieces: Sequence[SpeedPiece], name: st
 
     Args:
         item: With a source range as long as the pieces together. Its markers count from the start of that.
-        pieces: Of the item, in the time of its source range.
-        name: Of the time effects.
+        pieces: Pieces of the item, in the time of its source range.
+        name: Name of the time effects.
     """
     shown = item.source_range
     assert shown is not None

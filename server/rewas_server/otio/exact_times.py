@@ -70,13 +70,13 @@ def exact_seconds(time: otio.opentime.RationalTime, owner: str, field: str) -> F
 
 
 def time_order(time_s: Fraction) -> tuple[int, Fraction]:
-    """Return a key that sorts times as they are. Integers are compared faster, and few times share a microsecond."""
+    """Return a sort key that keeps the order of times. Integers compare faster, and few times share a microsecond."""
     return time_s.numerator * 1_000_000 // time_s.denominator, time_s
 
 
 @lru_cache(maxsize=2**14)
 def _seconds(value: float, rate_hz: float) -> Fraction | None:
-    """Return a time in seconds; None if it is invalid. Most times of a timeline occur several times."""
+    """Return a time in seconds; None if it is invalid. Most values in a timeline occur more than once."""
     if not math.isfinite(value) or not _is_rate(rate_hz) or abs(value) > MAX_TIME_S * rate_hz:
         return None
     rate = _nearest_rate(rate_hz)

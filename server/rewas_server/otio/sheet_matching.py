@@ -86,11 +86,11 @@ def span_frames(begin_s: Fraction, end_s: Fraction, frame_rate: Fraction, start_
 
 
 def _nearest_frame(time_s: Fraction, frame_rate: Fraction, start_s: Fraction) -> int:
-    """Return round((start_s + time_s) * frame_rate), in integers, which take a fifth of the time."""
+    """Return round((start_s + time_s) * frame_rate), computed with integers in a fifth of the time."""
     sum_s = start_s.numerator * time_s.denominator + time_s.numerator * start_s.denominator
     divisor = start_s.denominator * time_s.denominator * frame_rate.denominator
     frame, rest = divmod(sum_s * frame_rate.numerator, divisor)
-    # As `round` does, the middle between two frames goes to the even one.
+    # Like `round`, this rounds a time halfway between two frames to the even one.
     return frame + (2 * rest > divisor or (2 * rest == divisor and frame % 2))
 
 

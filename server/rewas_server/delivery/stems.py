@@ -98,7 +98,7 @@ class MissingSound:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether a sound was asked for."""
+        """Whether a sound was requested."""
         return self.clip_number is not None
 
 

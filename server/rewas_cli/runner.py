@@ -267,7 +267,7 @@ class ServerRunner:
                 on_snapshot=lambda job: on_progress(_job_progress(job)),
                 cancel=cancel,
                 on_lost=lambda problem: note(
-                    f"{problem.what} Jobs continue when the server is back; press Ctrl-C to stop waiting."
+                    f"{problem.what} Jobs continue when the server is back. Press Ctrl-C to stop waiting."
                 ),
             )
         except ServerUnavailable as problem:

@@ -59,7 +59,8 @@ def test_clips_without_a_sound_are_in_the_reports(film: Path, capfd: Any) -> Non
     assert code == 1, capfd.readouterr().err
     with (folder / "stems" / "film report.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = [
-            (row["Clip"], row["Number"], row["Timecode in"], row["No sound because"]) for row in csv.DictReader(file)
+            (row["Clip"], row["Number"], row["Timecode in"], row["Reason for missing sound"])
+            for row in csv.DictReader(file)
         ]
     assert rows[0] == ("door", "1", "00:00:00:00", "")
     assert rows[1][:3] == ("lost", "2", "00:00:00:18")

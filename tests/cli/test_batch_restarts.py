@@ -166,7 +166,7 @@ def test_without_its_server_a_batch_ends_with_a_sentence(
     server.kill()
     assert process.stderr is not None
     for line in process.stderr:
-        if "press Ctrl-C to stop waiting" in line:
+        if "Press Ctrl-C to stop waiting" in line:
             break
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()

@@ -112,14 +112,14 @@ def test_clips_without_a_sound_are_listed_with_the_reason() -> None:
         MissingSound("A002", None, None, Fraction(1), "It has no prompt."),
     ]
     stem, failed, unprompted = rows_of(report_table([delivered_stem()], FACTS, missing))
-    assert stem["No sound because"] == ""
+    assert stem["Reason for missing sound"] == ""
     assert {name: cell for name, cell in failed.items() if cell} == {
         "Clip": "A001",
         "Number": "2",
         "Timecode in": "01:00:02;00",
         "Timecode out": "01:00:03;00",
         "Duration in s": "1.001",
-        "No sound because": "The file is missing. Relink it.",
+        "Reason for missing sound": "The file is missing. Relink it.",
     }
     assert (unprompted["Number"], unprompted["Timecode in"]) == ("", "")
     text = _Page(report_page(Delivery((), (), ()), load_profile(), FACTS, missing)).text

@@ -264,7 +264,7 @@ class ServerMaker:
             threading.Event().wait(RECONNECT_PAUSE_S)
 
     def _note_outage(self, problem: ServerUnavailable) -> None:
-        self._on_note(f"{problem.what} Jobs continue when the server is back; press Ctrl-C to stop waiting.")
+        self._on_note(f"{problem.what} Jobs continue when the server is back. Press Ctrl-C to stop waiting.")
 
 
 class _Children:

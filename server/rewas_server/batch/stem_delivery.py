@@ -82,7 +82,7 @@ def generated_stems(clips: Sequence[SoundedClip]) -> Iterator[GeneratedStem]:
 
 
 def missing_sounds(sounds: Sequence[SoundedClip], listed: Iterable[ListedClip]) -> list[MissingSound]:
-    """Return the clips without a sound: those that failed, and those in which no prompt asks for one.
+    """Return the clips without a sound: those that failed, and those without a prompt for one.
 
     Args:
         sounds: The clips with a prompt.

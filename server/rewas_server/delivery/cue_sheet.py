@@ -48,7 +48,7 @@ _REPORT_COLUMNS = (
     "Permitted use",
     "Digital source type",
     "SHA-256",
-    "No sound because",
+    "Reason for missing sound",
 )
 
 
@@ -127,7 +127,7 @@ def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts, missing: 
             "Timecode in": begin,
             "Timecode out": end,
             "Duration in s": _decimal(clip.duration_s),
-            "No sound because": clip.reason,
+            "Reason for missing sound": clip.reason,
         }
         rows.append([cells.get(column, "") for column in _REPORT_COLUMNS])
     return _csv(_REPORT_COLUMNS, rows)

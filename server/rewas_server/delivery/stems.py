@@ -84,10 +84,10 @@ class MissingSound:
 
     Attributes:
         clip_name: Name of the clip.
-        clip_number: As of a generated stem; None for a clip without a prompt.
+        clip_number: As for a generated stem; None for a clip without a prompt.
         position_s: Start of the clip on the timeline, from its first frame; None if it is not known.
         duration_s: Duration of the clip on the timeline.
-        reason: Why it has no sound, and what would help, in sentences.
+        reason: Why it has no sound, and what to do about it, in sentences.
     """
 
     clip_name: str

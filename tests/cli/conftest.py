@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rewas_command import CommandResult, Rewas, command, environment, write_clip
+from rewas_command import CommandResult, Rewas, environment, running_server, write_clip
 from warm_process import WarmProcess
 
 from rewas_cli.main import run
-
-START_LIMIT_S = 60
 
 
 @pytest.fixture(scope="session")
@@ -73,26 +68,8 @@ def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rew
 @pytest.fixture(scope="session")
 def server(packs: Path, tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[str]:
     """The address of a server that may read the folder of `media`."""
-    home = tmp_path_factory.mktemp("server")
-    process = subprocess.Popen(
-        command("serve", "--port", 0, "--allow-root", media, "--state-dir", home / "state"),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(packs, home),
-    )
-    assert process.stderr is not None
-    try:
-        address = ""
-        for line in process.stderr:
-            if "listens on" in line:
-                address = line.split("listens on ")[1].split(". ")[0]
-                break
-        assert address, "The server exited before it was listening."
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # A full pipe would stop the server.
+    with running_server(packs, tmp_path_factory.mktemp("server"), media) as address:
         yield address
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(START_LIMIT_S) == 0
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +21,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 FILM_RATE = Fraction(24000, 1001)
+END_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,30 @@ def environment(packs: Path, home: Path) -> dict[str, str]:
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "rewas_cli.main", *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def running_server(packs: Path, home: Path, media: Path) -> Iterator[str]:
+    """Run a server that may read the folder `media`, and yield its address."""
+    process = subprocess.Popen(
+        command("serve", "--port", 0, "--allow-root", media, "--state-dir", home / "state"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(packs, home),
+    )
+    assert process.stderr is not None
+    try:
+        address = ""
+        for line in process.stderr:
+            if "listens on" in line:
+                address = line.split("listens on ")[1].split(". ")[0]
+                break
+        assert address, "The server exited before it was listening."
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # A full pipe would stop the server.
+        yield address
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_LIMIT_S) == 0
 
 
 def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool = True) -> Path:

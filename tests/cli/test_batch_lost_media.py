@@ -84,7 +84,8 @@ def batch_while(
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(runner.LocalRunner, "sound_maker", sound_maker)
         capfd.readouterr()
-        code = run([str(argument) for argument in batch(reel)])
+        # By its path: this process remembers packs by the name that was given.
+        code = run([str(argument) for argument in batch(reel, "--pack", packs / "starter")])
         captured = capfd.readouterr()
         return CommandResult(code, captured.out, captured.err)
 

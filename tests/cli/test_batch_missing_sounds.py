@@ -48,12 +48,13 @@ def film(tmp_path: Path, packs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "film.otio"
 
 
-def test_clips_without_a_sound_are_in_the_reports(film: Path, capfd: Any) -> None:
+def test_clips_without_a_sound_are_in_the_reports(film: Path, packs: Path, capfd: Any) -> None:
     folder = film.parent
     code = run(
         [
             "batch", str(film), "-o", str(folder / "out.otio"), "--stems", str(folder / "stems"),
             "--sheet", str(folder / "film.csv"), "--profile", str(folder / "ours.toml"),
+            "--pack", str(packs / "starter"),
         ]
     )  # fmt: skip
     assert code == 1, capfd.readouterr().err

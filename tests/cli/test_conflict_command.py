@@ -10,7 +10,7 @@ import av
 import numpy as np
 import opentimelineio as otio
 import pytest
-from rewas_command import CommandResult, Rewas
+from rewas_command import CommandResult, Rewas, running_server
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine import ConflictError, ConflictReport, ConflictSpan, ReWaS, Suggestion
@@ -242,6 +242,37 @@ def test_a_batch_uses_suggested_prompts(bare_rewas: Rewas, film: Film, tmp_path:
     assert "suggested “" in result.errors
     (clip,) = result.json()["clips"]
     assert f"suggested “{clip['prompt']}” (0." in result.errors
+
+
+@pytest.mark.slow
+def test_a_batch_on_a_server_uses_its_suggestions_and_keeps_the_sounds(
+    bare_rewas: Rewas, film: Film, tmp_path: Path
+) -> None:
+    scene = next(each for each in DEVELOPMENT.visible(12) if captions(each.class_name)[0] != film.right)
+    rate, width, height = Fraction(25), 224, 224
+    other = tmp_path / "shot 5.mkv"
+    write_film(other, render_brightness(scene, frame_rate=rate, width=width, height=height), rate)
+    (tmp_path / "shot 4.mkv").write_bytes(film.path.read_bytes())
+    reel = tmp_path / "reel.otio"
+    write_reel(reel, tmp_path / "shot 4.mkv", other, frames=50)
+    sheet = bare_rewas("timeline", "sheet", reel, "-o", tmp_path / "sheet.csv", "--suggest", "--json")
+    assert sheet.code == 0, sheet
+    suggested = [note for note in sheet.json()["notes"] if "suggested “" in note]
+    assert len(suggested) == 2
+    with running_server(tmp_path / "no packs", tmp_path / "home", tmp_path) as server:
+        batch = (
+            "batch", reel, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--suggest", "--steps", 1,
+            "--json", "--server", server,
+        )  # fmt: skip
+        first, again = bare_rewas(*batch), bare_rewas(*batch)
+    for result, origin in ((first, "generated"), (again, "kept")):
+        assert result.code == 0, result.errors
+        clips = result.json()["clips"]
+        assert [clip["origin"] for clip in clips] == [origin] * 2
+        assert len({clip["prompt"] for clip in clips}) == 2
+        for note, clip in zip(suggested, clips, strict=True):
+            assert note in result.errors
+            assert f"suggested “{clip['prompt']}” (0." in note
 
 
 def test_a_pack_that_cannot_suggest_says_so(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ After an intended change, update the file with `python tests/repository/test_eng
 """
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -51,6 +53,12 @@ def describe_members(kind: type) -> Iterator[str]:
 
 def test_the_public_interface_is_unchanged() -> None:
     assert describe_module(rewas_engine) == INTERFACE.read_text(encoding="utf-8")
+
+
+def test_importing_a_part_of_the_engine_loads_no_other() -> None:
+    code = "import rewas_engine.errors, sys; print([name for name in ('numpy', 'av', 'torch') if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
 
 
 def test_every_public_name_has_a_docstring() -> None:

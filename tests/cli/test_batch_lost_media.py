@@ -1,4 +1,4 @@
-"""Media that vanish while `rewas batch` runs, and outputs on another filesystem than the media."""
+"""Media that disappear while `rewas batch` runs, and outputs on another filesystem than the media."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def origins(result: CommandResult) -> dict[str, str | None]:
 
 
 def check_lost(result: CommandResult, reel: Path, lost: Path) -> None:
-    """Check that a batch has said that a file is lost, and has delivered the other clips."""
+    """Check that a batch has reported a lost file and delivered the other clips."""
     assert result.code == 1, result.errors
     problems = {clip["clip"]["name"]: clip["problem"] for clip in result.json()["clips"] if clip["problem"]}
     assert list(problems) == [lost.stem]
@@ -70,7 +70,7 @@ def delivered(reel: Path) -> set[str]:
 def batch_while(
     packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> Callable[[Path, Callable[[str], object]], CommandResult]:
-    """Run the command; it calls a function with the name of each clip before it generates its sound."""
+    """Run the command. Before it generates the sound of a clip, it calls a function with the name of the clip."""
 
     def call(reel: Path, before_each: Callable[[str], object]) -> CommandResult:
         def sound_maker(self: runner.LocalRunner, record: Any, is_detached: bool) -> LocalMaker:
@@ -84,7 +84,7 @@ def batch_while(
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(runner.LocalRunner, "sound_maker", sound_maker)
         capfd.readouterr()
-        # By its path: this process remembers packs by the name that was given.
+        # Give its path, because this process remembers packs by the name that was given.
         code = run([str(argument) for argument in batch(reel, "--pack", packs / "starter")])
         captured = capfd.readouterr()
         return CommandResult(code, captured.out, captured.err)

@@ -1,4 +1,4 @@
-"""Tests of the faster arithmetic of long timelines: it agrees with that of fractions."""
+"""The faster arithmetic for long timelines agrees with that of fractions."""
 
 from fractions import Fraction
 

@@ -114,6 +114,19 @@ def test_handles_stay_within_the_media(
     assert max(head_s, tail_s) <= wanted_s
 
 
+def test_a_clip_that_was_cut_before_it_had_a_sound_gets_one_for_each_part(tmp_path: Path) -> None:
+    media = tmp_path / "a.mov"
+    media.write_bytes(b"film")
+    clips = {1: prompted(Fraction(0), Fraction(2)), 2: prompted(Fraction(2), Fraction(2))}
+    with BatchRecord(tmp_path / "stems") as record:
+        plan = BatchPlan(clips, record, lambda pack: "b" * 64, lambda source: media)
+        first, second = plan.want(1), plan.want(2)
+        assert plan.find_longer_clips() == {}
+    assert first.shown.end_s == second.shown.start_s
+    assert first.family == second.family
+    assert first.seed != second.seed
+
+
 def test_a_loop_is_never_cut() -> None:
     clips = {1: prompted(Fraction(0), Fraction(4), loop=True), 2: prompted(Fraction(1), Fraction(1), loop=True)}
     plan = BatchPlan(clips, BatchRecord(Path("unused")), lambda pack: "", lambda source: Path("unused"))

@@ -45,6 +45,10 @@ class ProblemError(Exception):
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}".strip()
 
+    def __reduce__(self) -> tuple[type[ProblemError], tuple[str, str, ProblemKind]]:
+        # Errors of a cluster's replicas arrive pickled, and subclasses take other arguments.
+        return ProblemError, (self.what, self.remedy, self.kind)
+
     def to_proto(self) -> rewas_pb2.Problem:
         """Convert to the contract's message."""
         return rewas_pb2.Problem(what=self.what, remedy=self.remedy, kind=rewas_pb2.ProblemKind.Name(self.kind))
@@ -53,6 +57,20 @@ class ProblemError(Exception):
     def from_proto(cls, problem: rewas_pb2.Problem) -> ProblemError:
         """Convert from the contract's message. An unknown kind becomes UNSPECIFIED."""
         return ProblemError(problem.what, problem.remedy, _known_kind(problem.kind))
+
+
+class SettingsProblem(ProblemError):
+    """A setting, an option or a value in a file of the user is not valid."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, ProblemKind.SETTINGS)
+
+
+class TimelineProblem(ProblemError):
+    """A timeline cannot be read, or a clip in it cannot have sound."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, ProblemKind.TIMELINE)
 
 
 class ServerUnavailable(ProblemError):
@@ -107,4 +125,6 @@ __all__ = [
     "ProblemError",
     "ProblemKind",
     "ServerUnavailable",
+    "SettingsProblem",
+    "TimelineProblem",
 ]

@@ -21,7 +21,7 @@ from typing import Any
 
 import platformdirs
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, SettingsProblem
 from rewas_engine import EngineError
 from rewas_server.config import ServerConfig
 from rewas_server.database_url import passwords_of, without_password
@@ -106,7 +106,7 @@ def resolve_config(
             given[field.name] = _Given(value, "environment", variable)
     for name, value in options.items():
         if name == "database" and value is not None and passwords_of(value):
-            raise _problem(
+            raise SettingsProblem(
                 "The URL of --database contains a password, which every program on this computer can see.",
                 f"Put the password in a password file or PGPASSWORD, or the URL in {variable_name(name)} or the "
                 "configuration file.",
@@ -179,22 +179,26 @@ def _read_file(path: Path, fields: Mapping[str, _Field], *, must_exist: bool) ->
         content = tomllib.loads(text)
     except FileNotFoundError:
         if must_exist:
-            raise _problem(
+            raise SettingsProblem(
                 f"The configuration file {path} does not exist.",
                 "Check the path, or create the file with `rewas config init`.",
             ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise _problem(f"The configuration file {path} cannot be read ({error}).", "Check its permissions.") from error
+        raise SettingsProblem(
+            f"The configuration file {path} cannot be read ({error}).", "Check its permissions."
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise _problem(f"The configuration file {path} is not valid TOML: {error}.", "Correct that line.") from error
+        raise SettingsProblem(
+            f"The configuration file {path} is not valid TOML: {error}.", "Correct that line."
+        ) from error
     tables = {name.partition(".")[0] for name in fields if "." in name}
     given = {}
     for name, value in _flatten(content, tables):
         line = _line_of(text, name)
         place = f"{path}, line {line}" if line else str(path)
         if name not in fields:
-            raise _problem(
+            raise SettingsProblem(
                 f"In {place}: there is no setting `{name}`.",
                 "Correct or remove it; `rewas config show` lists the settings.",
             )
@@ -296,7 +300,7 @@ def _build(values: Mapping[str, Any], settings: tuple[Setting, ...]) -> ServerCo
             named = [each for each in settings if each.place and "." in each.name]
         places = {each.place for each in named}
         where = f"In {places.pop()}: " if len(places) == 1 else ""
-        raise _problem(f"{where}{error.what}", error.remedy) from error
+        raise SettingsProblem(f"{where}{error.what}", error.remedy) from error
     return config
 
 
@@ -330,8 +334,4 @@ def _type_problem(value: Any, field: _Field, place: str) -> ProblemError:
     kind, is_list = _kind_of(field)
     wanted = f"a list in which each element is {_TYPE_NAMES[kind]}" if is_list else _TYPE_NAMES[kind]
     found = "of the wrong type" if field.name == "database" else repr(str(value)[:80])
-    return _problem(f"In {place}: `{field.name}` is {found}.", f"Its value must be {wanted}.")
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.SETTINGS)
+    return SettingsProblem(f"In {place}: `{field.name}` is {found}.", f"Its value must be {wanted}.")

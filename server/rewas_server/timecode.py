@@ -6,7 +6,7 @@ import math
 import re
 from fractions import Fraction
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import TimelineProblem
 
 _TIMECODE = re.compile(
     r"(?P<sign>[-−]?)(?P<hours>\d{1,6}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})(?P<mark>[:;.,])(?P<frames>\d{1,3})"
@@ -56,11 +56,13 @@ def parse_timecode(text: str, rate: Fraction, drop_frame: bool | None = None) ->
     """
     match = _TIMECODE.fullmatch(text.strip())
     if match is None:
-        raise _problem(f'"{text[:40]}" is not a timecode.', "Write hours, minutes, seconds and frames: 01:00:00:00.")
+        raise TimelineProblem(
+            f'"{text[:40]}" is not a timecode.', "Write hours, minutes, seconds and frames: 01:00:00:00."
+        )
     base = frames_per_label_second(rate)
     hours, minutes, seconds, frames = (int(match[name]) for name in ("hours", "minutes", "seconds", "frames"))
     if minutes > 59 or seconds > 59 or frames >= base:
-        raise _problem(
+        raise TimelineProblem(
             f"The timecode {text.strip()} does not exist at {_format_rate(rate)} frames per second.",
             f"Minutes and seconds end at 59, and frames at {base - 1}.",
         )
@@ -69,7 +71,7 @@ def parse_timecode(text: str, rate: Fraction, drop_frame: bool | None = None) ->
     if drops and uses_drop_frame(rate):
         dropped = base // 15
         if minutes % 10 and seconds == 0 and frames < dropped:
-            raise _problem(
+            raise TimelineProblem(
                 f"The timecode {text.strip()} does not exist: drop-frame timecode skips it.",
                 f"The first frame of this minute is {hours:02}:{minutes:02}:00;{dropped:02}.",
             )
@@ -105,7 +107,3 @@ def _drop_label(frame: int, base: int) -> int:
 
 def _format_rate(rate: Fraction) -> str:
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

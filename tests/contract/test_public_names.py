@@ -22,6 +22,8 @@ PUBLIC_NAMES = {
         "ProblemError",
         "ProblemKind",
         "ServerUnavailable",
+        "SettingsProblem",
+        "TimelineProblem",
     },
     "rewas_api.layer_settings": {
         "GAIN_RANGE_DB",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewas_api.errors import SettingsProblem
 from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk
 from rewas_server import __version__
 from rewas_server.delivery.metadata import ORIGINATOR, BroadcastMetadata
-from rewas_server.delivery.problems import settings_problem
 from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
 from rewas_server.delivery.riff import write_wave
 from rewas_server.delivery.sample_formats import ENCODINGS, format_chunks
@@ -52,7 +52,7 @@ class ContentSigner:
 
     def __init__(self, identity: SigningIdentity) -> None:
         if importlib.util.find_spec("c2pa") is None:
-            raise settings_problem(
+            raise SettingsProblem(
                 "Content credentials need the package c2pa-python, which is not installed.",
                 f'Run: pip install "rewas-nle[{_EXTRA}]"',
             )
@@ -66,7 +66,7 @@ class ContentSigner:
             # Many certificates are refused only when they sign.
             c2pa.Builder(_manifest(None)).sign(self._signer, _MIME_TYPE, io.BytesIO(_shortest_wave()), io.BytesIO())
         except (c2pa.C2paError, TypeError, ValueError) as error:
-            raise settings_problem(
+            raise SettingsProblem(
                 f"{names} cannot sign files with {identity.algorithm} ({_reason(error)}).", _IDENTITY_REMEDY
             ) from error
 
@@ -79,7 +79,7 @@ class ContentSigner:
 
         with path.open("rb") as source:
             if source.read(4) != b"RIFF":
-                raise settings_problem(
+                raise SettingsProblem(
                     f"{path.name} is larger than 4 GiB, and files of this size cannot be signed.",
                     "Deliver it without content credentials, or split the clip.",
                 )
@@ -88,7 +88,7 @@ class ContentSigner:
                 try:
                     c2pa.Builder(_manifest(metadata)).sign(self._signer, _MIME_TYPE, source, signed)
                 except c2pa.C2paError as error:
-                    raise settings_problem(
+                    raise SettingsProblem(
                         f"{path.name} cannot be signed ({_reason(error)}).", _IDENTITY_REMEDY
                     ) from error
                 flush_to_disk(signed)
@@ -146,11 +146,11 @@ def _read_pem(path: Path, what: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise settings_problem(
+        raise SettingsProblem(
             f"The {what} {path} cannot be read ({error.strerror}).", "Check the path in the delivery profile."
         ) from error
     if b"-----BEGIN" not in content or b"\0" in content:
-        raise settings_problem(f"The {what} {path} is not a PEM file.", "Convert it to PEM, for example with openssl.")
+        raise SettingsProblem(f"The {what} {path} is not a PEM file.", "Convert it to PEM, for example with openssl.")
     return content
 
 

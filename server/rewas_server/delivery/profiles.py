@@ -17,7 +17,7 @@ from typing import Any, Literal
 import platformdirs
 
 from rewas_api.clip_settings import SAMPLE_RATES_HZ
-from rewas_server.delivery.problems import settings_problem
+from rewas_api.errors import SettingsProblem
 from rewas_server.delivery.strict_toml import read_table
 
 SampleFormat = Literal["pcm_16", "pcm_24", "float_32"]
@@ -286,7 +286,7 @@ def load_profile(name_or_path: str = DEFAULT_PROFILE) -> Profile:
         if name_or_path not in profiles:
             near = difflib.get_close_matches(name_or_path, profiles, n=1)
             hint = f'Did you mean "{near[0]}"? ' if near else ""
-            raise settings_problem(
+            raise SettingsProblem(
                 f'There is no delivery profile "{name_or_path[:80]}".',
                 f"{hint}Use one of {', '.join(profiles)}, or the path of a TOML file.",
             )
@@ -303,19 +303,19 @@ def read_profile(path: Path) -> Profile:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise settings_problem(
+            raise SettingsProblem(
                 f"{path} is too large for a delivery profile.", "Choose a TOML file of a few kilobytes."
             )
         # Some editors on Windows begin a file with a byte order mark.
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise settings_problem(
+        raise SettingsProblem(
             f"The delivery profile {path} cannot be read: {error.strerror or error}.", "Check the path."
         ) from error
     except UnicodeDecodeError as error:
-        raise settings_problem(f"The delivery profile {path} is not UTF-8 text.", "Save it as UTF-8.") from error
+        raise SettingsProblem(f"The delivery profile {path} is not UTF-8 text.", "Save it as UTF-8.") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise settings_problem(
+        raise SettingsProblem(
             f"The delivery profile {path} is not valid TOML: {error}.", "Correct that line."
         ) from error
 

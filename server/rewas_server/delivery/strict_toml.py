@@ -10,8 +10,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from rewas_api.errors import ProblemError
-from rewas_server.delivery.problems import settings_problem
+from rewas_api.errors import ProblemError, SettingsProblem
 
 T = TypeVar("T")
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
@@ -39,12 +38,12 @@ def read_table(kind: type[T], table: Mapping[str, Any], file_name: str, prefix: 
         if name in table:
             values[name] = _read_value(hints[name], table[name], file_name, f"{prefix}{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise settings_problem(f"{file_name} has no setting `{prefix}{name}`.", "Add it.")
+            raise SettingsProblem(f"{file_name} has no setting `{prefix}{name}`.", "Add it.")
     try:
         return kind(**values)
     except ValueError as error:
         what, _, remedy = str(error).partition("\n")
-        raise settings_problem(f"In {file_name}: {what}", remedy) from error
+        raise SettingsProblem(f"In {file_name}: {what}", remedy) from error
 
 
 def _read_value(kind: Any, value: Any, file_name: str, name: str) -> Any:
@@ -52,23 +51,23 @@ def _read_value(kind: Any, value: Any, file_name: str, name: str) -> Any:
         (kind,) = (each for each in typing.get_args(kind) if each is not types.NoneType)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise settings_problem(f"In {file_name}: `{name}` is not a table.", f"Write it as [{name}].")
+            raise SettingsProblem(f"In {file_name}: `{name}` is not a table.", f"Write it as [{name}].")
         return read_table(typing.cast("type[Any]", kind), value, file_name, f"{name}.")
     origin = typing.get_origin(kind)
     if origin is typing.Literal:
         choices = typing.get_args(kind)
         if value not in choices or isinstance(value, bool):
-            raise settings_problem(f"In {file_name}: `{name}` is {_shown(value)}.", f"Use one of {_listed(choices)}.")
+            raise SettingsProblem(f"In {file_name}: `{name}` is {_shown(value)}.", f"Use one of {_listed(choices)}.")
         return value
     if origin is tuple:
         if not isinstance(value, list):
-            raise settings_problem(f"In {file_name}: `{name}` is {_shown(value)}.", "Write a list in brackets: [ … ].")
+            raise SettingsProblem(f"In {file_name}: `{name}` is {_shown(value)}.", "Write a list in brackets: [ … ].")
         (inner, _) = typing.get_args(kind)
         return tuple(_read_value(inner, each, file_name, name) for each in value)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise settings_problem(
+        raise SettingsProblem(
             f"In {file_name}: `{name}` is {_shown(value)}.", f"Its value must be {_TYPE_NAMES[kind]}."
         )
     return value
@@ -77,7 +76,7 @@ def _read_value(kind: Any, value: Any, file_name: str, name: str) -> Any:
 def _unknown_key(key: str, known: Mapping[str, Any], file_name: str, prefix: str) -> ProblemError:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     remedy = f"Did you mean `{prefix}{near[0]}`?" if near else f"Remove it, or use one of {_listed(known)}."
-    return settings_problem(f"In {file_name}: there is no setting `{prefix}{key}`.", remedy)
+    return SettingsProblem(f"In {file_name}: there is no setting `{prefix}{key}`.", remedy)
 
 
 def _listed(names: typing.Iterable[Any]) -> str:

@@ -19,7 +19,7 @@ from xml.sax.handler import ContentHandler
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, TimelineProblem
 from rewas_engine.media.isolation.process_limits import limit_this_process
 from rewas_engine.media.limits import DecodingLimits
 from rewas_server.otio.clips import timelines_in
@@ -84,7 +84,7 @@ class _Depth(ContentHandler):
     def startElement(self, name: str, attrs: Any) -> None:  # noqa: N802
         self._depth += 1
         if self._depth > _MAX_XML_DEPTH:
-            raise _problem(f"{self._name} is nested too deeply.", "Export it again; the file may be damaged.")
+            raise TimelineProblem(f"{self._name} is nested too deeply.", "Export it again; the file may be damaged.")
 
     def endElement(self, name: str) -> None:  # noqa: N802
         self._depth -= 1
@@ -98,12 +98,12 @@ def _check_xml(path: Path) -> None:
         with path.open("rb") as file:
             sax.parse(file, _Depth(path.name), forbid_dtd=False, forbid_entities=True, forbid_external=True)
     except DefusedXmlException as error:
-        raise _problem(
+        raise TimelineProblem(
             f"{path.name} defines XML entities, which timelines do not need and attackers use.",
             "Export it again from its program.",
         ) from error
     except SAXException as error:
-        raise _problem(
+        raise TimelineProblem(
             f"{path.name} is not well-formed XML ({shorten_name(str(error).partition(': ')[2] or str(error))}).",
             "Copy or export it again; the file may be damaged.",
         ) from error
@@ -118,19 +118,15 @@ def _answer(question: dict[str, Any]) -> tuple[dict[str, Any], str]:
     except ProblemError as problem:
         what = problem
     except MemoryError:
-        what = _problem(f"{path.name} needs too much memory.", "Split the timeline, or export it as .otio.")
+        what = TimelineProblem(f"{path.name} needs too much memory.", "Split the timeline, or export it as .otio.")
     except RecursionError:
-        what = _problem(f"{path.name} is nested too deeply.", "Export it again, if possible as .otio.")
+        what = TimelineProblem(f"{path.name} is nested too deeply.", "Export it again, if possible as .otio.")
     except Exception as error:  # Adapters raise all kinds of exceptions.
         reason = shorten_name(f"{type(error).__name__}: {error}".strip(": ").replace("\n", " "))
-        what = _problem(
+        what = TimelineProblem(
             f"The timeline {path.name} cannot be read ({reason}).", "Export it again, if possible as .otio."
         )
     return {"problem": (what.what, what.remedy), "notes": []}, ""
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import opentimelineio as otio
 
 from rewas_api.clip_settings import ClipSettings
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, TimelineProblem
 from rewas_engine.media.image_sequence import ImageSequence
 from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
 from rewas_server.otio.image_sequences import read_sequence, sequence_url
@@ -163,12 +163,12 @@ def read_written_source(clip: otio.schema.Clip, owner: str) -> ClipSource:
     name = _name(clip, url)
     if chosen is None:
         if speed != 1:
-            raise _timeline_problem(f"{owner} is retimed, but it has no source range.", "Give it a source range.")
+            raise TimelineProblem(f"{owner} is retimed, but it has no source range.", "Give it a source range.")
         return ClipSource(name, url, Fraction(0), None, None, Fraction(0))
     timecode_s = exact_seconds(chosen.start_time, owner, "start")
     duration_s = exact_seconds(chosen.duration, owner, "duration")
     if duration_s <= 0:
-        raise _timeline_problem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
+        raise TimelineProblem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
     rate = exact_rate(chosen.duration.rate, owner, "duration")
     start_s, media_length_s = timecode_s, None
     if available is not None:
@@ -195,13 +195,13 @@ def read_speed(item: otio.core.Item, owner: str) -> Fraction:
             continue
         if not isinstance(effect, otio.schema.LinearTimeWarp):
             name = shorten_name(effect.effect_name or effect.name or effect.schema_name())
-            raise _timeline_problem(
+            raise TimelineProblem(
                 f"{owner} changes its speed as it plays ({name}), and only constant speeds can be read.",
                 "Render the retimed video to a file and relink the clip, or give it a constant speed.",
             )
         scalar = 0.0 if isinstance(effect, otio.schema.FreezeFrame) else effect.time_scalar
         if not math.isfinite(scalar) or abs(scalar) > MAX_SPEED:
-            raise _timeline_problem(
+            raise TimelineProblem(
                 f"{owner} plays at {scalar:g} times its speed.", f"Use a speed up to {MAX_SPEED} times the normal one."
             )
         speed *= Fraction(scalar).limit_denominator(_MAX_SPEED_DENOMINATOR)
@@ -241,10 +241,8 @@ def _outside_media(source: ClipSource, owner: str) -> ProblemError:
     media_begin_s = source.timecode_s - begin_s
     shown = _timecodes(source.timecode_s, source.timecode_s + end_s - begin_s, rate)
     if source.media_length_s is None:
-        return _timeline_problem(
-            f"{owner} starts {float(-begin_s):g} s before its media.", "Trim the clip to its media."
-        )
-    return _timeline_problem(
+        return TimelineProblem(f"{owner} starts {float(-begin_s):g} s before its media.", "Trim the clip to its media.")
+    return TimelineProblem(
         f"{owner} shows {shown} of its media, which spans "
         f"{_timecodes(media_begin_s, media_begin_s + source.media_length_s, rate)}.",
         "Trim the clip to its media, or correct the available range of the media.",
@@ -326,7 +324,7 @@ def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
 def _parse(text: str, schema: type, kind: str) -> Any:
     item, _ = parse_any(text, f"The {kind}")
     if not isinstance(item, schema):
-        raise _timeline_problem(
+        raise TimelineProblem(
             f"An OpenTimelineIO {kind} was expected, but this is a {type(item).__name__}.",
             f"Send the JSON of one otio.schema.{schema.__name__}.",
         )
@@ -349,7 +347,7 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
             file_name = shorten_name(_last_part(str(other.target_url)))
             remedy = f'Make its media reference "{shorten_name(key)}" ({file_name}) the active one.'
             break
-    raise _timeline_problem(f"{owner} {reason}.", remedy)
+    raise TimelineProblem(f"{owner} {reason}.", remedy)
 
 
 def _timecodes(begin_s: Fraction, end_s: Fraction, rate: Fraction) -> str:
@@ -364,7 +362,3 @@ def _name(clip: otio.schema.Clip, url: str) -> str:
 
 def _last_part(url: str) -> str:
     return Path(urlsplit(url).path or url).name or "clip"
-
-
-def _timeline_problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

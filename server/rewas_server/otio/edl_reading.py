@@ -21,7 +21,7 @@ from typing import Any
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, TimelineProblem
 from rewas_server.otio.exact_times import exact_rate
 from rewas_server.otio.frame_timeline import state_drop_frame
 from rewas_server.otio.names import shorten_name
@@ -94,7 +94,7 @@ def read_edl(text: str, name: str, rate: Fraction | None) -> tuple[otio.schema.T
     lines = text.replace("\0", "").splitlines()
     drafts, notes = list(_drafts(lines)), []
     if not drafts:
-        raise _problem(f"{name} does not contain EDL events.", "Export it again as CMX 3600, or as .otio.")
+        raise TimelineProblem(f"{name} does not contain EDL events.", "Export it again as CMX 3600, or as .otio.")
     drops = _counts_drop_frame(lines, drafts)
     if rate is None:
         rate, note = _find_rate(lines, drafts, drops, name)
@@ -102,7 +102,7 @@ def read_edl(text: str, name: str, rate: Fraction | None) -> tuple[otio.schema.T
     events, left_out = _events(drafts, rate, drops)
     notes += _left_out_notes(left_out, name)
     if not events:
-        raise _problem(f"No event of {name} can be read. {left_out[0][1]}", "Export it again, or set --rate.")
+        raise TimelineProblem(f"No event of {name} can be read. {left_out[0][1]}", "Export it again, or set --rate.")
     title = next((line.partition(":")[2].strip() for line in lines if line.lstrip().startswith("TITLE:")), "")
     # The adapter splits lines at spaces.
     reels = {f"REEL-{number}": event.reel for number, event in enumerate(events) if " " in event.reel}
@@ -167,7 +167,7 @@ def _find_rate(lines: Sequence[str], drafts: Sequence[_Draft], drops: bool, name
         why = f"because no frame number of its {len(timecodes)} timecodes is higher than {highest}"
         return Fraction(possible[0]), f"{name} was read at {possible[0]} frames per second, {why}."
     listed = ", ".join(_RATE_NAMES.get(base, str(base)) for base in possible if base <= max(60, possible[0]))
-    raise _problem(
+    raise TimelineProblem(
         f"{name} does not state its frame rate, but has the frame number {highest}."
         if not listed
         else f"{name} does not state its frame rate, and several rates fit its timecodes.",
@@ -251,13 +251,13 @@ def _event(draft: _Draft, rate: Fraction, drops: bool, is_marked: bool, day: int
     """
     number, reel, channel, *edit = draft.fields
     if channel[0].upper() not in "VAB":
-        raise _problem(f'Its channel "{shorten_name(channel)}" is neither video nor audio.', "")
+        raise TimelineProblem(f'Its channel "{shorten_name(channel)}" is neither video nor audio.', "")
     source_in, source_out = (_frames(time, rate, drops and (not is_marked or ";" in time)) for time in draft.times[:2])
     record_in, record_out = (_frames(time, rate, drops) for time in draft.times[2:])
     if record_out < record_in - day // 2:
         record_out += day
     if record_out < record_in:
-        raise _problem("Its record out is before its record in.", "")
+        raise TimelineProblem("Its record out is before its record in.", "")
     kind = edit[0].upper() if edit else "C"
     is_transition = bool(re.fullmatch(r"D|W\d{3}", kind)) and len(edit) > 1 and edit[1].isdecimal()
     stated, comments = _comments(draft, rate, drops, is_transition)
@@ -265,7 +265,7 @@ def _event(draft: _Draft, rate: Fraction, drops: bool, is_marked: bool, day: int
         source_out += day
     if source_out < source_in:
         if stated is None or stated >= 0:
-            raise _problem("Its source out is before its source in.", "")
+            raise TimelineProblem("Its source out is before its source in.", "")
         source_in, source_out = source_out, source_in
     source, record = source_out - source_in, record_out - record_in
     # An event without a duration in its source shows one frame.
@@ -435,7 +435,3 @@ def _set_rate(value: Any, rate: float) -> None:
             pending += current.values()
         elif isinstance(current, list):
             pending += current
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import TimelineProblem
 from rewas_engine.exact_time import MAX_TIME_S
 
 _NTSC_TOLERANCE_HZ = 0.005
@@ -28,7 +28,9 @@ def exact_rate(rate: float, owner: str, field: str) -> Fraction:
     Raises ProblemError for an invalid rate.
     """
     if not _is_rate(rate):
-        raise _problem(f"{owner} has a {field} at a rate of {rate:g}.", f"Use a rate above 0, up to {_MAX_RATE_HZ:g}.")
+        raise TimelineProblem(
+            f"{owner} has a {field} at a rate of {rate:g}.", f"Use a rate above 0, up to {_MAX_RATE_HZ:g}."
+        )
     return _nearest_rate(rate)
 
 
@@ -61,9 +63,9 @@ def exact_seconds(time: otio.opentime.RationalTime, owner: str, field: str) -> F
     if seconds is not None:
         return seconds
     if not math.isfinite(value):
-        raise _problem(f"{owner} has a {field} of {value}.", "Use finite times.")
+        raise TimelineProblem(f"{owner} has a {field} of {value}.", "Use finite times.")
     exact_rate(rate_hz, owner, field)
-    raise _problem(
+    raise TimelineProblem(
         f"{owner} has a {field} of {value:g} at a rate of {rate_hz:g}, which is longer than any film.",
         f"Use times up to {MAX_TIME_S:g} s.",
     )
@@ -88,7 +90,3 @@ def _seconds(value: float, rate_hz: float) -> Fraction | None:
 def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
     """Return seconds as an OTIO time at a rate, with a fractional value if necessary."""
     return otio.opentime.RationalTime(float(seconds * rate), float(rate))
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, tostring
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import TimelineProblem
 from rewas_server.otio.clips import timelines_in
 from rewas_server.otio.exact_times import exact_rate, exact_seconds
 from rewas_server.otio.fcp_xml_items import COUNTS_MEDIA, prepare_items
@@ -41,7 +41,7 @@ def read_fcp_xml(text: bytes, name: str) -> tuple[Any, list[str]]:
 
     root = fromstring(text, forbid_dtd=False)
     if root.find("sequence") is None and root.find(".//children/sequence") is None:
-        raise _problem(
+        raise TimelineProblem(
             f"{name} contains no sequence of Final Cut Pro 7, Premiere Pro or DaVinci Resolve.",
             "Export a sequence as Final Cut Pro XML.",
         )
@@ -93,11 +93,15 @@ class _Nesting:
         whole = place if key is None or place.find("media") is not None else self._whole.get(key, place)
         if key is not None and key in above:
             sequence_name = whole.findtext("name") or key
-            raise _problem(f'The sequence "{sequence_name}" of {self._name} contains itself.', "Export it again.")
+            raise TimelineProblem(
+                f'The sequence "{sequence_name}" of {self._name} contains itself.', "Export it again."
+            )
         content = copy.deepcopy(whole)
         self._elements += sum(1 for _ in content.iter())
         if self._elements > _MAX_ELEMENTS:
-            raise _problem(f"The nested sequences of {self._name} are too large.", "Export it with less nesting.")
+            raise TimelineProblem(
+                f"The nested sequences of {self._name} are too large.", "Export it with less nesting."
+            )
         content.attrib.pop("id", None)
         below = (*above, key) if key is not None else above
         for inner in self._direct_clips(content):
@@ -251,7 +255,3 @@ def _text(parameters: dict[str, Any], name: str) -> str:
     """Return the value of a parameter, "" without one."""
     held = parameters.get(name, {})
     return str(held["value"]).strip() if has_key(held, "value") else ""
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import TimelineProblem
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.image_sequence import ImageSequence, MissingPictures
 from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
@@ -32,13 +32,15 @@ def read_sequence(reference: otio.schema.ImageSequenceReference, owner: str) -> 
     """
     rate = exact_rate(reference.rate, owner, "rate of its image sequence")
     if reference.available_range is None:
-        raise _problem(
+        raise TimelineProblem(
             f"{owner} shows an image sequence without an available range, so its length is not known.",
             "Read the timeline on a machine that has the pictures, or give the sequence an available range.",
         )
     step = int(reference.frame_step)
     if step < 1:
-        raise _problem(f"{owner} shows every {step}th picture of an image sequence.", "Use a step of at least 1.")
+        raise TimelineProblem(
+            f"{owner} shows every {step}th picture of an image sequence.", "Use a step of at least 1."
+        )
     picture_rate = rate / step
     duration_s = exact_seconds(reference.available_range.duration, owner, "media duration")
     try:
@@ -53,7 +55,7 @@ def read_sequence(reference: otio.schema.ImageSequenceReference, owner: str) -> 
             missing=_POLICIES.get(reference.missing_frame_policy.name, "error"),
         )
     except SettingsError as error:
-        raise _problem(f"{owner}: {error.what}", error.remedy) from error
+        raise TimelineProblem(f"{owner}: {error.what}", error.remedy) from error
 
 
 def sequence_url(reference: otio.schema.ImageSequenceReference) -> str:
@@ -134,7 +136,3 @@ def sequence_start(reference: otio.schema.ImageSequenceReference, owner: str) ->
 def range_of(start_s: Fraction, length_s: Fraction, rate: Fraction) -> otio.opentime.TimeRange:
     """Return a range in seconds as an OTIO range at a rate."""
     return otio.opentime.TimeRange(rational_time(start_s, rate), rational_time(length_s, rate))
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -19,7 +19,7 @@ from typing import Any
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, ProblemKind, TimelineProblem
 from rewas_server.otio.clips import ClipSource, clip_label, fit_into_media, read_speed, read_written_source
 from rewas_server.otio.exact_times import exact_rate, exact_seconds, time_order
 from rewas_server.otio.metadata import keys_of
@@ -337,7 +337,7 @@ class _Walk:
                 yield self._clip(at, window, begin_s, hidden, begin_s + _duration_s(item) if end_s is None else end_s)
             elif isinstance(item, otio.core.Composition):
                 if len(at.path) > _MAX_NESTING_DEPTH:
-                    raise _problem(
+                    raise TimelineProblem(
                         f"{clip_label(item)} is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels."
                     )
                 if not isinstance(item, otio.schema.Track) or item.kind == otio.schema.TrackKind.Video:
@@ -432,9 +432,11 @@ def _duration_s(item: otio.core.Composable) -> Fraction:
     elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
         duration_s = exact_seconds(item.media_reference.available_range.duration, owner, "media duration")
     else:
-        raise _problem(f"{owner} has no duration.", "Give it a source range.")
+        raise TimelineProblem(f"{owner} has no duration.", "Give it a source range.")
     if duration_s < 0:
-        raise _problem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more.")
+        raise TimelineProblem(
+            f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more."
+        )
     return duration_s
 
 
@@ -511,7 +513,7 @@ def _after_unknown(at: _Place, unknown: ProblemError, hidden: str) -> Iterator[_
     """Yield an item that follows one without a valid duration, so that its position is unknown."""
     if isinstance(at.item, otio.core.Item) and not isinstance(at.item, otio.schema.Gap):
         what = f"{clip_label(at.item)} has no known position. {unknown.what}"
-        yield _unreadable(at, _problem(what, unknown.remedy), hidden)
+        yield _unreadable(at, TimelineProblem(what, unknown.remedy), hidden)
 
 
 def _unreadable(at: _Place, problem: ProblemError, hidden: str = "") -> _Leaf:
@@ -529,7 +531,3 @@ def _name(item: otio.core.Item) -> str:
 
 def _order(picture: Picture) -> tuple[bool, tuple[int, Fraction], tuple[int, ...], int]:
     return picture.position_s is None, time_order(picture.position_s or Fraction(0)), picture.path, picture.part
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import opentimelineio as otio
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, ProblemKind, TimelineProblem
 from rewas_server.otio.clips import move_track_offsets, timelines_in
 from rewas_server.otio.fcp_xml import restore_enabled
 from rewas_server.otio.formats import format_for
@@ -71,18 +71,18 @@ def open_timeline(path: Path, options: ReadOptions = ReadOptions()) -> OpenedTim
     `options` choose none.
     """
     if not path.exists():
-        raise _problem(f"The timeline file {path} does not exist.", "Check the path.")
+        raise TimelineProblem(f"The timeline file {path} does not exist.", "Check the path.")
     suffix = path.suffix.lower()
     if path.is_dir() and suffix not in _FOLDERS:
-        raise _problem(f"{path} is a folder, not a timeline file.", "Give the path of a file.")
+        raise TimelineProblem(f"{path} is a folder, not a timeline file.", "Give the path of a file.")
     if not path.is_dir() and not path.is_file():
         # A pipe or a device might never end.
-        raise _problem(f"{path} is not a file.", "Give the path of a file.")
+        raise TimelineProblem(f"{path} is not a file.", "Give the path of a file.")
     format_for(path)
     try:
         found, notes = _read(path, suffix, options)
     except OSError as error:
-        raise _problem(f"{path} cannot be read ({error.strerror or error}).", "Check the file.") from error
+        raise TimelineProblem(f"{path} cannot be read ({error.strerror or error}).", "Check the file.") from error
     timeline, more = _choose(found, path, options)
     timeline.name = timeline.name or path.stem
     move_track_offsets(timeline)
@@ -98,7 +98,7 @@ def _read(path: Path, suffix: str, options: ReadOptions) -> tuple[Any, tuple[str
     if suffix == ".otiod":
         content = path / _CONTENT
         if not content.is_file():
-            raise _problem(f"{path.name} contains no {_CONTENT}.", "Export it again as .otiod or .otio.")
+            raise TimelineProblem(f"{path.name} contains no {_CONTENT}.", "Export it again as .otiod or .otio.")
         found, notes = parse_any(_text(path, _read_limited(content)), f"The timeline {path.name}")
         _make_absolute(found, path.absolute())
         return found, notes
@@ -117,7 +117,7 @@ def _read(path: Path, suffix: str, options: ReadOptions) -> tuple[Any, tuple[str
 def _read_fcpxml_bundle(path: Path, options: ReadOptions) -> tuple[Any, tuple[str, ...]]:
     content = path / _FCPXML_CONTENT
     if not content.is_file():
-        raise _problem(f"{path.name} contains no {_FCPXML_CONTENT}.", "Export the project again as XML.")
+        raise TimelineProblem(f"{path.name} contains no {_FCPXML_CONTENT}.", "Export the project again as XML.")
     found, notes = _read_in_process(content, ".fcpxml", options.rate)
     _make_absolute(found, path.absolute())
     return found, notes
@@ -131,7 +131,7 @@ def _read_limited(path: Path) -> bytes:
 
 
 def _too_large(name: str, size: int) -> ProblemError:
-    return _problem(
+    return TimelineProblem(
         f"{name} is too large for a timeline ({size / 2**20:.0f} MiB).",
         f"Check that it is the right file; timelines can have up to {MAX_TEXT_BYTES >> 20} MiB.",
     )
@@ -141,7 +141,7 @@ def _text(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _problem(
+        raise TimelineProblem(
             f"The timeline {path.name} is not UTF-8 text (byte {error.start}).",
             "Export it again; the file may be damaged.",
         ) from error
@@ -153,7 +153,9 @@ def _read_archive(path: Path, media_folder: Path | None) -> tuple[Any, tuple[str
             try:
                 info = archive.getinfo(_CONTENT)
             except KeyError:
-                raise _problem(f"{path.name} contains no {_CONTENT}.", "Export it again as .otioz or .otio.") from None
+                raise TimelineProblem(
+                    f"{path.name} contains no {_CONTENT}.", "Export it again as .otioz or .otio."
+                ) from None
             if info.file_size > MAX_TEXT_BYTES:
                 raise _too_large(path.name, info.file_size)
             with archive.open(info) as file:
@@ -167,7 +169,9 @@ def _read_archive(path: Path, media_folder: Path | None) -> tuple[Any, tuple[str
                 _make_absolute(found, media_folder.absolute())
             return found, notes
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise _problem(f"{path.name} is not an intact .otioz archive ({error}).", "Copy or export it again.") from error
+        raise TimelineProblem(
+            f"{path.name} is not an intact .otioz archive ({error}).", "Copy or export it again."
+        ) from error
 
 
 def _unpack_media(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
@@ -185,7 +189,7 @@ def _unpack_media(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
     for info in media:
         name = PurePosixPath(info.filename)
         if name.is_absolute() or ".." in name.parts or "\\" in info.filename or ":" in info.filename:
-            raise _problem(
+            raise TimelineProblem(
                 f'{path.name} contains a file with the unsafe name "{shorten_name(info.filename)}".',
                 "Export it again, or unpack it yourself and use the .otio file.",
             )
@@ -206,7 +210,7 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int, path: Path) -> None:
     while block := source.read(1 << 20):
         left -= len(block)
         if left < 0:
-            raise _problem(f"{path.name} contains a file that is larger than it states.", "Export it again.")
+            raise TimelineProblem(f"{path.name} contains a file that is larger than it states.", "Export it again.")
         target.write(block)
 
 
@@ -260,13 +264,13 @@ def _read_in_process(path: Path, suffix: str, rate: Fraction | None) -> tuple[An
         raise _unreadable(path, f"its reader ended with the status {ended.returncode}")
     answer = json.loads(header)
     if answer["problem"] is not None:
-        raise _problem(*answer["problem"])
+        raise TimelineProblem(*answer["problem"])
     found, notes = parse_any(content.decode(), f"The timeline {path.name}")
     return found, (*answer["notes"], *notes)
 
 
 def _unreadable(path: Path, reason: str) -> ProblemError:
-    return _problem(
+    return TimelineProblem(
         f"The timeline {path.name} cannot be read ({shorten_name(reason)}).", "Export it again, if possible as .otio."
     )
 
@@ -279,17 +283,19 @@ def _choose(found: Any, path: Path, options: ReadOptions) -> tuple[otio.schema.T
         matching = [timeline for timeline in timelines if timeline.name == wanted]
         if len(matching) != 1:
             how_many = f"{len(matching)} timelines" if matching else "no timeline"
-            raise _problem(f'{path.name} contains {how_many} with the name "{wanted}".', _list_names(timelines, path))
+            raise TimelineProblem(
+                f'{path.name} contains {how_many} with the name "{wanted}".', _list_names(timelines, path)
+            )
         timelines = matching
     if len(timelines) > 1:
-        raise _problem(f"{path.name} contains {len(timelines)} timelines.", _list_names(timelines, path))
+        raise TimelineProblem(f"{path.name} contains {len(timelines)} timelines.", _list_names(timelines, path))
     if timelines:
         # Only a timeline in a collection has a parent.
         return found if timelines[0] is found else timelines[0].clone(), []
     items = list(_items_in(found))
     if not items:
         kind = type(found).__name__
-        raise _problem(f"{path.name} contains no timeline and no clips ({kind}).", "Export a whole timeline.")
+        raise TimelineProblem(f"{path.name} contains no timeline and no clips ({kind}).", "Export a whole timeline.")
     # A bin of clips, such as an ALE: each gets its sound, one after the other.
     timeline = otio.schema.Timeline(path.stem)
     track = otio.schema.Track(kind=otio.schema.TrackKind.Video)
@@ -317,7 +323,3 @@ def _items_in(found: Any) -> Iterator[otio.core.Item]:
     elif isinstance(found, otio.schema.SerializableCollection):
         for item in found:
             yield from _items_in(item)
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.TIMELINE)

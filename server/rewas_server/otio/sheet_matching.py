@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, SettingsProblem
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.overlaps import PictureIndex
 from rewas_server.otio.pictures import Picture
@@ -147,7 +147,7 @@ class _Matcher:
             frames.append(round(parse_timecode(text, self._rate, self._drop) * self._rate) if text else None)
         begin, end = frames
         if begin is not None and end is not None and end <= begin:
-            raise _problem(f"it ends at {row.end}, but begins at {row.begin}.", "Correct its timecodes.")
+            raise SettingsProblem(f"it ends at {row.end}, but begins at {row.begin}.", "Correct its timecodes.")
         return begin, end
 
     def _match_named(self, name: str, rows: Sequence[SheetRow], times: Mapping[int, Frames]) -> None:
@@ -280,7 +280,7 @@ class _Matcher:
             if more:
                 numbers = ", ".join(str(row.number) for row in same[:-1]) + f" and {same[-1].number}"
                 picture = self._pictures[index]
-                problem = _problem(
+                problem = SettingsProblem(
                     f"Rows {numbers} of {self._sheet.name} are for the same sound of the clip “{picture.name}” at "
                     f"{self._timecode(self._spans[index][0])}.",
                     "Delete all but one, give them different tracks, or remove the clip's name from a row that is for "
@@ -298,7 +298,7 @@ class _Matcher:
     def _miss(self, row: SheetRow, what: str, remedy: str) -> None:
         self._result.unmatched.append(row)
         if row.values or row.problem:
-            self._result.problems.append(_problem(what, remedy))
+            self._result.problems.append(SettingsProblem(what, remedy))
 
     def _timecode(self, frame: int) -> str:
         return format_timecode(frame / self._rate, self._rate, self._drop)
@@ -306,7 +306,3 @@ class _Matcher:
 
 def _same_name(name: str) -> str:
     return " ".join(name.split()).casefold()
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.SETTINGS)

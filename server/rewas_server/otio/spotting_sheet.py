@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rewas_api.clip_settings import ClipSettings
-from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.errors import ProblemError, SettingsProblem
 from rewas_api.layer_settings import LayerSettings
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_server.otio.names import shorten_quote
@@ -145,13 +145,13 @@ def read_sheet(path: Path) -> SpottingSheet:
     try:
         size = path.stat().st_size
         if size > MAX_SHEET_BYTES:
-            raise _problem(
+            raise SettingsProblem(
                 f"The spotting sheet {path.name} is {size / 1e6:.0f} MB large.",
                 f"Check that it is the right file. The limit is {MAX_SHEET_BYTES // 1_000_000} MB.",
             )
         data = path.read_bytes()
     except OSError as error:
-        raise _problem(
+        raise SettingsProblem(
             f"The spotting sheet {path} cannot be read ({error.strerror or error}).", "Check the path."
         ) from error
     text, note = _decode(data, path.name)
@@ -169,7 +169,7 @@ def parse_sheet(text: str, name: str, note: str = "") -> SpottingSheet:
         key=lambda header: len(header.columns),
     )
     if "prompt" not in found.columns or not found.columns.keys() & {IN, CLIP}:
-        raise _problem(
+        raise SettingsProblem(
             f"{name} is not a spotting sheet: none of its first {_HEADER_ROWS} rows names the columns.",
             "Write one with `rewas timeline sheet`, or name your columns in, out, clip and prompt.",
         )
@@ -188,7 +188,9 @@ def parse_sheet(text: str, name: str, note: str = "") -> SpottingSheet:
 def check_delimiter(delimiter: str) -> None:
     """Raise ProblemError (SETTINGS) if a delimiter is not one of DELIMITERS."""
     if delimiter not in DELIMITERS:
-        raise _problem(f'--delimiter is "{shorten_quote(delimiter)}".', f"Choose one of {', '.join(DELIMITERS)}.")
+        raise SettingsProblem(
+            f'--delimiter is "{shorten_quote(delimiter)}".', f"Choose one of {', '.join(DELIMITERS)}."
+        )
 
 
 def write_sheet(
@@ -294,7 +296,7 @@ def _parse_row(
             what = (
                 f'The cell "{_TITLES.get(column, column)}" in row {number} of {name} is "{shorten_quote(raw.strip())}".'
             )
-            problem = problem or _problem(what, error.remedy)
+            problem = problem or SettingsProblem(what, error.remedy)
     begin, end, clip, track = (_unguard(texts.get(key, "")).strip() for key in (IN, OUT, CLIP, PICTURE_TRACK))
     held = {title: _unguard(cell(place)) for title, place in own.items() if cell(place)}
     return SheetRow(number, begin.lstrip("'"), end.lstrip("'"), clip, track, values, held, problem)
@@ -307,13 +309,13 @@ def _parse_cell(column: str, text: str) -> Any:
         value = _parse_number(text, column in _INTEGERS)
     elif column in _FLAGS:
         if text.casefold() not in _YES | _NO:
-            raise _problem("", "Write yes or no.")
+            raise SettingsProblem("", "Write yes or no.")
         value = text.casefold() in _YES
     if column == AMBIENCE:
         LayerSettings(AMBIENCE, text)
     elif column == TRACK:
         if len(text) > 60:
-            raise _problem("", "Use at most 60 characters.")
+            raise SettingsProblem("", "Use at most 60 characters.")
     else:
         ClipSettings(**{_SETTINGS[column]: value})
     return value
@@ -321,16 +323,18 @@ def _parse_cell(column: str, text: str) -> Any:
 
 def _parse_number(text: str, whole: bool) -> int | float:
     if re.fullmatch(r"\d+([.,]\d+)?[eE]\+\d+", text):
-        raise _problem("", "The spreadsheet has rounded this number. Format the column as text, and type it again.")
+        raise SettingsProblem(
+            "", "The spreadsheet has rounded this number. Format the column as text, and type it again."
+        )
     number = re.fullmatch(r"[+\-−]?\d+(?:[.,]\d+)?", text)
     if number is None:
-        raise _problem("", "Write a whole number." if whole else "Write a number.")
+        raise SettingsProblem("", "Write a whole number." if whole else "Write a number.")
     plain = text.replace(",", ".").replace("−", "-")
     if not whole:
         return float(plain)
     digits, _, rest = plain.partition(".")
     if rest.strip("0"):
-        raise _problem("", "Write a whole number.")
+        raise SettingsProblem("", "Write a whole number.")
     return int(digits)
 
 
@@ -369,11 +373,7 @@ def _unguard(text: str) -> str:
 
 
 def _unreadable(name: str, error: Exception) -> ProblemError:
-    return _problem(
+    return SettingsProblem(
         f"The spotting sheet {name} cannot be read ({error}).",
         "Check that it is a CSV file, and save it again in UTF-8.",
     )
-
-
-def _problem(what: str, remedy: str) -> ProblemError:
-    return ProblemError(what, remedy, ProblemKind.SETTINGS)

@@ -82,6 +82,7 @@ class Journal:
                     Recording(**recording),
                     tuple(SoundEvent(*row) for row in entry["events"]),
                     tuple(Stretch(*row) for row in entry["stretches"]),
+                    tuple(entry.get("notes", ())),
                 )
             except (ValueError, KeyError, TypeError):
                 continue
@@ -92,6 +93,7 @@ class Journal:
             "recording": {**asdict(measured.recording), "path": str(measured.recording.path)},
             "events": [list(asdict(event).values()) for event in measured.events],
             "stretches": [list(asdict(stretch).values()) for stretch in measured.stretches],
+            "notes": list(measured.notes),
         }
         with self.path.open("a", encoding="utf-8") as file:
             # Begin with a line break, because a killed process may have left an incomplete line.
@@ -162,7 +164,7 @@ def build_index(
         finally:
             pool.shutdown(cancel_futures=True)
     index, duplicates = _assemble(files, results, embed)
-    notes = tuple(note for file in missing if file.path in results for note in results[file.path].notes)
+    notes = tuple(note for file in files if file.path in results for note in results[file.path].notes)
     return BuiltLibrary(index, len(missing), (*left_out, *duplicates), notes)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli_w
 
-from rewas_engine.errors import Cancelled, PackError, SettingsError
+from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
 from rewas_engine.packs.description import (
     DESCRIPTION_FILE,
     LIBRARY_FAMILY,
@@ -168,7 +168,7 @@ def make_library(
             it cannot be written, for example because the disk is full.
         Cancelled: The caller asked to stop.
     """
-    output = output.absolute()
+    output, folders = _plain(output), [_plain(folder) for folder in folders]
     _check_output(output, folders)
     work = output.with_name(f".{output.name}.partial")
     files, left_out = find_sound_files(folders, table)
@@ -216,9 +216,16 @@ def _make(
     return MadeLibrary(read_library_pack(output), built.measured, tuple(left_out), built.notes)
 
 
+def _plain(path: Path) -> Path:
+    """The absolute path without "..", as the index has it."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
 def _check_output(output: Path, folders: Sequence[Path]) -> None:
-    for folder in map(Path.absolute, folders):
-        if output.is_relative_to(folder) or folder.is_relative_to(output):
+    written = output.resolve()
+    for folder in folders:
+        read = folder.resolve()
+        if written.is_relative_to(read) or read.is_relative_to(written):
             raise SettingsError(
                 f"The library {output} and the sound folder {folder} overlap: one contains the other.",
                 "Write the library to another folder.",
@@ -245,6 +252,10 @@ def _known(output: Path, targets: Mapping[Path, Path]) -> list[Measured]:
     """Measurements in the present pack. Those of copies count for the originals, whose size and time they have."""
     if not output.exists():
         return []
+    try:
+        index = read_library_pack(output).index
+    except (MediaError, PackError):
+        return []  # A damaged pack is built anew.
     original_of = {target: original for original, target in targets.items()}
     return [
         replace(
@@ -253,7 +264,7 @@ def _known(output: Path, targets: Mapping[Path, Path]) -> list[Measured]:
                 measured.recording, path=original_of.get(measured.recording.path, measured.recording.path)
             ),
         )
-        for measured in measurements_of(read_library_pack(output).index)
+        for measured in measurements_of(index)
     ]
 
 
@@ -332,8 +343,10 @@ def _write(index: LibraryIndex, output: Path, work: Path, terms: LibraryTerms) -
             place = base / COPIES_FOLDER / copy.relative_to(work / STAGED_FOLDER)
             place.parent.mkdir(parents=True, exist_ok=True)
             copy.replace(place)
-    shutil.rmtree(base / name, ignore_errors=True)
-    unnamed.replace(base / name)
+    # The present index has the same name if nothing has changed. It stays, since it must never be missing.
+    if {file.name: sha256_of(file) for file in (base / name).glob("*")} != hashes:
+        shutil.rmtree(base / name, ignore_errors=True)
+        unnamed.replace(base / name)
     write_text_atomic(base / DESCRIPTION_FILE, document)
     if is_new:
         base.replace(output)

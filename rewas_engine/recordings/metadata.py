@@ -69,7 +69,8 @@ def read_metadata(path: Path) -> SoundMetadata:
         kind = file.read(12)
         if kind[:4] in (b"RIFF", b"RF64", b"BW64") and kind[8:] == b"WAVE":
             return _read_wave(file, path.stat().st_size)
-        is_cut_short = kind[:4] == b"FORM" and struct.unpack(">I", kind[4:8])[0] + 8 > path.stat().st_size + 1
+        is_form = len(kind) == 12 and kind[:4] == b"FORM"
+        is_cut_short = is_form and struct.unpack(">I", kind[4:8])[0] + 8 > path.stat().st_size + 1
     try:
         with open_media(path) as container:
             tags = {**container.metadata}

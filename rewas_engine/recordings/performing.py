@@ -19,7 +19,7 @@ from rewas_engine.recordings.index import LibraryIndex, Recording
 from rewas_engine.recordings.levels import MUTE_NATS, gains_for
 from rewas_engine.recordings.options import PerformanceOptions
 from rewas_engine.recordings.profiles import ANALYSIS_HZ, FRAME_RATE_HZ, ProfileReader, to_analysis_rate
-from rewas_engine.recordings.reading import RecordingReader
+from rewas_engine.recordings.reading import RecordingReader, mono_mix
 from rewas_engine.recordings.striking import Strike, StrikePlanner
 from rewas_engine.recordings.sustaining import StretchLayer
 from rewas_engine.runtime.progress import CancelSignal
@@ -174,7 +174,7 @@ class PlannedPerformance:
         from_s = max(0, begin_s - MARGIN_S)
         first = from_s * rate_hz
         sound = read(first, min(end + MARGIN_S * rate_hz, self.samples))
-        mono = to_analysis_rate(sound.mean(axis=0), rate_hz)
+        mono = to_analysis_rate(mono_mix(sound), rate_hz)
         asked = self._asked[from_s * FRAME_RATE_HZ :][: -(-mono.size * FRAME_RATE_HZ // ANALYSIS_HZ)]
         gains = np.zeros(asked.size)
         for _ in range(FOLLOWING_PASSES):

@@ -135,11 +135,7 @@ class RecordingReader:
         if count == 1:
             return np.broadcast_to(samples, (self.channels, samples.shape[1]))
         if self.channels == 1:
-            powers = ChannelPowers()
-            powers.add(samples)
-            weights = powers.weights().get(count)
-            mixed = samples.mean(axis=0) if weights is None else weights.astype(np.float32) @ samples
-            return np.asarray(mixed[None], np.float32)
+            return mono_mix(samples)[None]
         mapped = np.zeros((self.channels, samples.shape[1]), np.float32)
         mapped[:count] = samples[: self.channels]
         return mapped
@@ -158,6 +154,14 @@ class RecordingReader:
                 self._open[recording] = None
         self._open.move_to_end(recording)
         return self._open[recording]
+
+
+def mono_mix(samples: FloatArray) -> FloatArray:
+    """The mean `[N]` of channels `[channels, N]`, or a mix that keeps their power if they cancel each other out."""
+    powers = ChannelPowers()
+    powers.add(samples)
+    weights = powers.weights().get(len(samples))
+    return np.asarray(samples.mean(axis=0) if weights is None else weights.astype(np.float32) @ samples, np.float32)
 
 
 def _close(file: soundfile.SoundFile | None) -> None:

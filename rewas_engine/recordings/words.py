@@ -83,7 +83,7 @@ def _table_rows(
     if used is None:
         return {}
     rows, unusable = read_manifest(used)
-    left_out += [problem for problem in unusable if problem not in left_out]
+    problems = dict.fromkeys([*left_out, *unusable])
     found: dict[str, ManifestRow] = {}
     for row in rows:
         names = place.matches(row.file)
@@ -91,8 +91,8 @@ def _table_rows(
             found[names[0]] = row
         elif names or not any(other.matches(row.file) for other in others):
             why = f"{row.file} matches {len(names)} files" if names else f"there is no sound file {row.file}"
-            problem = LeftOut(f"{used.name}, line {row.line}", why)
-            left_out += [problem] if problem not in left_out else []
+            problems[LeftOut(f"{used.name}, line {row.line}", why)] = None
+    left_out[:] = problems
     return found
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.recordings.captions import LeftOut
 from rewas_engine.recordings.metadata import SoundMetadata, read_metadata
 from rewas_engine.recordings.names import take_apart, words_of_name
 from rewas_engine.recordings.words import find_sound_files
@@ -164,6 +165,18 @@ def test_problems_of_tables_are_listed_once(tmp_path: Path) -> None:
     ]
 
 
+def test_problems_of_a_long_table_are_not_compared_with_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave(tmp_path / "x.wav")
+    rows = [f"missing {number}.wav,{'a door' if number % 2 else 7}" for number in range(300)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,caption", *rows]))
+    compared = []
+    monkeypatch.setattr(LeftOut, "__eq__", lambda one, other: compared.append(one) or one is other)
+    assert len(find_sound_files([tmp_path])[1]) == 300
+    assert len(compared) < 300
+
+
 def test_a_file_in_two_folders_is_used_once_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     wave(tmp_path / "all" / "steps" / "x.wav")
     (tmp_path / "all" / "loop").symlink_to(tmp_path / "all")
@@ -181,6 +194,11 @@ def test_a_file_that_is_shorter_than_its_header_is_recognised(tmp_path: Path) ->
     soundfile.write(tmp_path / "d.wav", np.zeros(1001, np.int16), 8000, format="RF64")
     found = {file.path.name: file.is_cut_short for file in find_sound_files([tmp_path])[0]}
     assert found == {"a.wav": True, "b.aiff": True, "c.aiff": False, "d.wav": False}
+
+
+def test_a_beginning_of_a_header_is_no_sound(tmp_path: Path) -> None:
+    (tmp_path / "a.aiff").write_bytes(b"FORM\0")
+    assert [file.path.name for file in find_sound_files([tmp_path])[0]] == ["a.aiff"]
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -118,6 +119,22 @@ def test_unusable_files_are_listed_and_left_out(sounds: Path, tmp_path: Path) ->
     assert sorted(names(made)) == sorted([*FORMATS, "clipped.wav", "offset.wav"])
 
 
+def test_an_mp3_file_that_does_not_state_its_length_is_used(tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    samples = strikes(0, rate_hz=44_100)[:, 0].astype(np.float32)
+    with av.open(tmp_path / "sounds" / "a.mp3", "w", options={"write_xing": "0"}) as container:
+        container.metadata["title"] = "Steps"
+        stream = container.add_stream("libmp3lame", rate=44_100, layout="mono")
+        for start in range(0, len(samples), 1152):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1152].copy(), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44_100, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with soundfile.SoundFile(tmp_path / "sounds" / "a.mp3") as file:
+        assert len(file.read()) < file.frames
+    assert names(make(tmp_path / "sounds", tmp_path / "library")) == ["a.mp3"]
+
+
 def test_only_new_and_changed_files_are_read_again(sounds: Path, tmp_path: Path) -> None:
     output = tmp_path / "library"
     first = make(sounds, output)
@@ -136,6 +153,34 @@ def test_only_new_and_changed_files_are_read_again(sounds: Path, tmp_path: Path)
     assert by_name["a.wav"].samples == 3 * RATE_HZ
     assert by_name["e.ogg"].modified_ns == 1
     assert len(list(output.glob("index-*"))) == 1
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_unchanged_files_are_not_read_again_if_paths_go_up(sounds: Path, tmp_path: Path, copies: bool) -> None:
+    (tmp_path / "here").mkdir()
+    above = tmp_path / "here" / ".."
+    assert make(above / "sounds", above / "library", copies=copies).measured == len(FORMATS)
+    assert make(above / "sounds", above / "library", copies=copies).measured == 0
+
+
+def test_the_index_stays_in_place_if_nothing_has_changed(sounds: Path, tmp_path: Path) -> None:
+    make(sounds, tmp_path / "library")
+    (index,) = (tmp_path / "library").glob("index-*/index.json")
+    before = index.stat()
+    make(sounds, tmp_path / "library")
+    assert (index.stat().st_ino, index.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_a_damaged_index_is_made_again(sounds: Path, tmp_path: Path, is_missing: bool) -> None:
+    make(sounds, tmp_path / "library")
+    (index,) = (tmp_path / "library").glob("index-*")
+    if is_missing:
+        shutil.rmtree(index)
+    else:
+        (index / "index.json").write_text("{", "utf-8")
+    assert make(sounds, tmp_path / "library").measured == len(FORMATS)
+    assert len(read_library_pack(tmp_path / "library").index.recordings) == len(FORMATS)
 
 
 def test_new_words_are_used_without_reading_the_sound(sounds: Path, tmp_path: Path) -> None:
@@ -177,6 +222,17 @@ def test_a_journal_of_a_killed_run_is_used_up_to_its_incomplete_line(sounds: Pat
     journal.path.write_bytes(content[:-40])
     made = make(sounds, tmp_path / "library")
     assert made.measured == len(FORMATS) - 1
+
+
+def test_a_continued_run_lists_the_problems_that_the_stopped_one_found(tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    soundfile.write(tmp_path / "sounds" / "phone.wav", strikes(0, rate_hz=8000), 8000)
+    work = tmp_path / ".library.partial"
+    work.mkdir()
+    building.Journal(work / library_pack.JOURNAL_FILE).add(building.measure(tmp_path / "sounds" / "phone.wav"))
+    made = make(tmp_path / "sounds", tmp_path / "library")
+    assert made.measured == 0
+    assert [note.split(" has ")[0] for note in made.notes] == ["phone.wav"]
 
 
 def test_copies_are_equal_and_move_with_the_pack(sounds: Path, tmp_path: Path) -> None:
@@ -285,6 +341,16 @@ def test_a_library_cannot_generate_and_says_so(sounds: Path, tmp_path: Path, mon
 def test_a_library_and_its_sounds_must_not_contain_each_other(sounds: Path, tmp_path: Path, place: str) -> None:
     with pytest.raises(SettingsError, match="overlap: one contains the other"):
         make(sounds, tmp_path / place)
+
+
+def test_the_copies_of_a_library_are_not_its_sounds(sounds: Path, tmp_path: Path) -> None:
+    output = tmp_path / "library"
+    copies = [each.path for each in make(sounds, output, copies=True).pack.index.recordings]
+    (tmp_path / "link").symlink_to(output)
+    for other in (output / ".." / "library", tmp_path / "link"):
+        with pytest.raises(SettingsError, match="overlap: one contains the other"):
+            make(output / "recordings", other)
+    assert all(copy.is_file() for copy in copies)
 
 
 def test_another_folder_is_not_overwritten(sounds: Path, tmp_path: Path) -> None:

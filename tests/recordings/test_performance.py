@@ -18,6 +18,7 @@ from rewas_engine.errors import Cancelled, MediaError, SettingsError
 from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import resample
 from rewas_engine.recordings.choosing import Choice
+from rewas_engine.recordings.index import Stretch
 from rewas_engine.recordings.options import PerformanceOptions
 from rewas_engine.recordings.performing import PlannedPerformance, perform
 
@@ -175,6 +176,16 @@ def test_steady_sound_follows_the_curve(library) -> None:
     assert correlation is not None
     assert correlation > 0.99
     assert mae_nats < 0.15
+
+
+def test_steady_sound_whose_channels_cancel_each_other_out_is_not_raised(tmp_path: Path) -> None:
+    made, sound = MadeLibrary(tmp_path), noise(np.random.default_rng(0), 4, 0.05)
+    made._write("wide.wav", np.stack([sound, -sound], axis=1).astype(np.float32), "")
+    heard = resample(sound[None].astype(np.float32), RATE_HZ, 16_000, sound.size // 3)[0]
+    level = float(FRONT_END.measure_energy(heard).values.mean())
+    made.stretches.append(Stretch(0, 0, sound.size, 0, sound.size, -26.0, level, 1e3))
+    waveform, _ = performed(made.index(), chosen(0), flat_curve(duration=4, nats=level), 4)
+    assert waveform[:, RATE_HZ : 3 * RATE_HZ].std() == pytest.approx(0.05, rel=0.2)
 
 
 def test_intensity_follows_the_curve(library) -> None:

@@ -531,3 +531,12 @@ def test_a_volume_that_is_no_number_is_not_a_level_and_comes_back() -> None:
     timeline = read_otio(build_timeline(scene_of(strip), str).timeline.to_json_string())
     (found,) = read_timeline(timeline, str).scene.strips
     assert found.properties == strip.properties
+
+
+@pytest.mark.parametrize("pan", [[0.0], None, "left"])
+def test_a_pan_that_is_no_number_comes_back(pan: object) -> None:
+    strip = faded("a", 1, 11, Level(0.5, Fades(2, 0)), properties={"pan": pan})
+    timeline = read_otio(build_timeline(scene_of(strip), str).timeline.to_json_string())
+    (found,) = read_timeline(timeline, str).scene.strips
+    assert found.properties["pan"] == pan
+    assert not compare_sounds(scene_of(strip), read_sounds(timeline, str)).changed

@@ -55,7 +55,7 @@ from .otio_json import (
     Transition,
     to_plain,
 )
-from .otio_mix import REAPER_KEY, MixedTracks, is_own_mix, read_mix
+from .otio_mix import REAPER_KEY, MixedTracks, is_own_mix, pan_of, read_mix
 from .placement import MAX_CHANNEL
 from .rates import written_rate
 from .selection import PICTURE_KINDS
@@ -588,7 +588,7 @@ class _Importer:
     def _with_mix(self, strip: ExchangedStrip, item: Any) -> ExchangedStrip:
         """Return a sound with the volume, pan and fades of a REAPER project."""
         mix, level = read_mix(getattr(item, "metadata", {})), level_of(strip)
-        pan = mix.new_pan(float(strip.properties.get("pan", 0.0)))
+        pan = mix.new_pan(pan_of(strip))
         if pan is not None:
             strip = replace(strip, properties={**strip.properties, "pan": pan})
         new = mix.applied_to(level, strip.frames, self._rate) if level is not None else None

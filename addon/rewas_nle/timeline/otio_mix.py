@@ -92,8 +92,14 @@ def write_mix(strip: ExchangedStrip, rate: Fraction, metadata: dict[str, Any]) -
         ):
             is_kept = seconds is not None and _frames(seconds, rate) == frames
             written[name] = kept[name] if is_kept else float(frames / rate)
-    written[_PAN] = _within_pan(float(strip.properties.get("pan", 0.0)))
+    written[_PAN] = _within_pan(pan_of(strip))
     metadata[REAPER_KEY] = written
+
+
+def pan_of(strip: ExchangedStrip) -> float:
+    """Return the pan of a sound strip, or 0 if it is not a number."""
+    pan = strip.properties.get("pan", 0.0)
+    return float(pan) if isinstance(pan, int | float) else 0.0
 
 
 def is_own_mix(metadata: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from .exchanged import SOUND_KIND, ExchangedScene, ExchangedStrip, ExchangeNote
 from .fades import Fades, Level, is_same_volume, level_of
 from .follow import Position
 from .otio_export import sound_offset_s
+from .otio_mix import pan_of
 from .otio_sounds import FoundSound, FoundSounds
 
 _WHOLE_FRAME = Fraction(1, 1000)
@@ -176,7 +177,7 @@ def _sounds_of(scene: ExchangedScene) -> Iterator[_Sound]:
             position=Position(strip.content_start_frame, strip.start_frame, strip.end_frame),
             is_muted=is_muted,
             level=level_of(strip),
-            pan=float(strip.properties.get("pan", 0.0)),
+            pan=pan_of(strip),
             owner=owner,
             role=role,
             take=str(link.get("take", "")),

@@ -258,6 +258,26 @@ def test_a_programme_may_run_past_midnight() -> None:
     assert [found[:4] for found in sources(timeline)] == [("SHOT 1", 0, 2, 86399), ("SHOT 2", 2, 2, 20)]
 
 
+def test_sounds_listed_after_the_pictures_of_a_programme_past_midnight_are_below_them() -> None:
+    pictures = [
+        event(1, ("00:00:00:00", "00:00:10:00"), ("23:59:50:00", "00:00:00:00")),
+        event(2, ("00:00:10:00", "00:00:20:00"), ("00:00:00:00", "00:00:10:00")),
+    ]
+    sounds = [each.replace("AX       V ", "AX       A ") for each in pictures]
+    timeline, notes = read(edl(*pictures, *sounds))
+    assert notes == []
+    assert [[(clip.name, clip.range_in_parent().start_time.value) for clip in track] for track in timeline.tracks] == [
+        [("SHOT 1", 0), ("SHOT 2", 240)]
+    ] * 2
+
+
+def test_a_reel_is_never_taken_for_one_with_spaces() -> None:
+    second = event(2, ("00:00:10:00", "00:00:11:00"), ("01:00:01:00", "01:00:02:00")).replace("AX      ", "CAM A ")
+    timeline, _ = read(edl(SIMPLE.replace("AX      ", "REEL-1 "), second, second.replace("CAM A", "REEL-0")))
+    reels = {clip.metadata["cmx_3600"]["reel"] for clip in timeline.find_clips()}
+    assert reels == {"REEL-0", "REEL-1", "CAM A"}
+
+
 def test_an_event_whose_source_ends_before_it_begins_is_left_out() -> None:
     wrong = event(2, ("00:00:12:00", "00:00:11:00"), ("01:00:01:00", "01:00:02:00"))
     timeline, notes = read(edl(SIMPLE, wrong))

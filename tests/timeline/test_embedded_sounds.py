@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import aaf2
 import numpy as np
@@ -80,6 +81,20 @@ def test_embedded_sounds_have_the_samples_of_their_files(tmp_path: Path, channel
     back = open_timeline(output, ReadOptions()).timeline
     assert [clip.name for clip in back.find_clips()] == ["shot", "sound 0", "sound 1", "sound 2"]
     assert [clip.source_range.duration.value for clip in back.tracks[1]] == [25, 25, 25]
+
+
+def test_a_sound_that_several_clips_show_is_embedded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reel = make_reel(tmp_path, ["PCM_24"])
+    track = reel.tracks[1]
+    track.extend([track[0].clone(), track[0].clone()])
+    output = tmp_path / "reel.aaf"
+    # The samples take 144 000 bytes.
+    monkeypatch.setattr(aaf.shutil, "disk_usage", lambda folder: SimpleNamespace(free=200_000))
+    assert check_output(output, media_paths="embedded", timeline=reel, source_folder=tmp_path) == []
+    write_timeline(reel, output, media_paths="embedded", source_folder=tmp_path)
+    with aaf2.open(str(output)) as file:
+        assert len(list(file.content.essencedata)) == 1
+    assert embedded(output)["sound 0"][:2] == (1, 24)
 
 
 def test_other_sounds_stay_links_and_are_reported(tmp_path: Path) -> None:

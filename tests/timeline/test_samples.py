@@ -400,6 +400,18 @@ def test_a_missing_element_does_not_stop_the_others(missing: str, tmp_path: Path
     assert rows(path)[0] == rows(SAMPLES / "fcp_transition.xml")[0]
 
 
+def test_a_start_at_an_earlier_transition_is_replaced(tmp_path: Path) -> None:
+    text = (SAMPLES / "fcp_incomplete_items.xml").read_text("utf-8")
+    first = text.index('<clipitem id="no transition before">')
+    clip = text[first : text.index("</clipitem>", first) + len("</clipitem>")]
+    last = text.rindex("</clipitem>") + len("</clipitem>")
+    later = clip.replace("no transition before", "later").replace("<end>48</end>", "<end>144</end>")
+    path = tmp_path / "reel.xml"
+    path.write_text(text[:last] + later + text[last:], "utf-8")
+    found = [(name, shown, source) for _, name, shown, source, *_ in rows(path)]
+    assert found[-1] == ("later", "01:00:05:00-01:00:06:00", "00:00:01:00-00:00:02:00")
+
+
 def test_a_frame_hold_is_a_freeze_frame(tmp_path: Path) -> None:
     text = (SAMPLES / "fcp_ntsc.xml").read_text("utf-8")
     path = tmp_path / "still.xml"

@@ -56,16 +56,18 @@ def check_sounds(timeline: otio.schema.Timeline, source_folder: Path, target: Pa
 
     Raises ProblemError (RESOURCES) if there is not enough space on the disk.
     """
-    facts = [
-        read_audio_facts(path) if isinstance(path, Path) else None
+    clips = [
+        (location(reference), placed.item.name)
         for track in timeline.tracks
         if isinstance(track, otio.schema.Track) and track.kind == otio.schema.TrackKind.Audio and track.enabled
         for placed in placed_clips(track)
         if placed.item.enabled and (reference := placed.item.media_reference) is not None and location(reference)
-        for path in [find_path(location(reference), source_folder)]
     ]
-    embedded = [each for each in facts if each is not None and each.is_pcm]
-    needed = sum(each.data_bytes for each in embedded)
+    # Clips of one name that show the same file share one mob, see `_prepare_clip`.
+    paths = {sound: find_path(sound[0], source_folder) for sound in dict.fromkeys(clips)}
+    facts = {sound: read_audio_facts(path) if isinstance(path, Path) else None for sound, path in paths.items()}
+    embedded = {sound: each for sound, each in facts.items() if each is not None and each.is_pcm}
+    needed = sum(each.data_bytes for each in embedded.values())
     free = shutil.disk_usage(target.absolute().parent).free
     if needed > free:
         raise ProblemError(
@@ -73,7 +75,7 @@ def check_sounds(timeline: otio.schema.Timeline, source_folder: Path, target: Pa
             "Free some space, or link the sounds with --media-paths url.",
             ProblemKind.RESOURCES,
         )
-    links = len(facts) - len(embedded)
+    links = sum(sound not in embedded for sound in clips)
     if not links:
         return []
     why = "missing or not PCM"
@@ -91,8 +93,15 @@ def finish(path: Path, timeline: otio.schema.Timeline, *, embeds_sounds: bool = 
     is_drop = is_drop_frame(timeline, rate)
     with aaf2.open(str(path), "rw") as file:
         if embeds_sounds:
+            # OTIO's adapter makes a file mob for each clip, even if clips share a master mob, which refers to the last.
+            heard = {
+                slot.segment.mob_id
+                for master in file.content.mastermobs()
+                for slot in master.slots
+                if isinstance(slot.segment, aaf2.components.SourceClip)
+            }
             for mob in list(file.content.sourcemobs()):
-                if isinstance(mob.descriptor, aaf2.essence.PCMDescriptor):
+                if mob.mob_id in heard and isinstance(mob.descriptor, aaf2.essence.PCMDescriptor):
                     _embed(file, mob)
         for mob in file.content.mobs:
             for slot in mob.slots:

@@ -11,6 +11,7 @@ too short by a thousandth. So an EDL whose rate is uncertain is refused.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -105,7 +106,9 @@ def read_edl(text: str, name: str, rate: Fraction | None) -> tuple[otio.schema.T
         raise TimelineProblem(f"No event of {name} can be read. {left_out[0][1]}", "Export it again, or set --rate.")
     title = next((line.partition(":")[2].strip() for line in lines if line.lstrip().startswith("TITLE:")), "")
     # The adapter splits lines at spaces.
-    reels = {f"REEL-{number}": event.reel for number, event in enumerate(events) if " " in event.reel}
+    used = {event.reel for event in events}
+    free = (token for number in itertools.count() if (token := f"REEL-{number}") not in used)
+    reels = {next(free): reel for reel in sorted(used) if " " in reel}
     tokens = {reel: token for token, reel in reels.items()}
     events = [replace(event, reel=tokens.get(event.reel, event.reel)) for event in events]
     timeline = otio.adapters.read_from_string(
@@ -219,19 +222,18 @@ def _events(drafts: Sequence[_Draft], rate: Fraction, drops: bool) -> tuple[list
     day = frames_per_day(rate, drops and uses_drop_frame(rate))
     events: list[_Event] = []
     left_out = []
-    midnights = latest = 0
+    before = 0
     for draft in drafts:
         try:
             event = _event(draft, rate, drops, is_marked, day)
         except ProblemError as problem:
             left_out.append((draft.line, problem.what))
             continue
-        # A programme may run past midnight.
-        if event.times[2] + midnights * day < latest - day // 2:
-            midnights += 1
-        shift = midnights * day
+        # A programme may run past midnight, and the sounds may follow after all pictures: each event is on the day on
+        # which it is closest to the one before.
+        shift = max(0, (before - event.times[2] + day // 2) // day) * day
         times = (*event.times[:2], event.times[2] + shift, event.times[3] + shift)
-        latest = max(latest, times[2])
+        before = times[2]
         if max(times) > _MAX_FRAMES:
             left_out.append((draft.line, "Its timecodes are too large."))
             continue

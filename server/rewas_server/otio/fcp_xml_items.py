@@ -88,14 +88,14 @@ def _needed(item: Element) -> tuple[str, ...]:
 
 def _replace_loose_ends(track: Element, item: Element) -> None:
     """Give an item its own start or end where it refers to a transition that does not exist."""
-    if item.tag == "transitionitem":
+    start, end = _integer(item, "start"), _integer(item, "end")
+    if item.tag == "transitionitem" or -1 not in (start, end):
         return
     items = [each for each in track if each.tag in _KINDS]
     place = items.index(item)
     first, last = _integer(item, "in"), _integer(item, "out")
-    start, end = _integer(item, "start"), _integer(item, "end")
     length = None if first is None or last is None or last <= first else last - first
-    if start == -1 and not any(each.tag == "transitionitem" for each in items[:place]):
+    if start == -1 and not (place and items[place - 1].tag == "transitionitem"):
         _set(item, "start", None if end is None or end < 0 or length is None else end - length)
     if end == -1 and not (place + 1 < len(items) and items[place + 1].tag == "transitionitem"):
         _set(item, "end", None if start is None or start < 0 or length is None else start + length)

@@ -6,7 +6,8 @@ what they support. Every position is computed exactly and rounded once, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -174,7 +175,7 @@ def _clips_inside(outer: PlacedItem, kind: str) -> Iterator[PlacedItem]:
                 yield seen.shown(placed, first_s, last_s)
             if placed.item.enabled:
                 found.append(span)
-        covered += found
+        covered = _merged([*covered, *found])
 
 
 def _track_inside(child: otio.core.Composable, kind: str) -> otio.schema.Track | None:
@@ -264,13 +265,28 @@ def _set_speed(clip: otio.schema.Clip, speed: Fraction) -> None:
 def _without(
     span: tuple[Fraction, Fraction], covered: Sequence[tuple[Fraction, Fraction]]
 ) -> list[tuple[Fraction, Fraction]]:
-    """Return the parts of a span that are not covered."""
-    parts = [span] if span[1] > span[0] else []
-    for begin_s, end_s in covered:
-        pieces = [(first_s, min(last_s, begin_s)) for first_s, last_s in parts]
-        pieces += [(max(first_s, end_s), last_s) for first_s, last_s in parts]
-        parts = [piece for piece in pieces if piece[1] > piece[0]]
-    return parts
+    """Return the parts of a span that are not covered. covered: in order, without overlaps."""
+    first_s, last_s = span
+    parts = []
+    for place in range(bisect_right(covered, first_s, key=lambda each: each[1]), len(covered)):
+        begin_s, end_s = covered[place]
+        if begin_s >= last_s:
+            break
+        if begin_s > first_s:
+            parts.append((first_s, begin_s))
+        first_s = end_s
+    return [*parts, (first_s, last_s)] if last_s > first_s else parts
+
+
+def _merged(spans: Iterable[tuple[Fraction, Fraction]]) -> list[tuple[Fraction, Fraction]]:
+    """Return what spans cover together, in order and without overlaps."""
+    merged: list[tuple[Fraction, Fraction]] = []
+    for begin_s, end_s in sorted(span for span in spans if span[1] > span[0]):
+        if merged and begin_s <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end_s)
+        else:
+            merged.append((begin_s, end_s))
+    return merged
 
 
 def shown_duration_s(item: otio.core.Composable) -> Fraction:

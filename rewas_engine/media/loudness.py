@@ -132,7 +132,7 @@ class _Oversampler:
         self._before = joined[-self._overlap :]
         dense = upfirdn(self._filter, joined, up=self._factor, axis=0)
         # Elsewhere, the filter reaches beyond these samples.
-        return sample_peak(dense[len(self._filter) - 1 : (len(joined) - 1) * self._factor + 1])
+        return sample_peak(dense[len(self._filter) - 1 : len(joined) * self._factor])
 
     def last_peak(self) -> float:
         """Return the highest magnitude after the end of the last part; 0 before the first."""

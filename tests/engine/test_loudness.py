@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine.media.audio import fade_ends
-from rewas_engine.media.loudness import integrated_loudness_lufs, limit_true_peak, true_peak_of
+from rewas_engine.media.loudness import (
+    _STANDARD_PHASES,
+    _Oversampler,
+    integrated_loudness_lufs,
+    limit_true_peak,
+    true_peak_of,
+)
 from rewas_engine.media.stem import Stem
 from rewas_engine.requests.gains import apply_gains
 from rewas_engine.requests.regeneration import Regenerate
@@ -52,6 +58,16 @@ def test_silence_has_no_loudness_and_a_short_sound_has_one() -> None:
     assert integrated_loudness_lufs(np.zeros((1, 48_000), np.float32), 48_000) is None
     short = integrated_loudness_lufs(tone(1000, -20, duration_s=0.1), 48_000)
     assert short == pytest.approx(-23, abs=1)
+
+
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_no_place_between_two_parts_is_left_out(count: int) -> None:
+    for seed in range(20):
+        sound = np.random.default_rng(seed).standard_normal((100, 1)).astype(np.float32)
+        whole, parted = (_Oversampler(_STANDARD_PHASES.T.ravel(), len(_STANDARD_PHASES)) for _ in range(2))
+        peak = max(whole.peak(sound), whole.last_peak())
+        parts = [parted.peak(sound[at : at + count]) for at in range(0, 100, count)]
+        assert max(*parts, parted.last_peak()) == pytest.approx(peak, rel=1e-6)
 
 
 def test_the_true_peak_lies_between_the_samples() -> None:

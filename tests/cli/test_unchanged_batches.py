@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import opentimelineio as otio
@@ -256,6 +258,22 @@ def test_another_output_or_folder_makes_it_run_in_full(project: Project) -> None
     assert UNCHANGED not in result.errors
     assert (project.folder / "other.otio").is_file()
     assert origins(project.batch("--stems", project.folder / "other")) == ["generated", "generated"]
+
+
+def test_a_file_of_the_program_that_cannot_be_read_makes_it_run_in_full(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = ModuleType("rewas_other")
+    package.__path__ = [str(project.folder / "other")]
+    (project.folder / "other").mkdir()
+    # Emacs marks a file that is being edited in this way.
+    (project.folder / "other" / ".#module.py").symlink_to("user@host.1")
+    monkeypatch.setitem(sys.modules, "rewas_other", package)
+    finished._program.cache_clear()
+    assert origins(project.batch()) == ["generated", "generated"]
+    repeated = project.batch()
+    assert origins(repeated) == ["kept", "kept"]
+    assert UNCHANGED not in repeated.errors
 
 
 def test_another_pack_program_or_environment_makes_it_run_in_full(

@@ -162,6 +162,7 @@ def test_a_changed_profile_renders_again_and_a_copied_folder_does_not(
     os.utime(tmp_path / "moved" / in_16_bits.path.name)
     (kept,) = deliver(stems, tmp_path / "moved", with_file(sample_format="pcm_16")).stems
     assert not kept.was_written
+    assert kept.modified_ns == kept.path.stat().st_mtime_ns
 
 
 def test_a_file_that_somebody_has_changed_is_kept(sounds: Sounds, folder: Path) -> None:

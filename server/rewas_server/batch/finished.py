@@ -71,8 +71,8 @@ def read_inputs(timeline: Path, output: Path, options: object) -> str | None:
     """
     if timeline.suffix.lower() not in _READ_SUFFIXES or output.suffix.lower() not in _WRITTEN_SUFFIXES:
         return None
-    program = _program()
     try:
+        program = _program()
         content = timeline.read_bytes()
     except OSError:
         return None

@@ -197,6 +197,7 @@ class _Writer:
                 key = render_key(number, stems, runs, group, held, common)
                 file = self._record.find(self._timeline, name_key(names[number]))
                 if file is not None and file.key == key and self._record.is_unchanged(file):
+                    file = self._record.find(self._timeline, file.wanted) or file  # It may have a new time.
                     delivered[number] = self._delivered(stems[number], held, file, was_written=False)
                 else:
                     missing[index] = (number, key)

@@ -41,6 +41,8 @@ STAGE_LABELS = {
     "vocode": "Generating the waveform",
     "deliver": "Writing the stems",
 }
+MEDIA_STAGES = ("read", "upload")
+"""Stages of a batch before its jobs. They count bytes of media."""
 _LINES_EVERY_S = 5
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
@@ -230,7 +232,7 @@ class _ClipLines:
 
 def _count_bytes(progress: BatchProgress) -> str:
     """Return how much of its media was read or sent; "" in other stages."""
-    if progress.stage not in ("read", "upload"):
+    if progress.stage not in MEDIA_STAGES:
         return ""
     return f"{format_size(progress.step)} of {format_size(progress.total_steps)}"
 

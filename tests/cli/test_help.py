@@ -88,7 +88,7 @@ def options(command: Any) -> dict[str, Any]:
         option: param
         for param in command.params
         if param.param_type_name == "option" and not param.hidden
-        for option in param.opts
+        for option in (*param.opts, *param.secondary_opts)
     }
 
 
@@ -122,7 +122,10 @@ def test_an_option_has_the_same_meaning_in_every_command() -> None:
 def test_every_command_that_runs_a_model_has_a_device_option() -> None:
     without = {path for path, command in LEAVES.items() if "--device" not in options(command)}
     assert without == {
-        *(f"rewas packs {name}" for name in ("list", "info", "verify", "add", "remove", "load", "convert rewas")),
+        *(
+            f"rewas packs {name}"
+            for name in ("list", "info", "verify", "add", "remove", "load", "library", "convert rewas")
+        ),
         "rewas train world",
         *(f"rewas config {name}" for name in ("show", "path", "init")),
         *(

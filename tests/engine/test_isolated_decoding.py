@@ -289,7 +289,7 @@ def test_a_file_that_needs_too_much_memory_is_refused(name: str, tmp_path: Path)
             return probe_video(gif)
         return read_audio(sound, start_s=Fraction(0), duration_s=Fraction(3600), sample_rate_hz=192_000)
 
-    with isolated_decoding(DecodingLimits(memory_bytes=700 * 2**20)):
+    with isolated_decoding(DecodingLimits(memory_bytes=450 * 2**20)):
         with pytest.raises(MediaError, match=rf"{name} c.* be decoded"):
             read()
         assert probe_sound(sound).duration_s == 1

@@ -35,7 +35,7 @@ def library(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="NAME", help="The name of the library among your own packs, or a folder."
+            "--output", "-o", metavar="DIR", help="The folder of the library, or only its name among your own packs."
         ),
     ],
     table: Annotated[

@@ -233,9 +233,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name != "ReWaS":
         return getattr(import_module(_MODULE_BY_NAME[name]), name)
-    from rewas_engine.runtime.imports import without_collection
+    from rewas_engine.runtime.garbage_collection import paused_garbage_collection
 
-    with without_collection():
+    with paused_garbage_collection():
         return import_module(_MODULE_BY_NAME[name]).ReWaS
 
 

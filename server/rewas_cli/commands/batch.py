@@ -215,12 +215,13 @@ def batch(
     """
     from rewas_api.clip_settings import ClipSettings
     from rewas_cli.runner import open_runner
+    from rewas_engine.runtime.garbage_collection import paused_garbage_collection
     from rewas_server.batch.finished import outcome_files
     from rewas_server.batch.record import FOLDER_NAME, BatchRecord
     from rewas_server.batch.run import BatchStopped
     from rewas_server.batch.server_maker import BatchDetached
     from rewas_server.delivery.profiles import load_profile
-    from rewas_server.otio.planning import FindOptions, paused_garbage_collection
+    from rewas_server.otio.planning import FindOptions
     from rewas_server.work.requests import name_clip_in_settings_errors
 
     if detach and server is None:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -16,6 +14,7 @@ from pathlib import Path
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError
+from rewas_engine.runtime.garbage_collection import paused_garbage_collection
 from rewas_server.files.file_stamps import FileStamp
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.exact_times import time_order
@@ -125,21 +124,6 @@ def _list_clips(timeline: otio.schema.Timeline, options: FindOptions) -> ClipLis
     # A sound for a part of a clip may begin after the next clip on another track.
     listed.sort(key=lambda each: (each.picture.position_s is None, time_order(_position_s(each))))
     return ClipList(tuple(listed), choices.problems, choices.notes, stamps)
-
-
-@contextmanager
-def paused_garbage_collection() -> Iterator[None]:
-    """Pause garbage collection while many long-lived objects are created.
-
-    It would find nothing, and take a fifth of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def find_clips(timeline: otio.schema.Timeline, options: FindOptions = FindOptions()) -> list[ListedClip]:

@@ -20,7 +20,7 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, TimelineProblem
 from rewas_engine.media.image_sequence import ImageSequence
-from rewas_server.otio.exact_times import exact_rate, exact_seconds, rational_time
+from rewas_server.otio.exact_times import DEFAULT_RATE, exact_rate, exact_seconds, rational_time
 from rewas_server.otio.image_sequences import read_sequence, sequence_url
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.schemas import parse_any
@@ -30,8 +30,6 @@ MAX_SPEED = 10_000
 """Faster clips are treated as mistakes."""
 _MAX_SPEED_DENOMINATOR = 1_000_000
 _NORMAL_SPEED = Fraction(1)
-_DEFAULT_RATE = Fraction(24)
-"""Frames per second where a file states no rate at all."""
 _MAX_FRAME_RATE_HZ = 1000
 """Higher rates are those of samples."""
 _ITEM_LABELS = {otio.schema.Gap: "gap", otio.schema.Track: "track", otio.schema.Stack: "stack"}
@@ -75,7 +73,7 @@ class ClipSource:
         if self.duration_s is None:
             raise ValueError("The duration is not known.")
         if self.speed == 0:
-            return self.start_s, self.start_s + 1 / (self.frame_rate or _DEFAULT_RATE)
+            return self.start_s, self.start_s + 1 / (self.frame_rate or DEFAULT_RATE)
         if self.speed == 1:
             return self.start_s, self.start_s + self.duration_s
         other_s = self.start_s + self.duration_s * self.speed
@@ -227,7 +225,7 @@ def fit_into_media(source: ClipSource, owner: str) -> ClipSource:
     length_s = source.media_length_s
     if begin_s >= 0 and (length_s is None or end_s <= length_s):
         return source
-    frame_s = 1 / (source.frame_rate or _DEFAULT_RATE)
+    frame_s = 1 / (source.frame_rate or DEFAULT_RATE)
     if begin_s < -frame_s or (length_s is not None and end_s > length_s + frame_s):
         raise _outside_media(source, owner)
     late_s = Fraction(0) if length_s is None else max(Fraction(0), end_s - length_s)
@@ -235,7 +233,7 @@ def fit_into_media(source: ClipSource, owner: str) -> ClipSource:
 
 
 def _outside_media(source: ClipSource, owner: str) -> ProblemError:
-    rate = source.frame_rate or _DEFAULT_RATE
+    rate = source.frame_rate or DEFAULT_RATE
     begin_s, end_s = source.covered_s
     # Editors know the range by the timecode of the media.
     media_begin_s = source.timecode_s - begin_s
@@ -270,7 +268,7 @@ def move_track_offsets(timeline: otio.schema.Timeline) -> None:
     first_s = min(offsets.values())
     for index, offset_s in offsets.items():
         track = timeline.tracks[index]
-        rate = _DEFAULT_RATE
+        rate = DEFAULT_RATE
         if track.source_range is not None:
             rate = exact_rate(track.source_range.start_time.rate, clip_label(track), "start")
         track.source_range = None
@@ -307,7 +305,7 @@ def timeline_frame_rate(timeline: otio.schema.Timeline) -> Fraction:
         and item.source_range is not None
         and _is_frame_rate(item.source_range.duration.rate)
     )
-    return rates.most_common(1)[0][0] if rates else _DEFAULT_RATE
+    return rates.most_common(1)[0][0] if rates else DEFAULT_RATE
 
 
 def _is_frame_rate(rate: float) -> bool:

@@ -11,6 +11,8 @@ import opentimelineio as otio
 from rewas_api.errors import TimelineProblem
 from rewas_engine.exact_time import MAX_TIME_S
 
+DEFAULT_RATE = Fraction(24)
+"""Frames per second where a file states no rate at all."""
 _NTSC_TOLERANCE_HZ = 0.005
 """Tools write 23.976, 23.98 and 29.97 for n * 1000/1001."""
 _MAX_RATE_HZ = 2**53

@@ -22,7 +22,7 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element, SubElement
 
 from rewas_api.errors import ProblemError
-from rewas_server.otio.exact_times import exact_rate
+from rewas_server.otio.exact_times import DEFAULT_RATE, exact_rate
 from rewas_server.otio.names import shorten_name
 from rewas_server.timecode import parse_timecode
 
@@ -30,7 +30,6 @@ COUNTS_MEDIA = "rewas_in_counts_media"
 """An element that is added to items whose `in` counts in frames of the media although they are retimed."""
 _KINDS = frozenset({"clipitem", "generatoritem", "transitionitem"})
 _MAX_NOTES = 5
-_DEFAULT_RATE = Fraction(24)
 
 
 def prepare_items(root: Element, name: str) -> list[str]:
@@ -50,7 +49,7 @@ def prepare_items(root: Element, name: str) -> list[str]:
         for timecode in sequence.findall("timecode"):
             if timecode.find("frame") is None:
                 sequence.remove(timecode)
-        rate = _rate(sequence) or _DEFAULT_RATE
+        rate = _rate(sequence) or DEFAULT_RATE
         for track in sequence.iterfind("media/*/track"):
             left_out += _prepare_track(track, rate)
     notes = [

@@ -23,7 +23,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.otio.clips import constant_speed
-from rewas_server.otio.exact_times import exact_rate, exact_seconds
+from rewas_server.otio.exact_times import DEFAULT_RATE, exact_rate, exact_seconds
 from rewas_server.otio.speed_pieces import MAX_PIECES, Point, SpeedPiece, cut_into_pieces, speed_pieces
 
 _KEY = "fcpx"
@@ -33,7 +33,6 @@ _CLIPS = frozenset(
 _MAX_DEPTH = 32
 _MAX_CLIPS = 200_000
 """Compound clips that contain others several times over many levels could use up all memory."""
-_DEFAULT_RATE = Fraction(24)
 _NTSC = Fraction(1001, 1000)
 
 
@@ -98,12 +97,12 @@ class _Reader:
             for parent in (self._root, *self._root.iter("event")):
                 for element in parent:
                     if element.tag in _CLIPS:
-                        placed = self._clip(element, _DEFAULT_RATE, Fraction(0), 0)
+                        placed = self._clip(element, DEFAULT_RATE, Fraction(0), 0)
                         found.extend([each.item for each in placed if each.lane == 0])
         return found
 
     def _timeline(self, name: str, sequence: Element) -> otio.schema.Timeline:
-        rate = self._rate(sequence.get("format")) or _DEFAULT_RATE
+        rate = self._rate(sequence.get("format")) or DEFAULT_RATE
         start_s = _time_s(sequence.get("tcStart"))
         timeline = otio.schema.Timeline(name, global_start_time=_time(start_s, rate))
         timeline.tracks.extend(self._tracks(self._sequence_items(sequence, rate, 0), rate))

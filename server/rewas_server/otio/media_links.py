@@ -22,7 +22,7 @@ from rewas_engine.media.facts import MediaFacts, read_media_facts
 from rewas_engine.media.video import find_break_s
 from rewas_server.files.file_stamps import FileStamp, regular_file_stamp
 from rewas_server.otio.clips import clip_label, read_speed
-from rewas_server.otio.exact_times import exact_rate, exact_seconds
+from rewas_server.otio.exact_times import DEFAULT_RATE, exact_rate, exact_seconds
 from rewas_server.otio.image_sequences import (
     has_number,
     make_reference,
@@ -49,7 +49,6 @@ from rewas_server.otio.names import shorten_name
 Change = Literal["", "relative", "mapped", "relinked", "other reference"]
 _GROWING_S = 5
 """A file that was written within this many seconds may not be finished."""
-_DEFAULT_RATE = Fraction(24)
 _SAME_S = 1e-6
 """Times that differ by less are the same, rounded."""
 _MAX_CANDIDATES = 64
@@ -299,7 +298,7 @@ class MediaResolver:
         """Read an ordinary reference to "shot.%04d.exr" as an image sequence."""
         available = reference.available_range
         stated = available or clip.source_range
-        rate = float(_DEFAULT_RATE) if stated is None else stated.duration.rate
+        rate = float(DEFAULT_RATE) if stated is None else stated.duration.rate
         sequence = sequence_from_name(folder, name, rate)
         if sequence is None:
             return None

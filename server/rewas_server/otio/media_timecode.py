@@ -9,10 +9,10 @@ from pathlib import Path
 from rewas_api.errors import ProblemError
 from rewas_engine.media.facts import MediaTimecode, read_media_facts
 from rewas_server.otio.clips import ClipSource
+from rewas_server.otio.exact_times import DEFAULT_RATE
 from rewas_server.timecode import format_timecode, parse_timecode
 
 _DAY = "24:00:00"
-_DEFAULT_RATE = Fraction(24)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def media_start(span: MediaSpan, stated_s: Fraction | None, shown: ClipRange | N
         shown: What the clip shows; None if it shows all of its media.
     """
     if shown is None:
-        starts = span.timecode_starts(_DEFAULT_RATE)
+        starts = span.timecode_starts(DEFAULT_RATE)
         return stated_s if stated_s is not None else next(iter(starts), Fraction(0)), ""
     starts = span.timecode_starts(shown.rate)
     by_timecode = next((start for start in starts if shown.fits(start, span.length_s)), None)
@@ -163,6 +163,6 @@ def read_as_timecode(source: ClipSource, path: Path) -> ClipSource:
     facts = read_media_facts(path)
     if facts.is_still or facts.timecode is None or facts.duration_s is None:
         return source
-    rate = source.frame_rate or facts.frame_rate or _DEFAULT_RATE
+    rate = source.frame_rate or facts.frame_rate or DEFAULT_RATE
     start_s, _ = media_start(MediaSpan.of(facts.timecode, facts.duration_s), None, ClipRange(begin_s, end_s, rate))
     return replace(source, start_s=max(source.start_s - start_s, Fraction(0)))

@@ -21,7 +21,7 @@ import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind, TimelineProblem
 from rewas_server.otio.clips import ClipSource, clip_label, fit_into_media, read_speed, read_written_source
-from rewas_server.otio.exact_times import exact_rate, exact_seconds, time_order
+from rewas_server.otio.exact_times import DEFAULT_RATE, exact_rate, exact_seconds, time_order
 from rewas_server.otio.metadata import keys_of
 from rewas_server.otio.names import shorten_name
 
@@ -29,7 +29,6 @@ TOPMOST, ALL = "topmost", "all"
 _MAX_NESTING_DEPTH = 64
 _ENDLESS_S = Fraction(10**10)
 """Later than any time that a file may state."""
-_DEFAULT_RATE = Fraction(24)
 _MAX_TICKS_PER_S = 2**256
 _COVERED = "It is covered by the tracks above it."
 _OUTSIDE = "It lies outside the visible range of its track or stack."
@@ -270,7 +269,7 @@ class _Leaf:
         start_s = whole.start_s + first_s * whole.speed
         if speed == 0 and whole.speed < 0:
             # Backwards, the frame that is seen ends there.
-            start_s -= 1 / (whole.frame_rate or _DEFAULT_RATE)
+            start_s -= 1 / (whole.frame_rate or DEFAULT_RATE)
         return replace(part, start_s=start_s, duration_s=end_s - begin_s, speed=whole.speed * speed)
 
 

@@ -17,12 +17,10 @@ from rewas_api.errors import ProblemError
 from rewas_engine.runtime.garbage_collection import paused_garbage_collection
 from rewas_server.files.file_stamps import FileStamp
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
-from rewas_server.otio.exact_times import time_order
+from rewas_server.otio.exact_times import DEFAULT_RATE, time_order
 from rewas_server.otio.media_links import MediaLink, ResolveOptions, resolve_media
 from rewas_server.otio.pictures import TOPMOST, Picture, find_pictures
 from rewas_server.otio.prompts import ChosenPrompt, PromptOptions, choose_prompts
-
-_DEFAULT_RATE = Fraction(24)
 
 
 class ClipState(StrEnum):
@@ -176,7 +174,7 @@ def _list_sound(picture: Picture, sound: ChosenPrompt, media: MediaLink | None) 
         settings=sound.settings,
         position_s=sound.position_s,
         duration_s=sound.duration_s,
-        frame_rate=picture.frame_rate or _DEFAULT_RATE,
+        frame_rate=picture.frame_rate or DEFAULT_RATE,
         path=picture.path,
         part=picture.part,
         track_name=picture.track_name,

@@ -1,9 +1,12 @@
 """Measure how fast a library is indexed, and how well events and stretches are found.
 
-Usage: python benchmarks/library_indexing.py [--minutes 60] [--workers 2]
+Usage: python benchmarks/library_indexing.py [--minutes 60] [--workers 2] [--short-files 10000]
 
 Writes recordings of the synthetic world, in which every event is known, at 48 kHz in stereo. Prints the times of a
 first and a second run, the peak memory, and the precision and recall of the events found.
+
+With --short-files, it writes this number of files of less than two seconds instead, and prints the time to read their
+index as well.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import soxr
 from numpy.typing import NDArray
 
 from rewas_engine.curves.onsets import match_onsets
-from rewas_engine.recordings.library_pack import LibraryTerms, MadeLibrary, make_library
+from rewas_engine.recordings.library_pack import LibraryTerms, MadeLibrary, make_library, read_library_pack
 from rewas_engine.world.classes import STRUCK_CLASSES, SUSTAINED_CLASSES
 from rewas_engine.world.scene import Scene, sample_scene
 from rewas_engine.world.sound import render_sound
@@ -39,15 +42,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60, help="duration of all recordings")
     parser.add_argument("--workers", type=int, default=2, help="threads")
+    parser.add_argument("--short-files", type=int, default=0, help="number of short files")
     options = parser.parse_args()
+    if options.short_files:
+        measure_short_files(options.short_files, options.workers)
+        return
     with tempfile.TemporaryDirectory() as folder:
         sounds = Path(folder) / "sounds"
         scenes = write_recordings(sounds, round(options.minutes * 60 / FILE_S))
         duration_s = FILE_S * len(scenes)
         made = timed(sounds, Path(folder) / "library", options.workers, duration_s, "First run")
         timed(sounds, Path(folder) / "library", options.workers, duration_s, "Second run, nothing changed")
-    print(f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print_peak_memory()
     print_agreement(made, scenes)
+
+
+def measure_short_files(count: int, workers: int) -> None:
+    """Print the times for many short files: two runs, and reading the index."""
+    with tempfile.TemporaryDirectory() as folder:
+        sounds, output = Path(folder) / "sounds", Path(folder) / "library"
+        duration_s = write_short_recordings(sounds, count)
+        timed(sounds, output, workers, duration_s, "First run")
+        timed(sounds, output, workers, duration_s, "Second run, nothing changed")
+        cpu_s = time.process_time()
+        read_library_pack(output)
+        print(f"Reading the index: CPU time {time.process_time() - cpu_s:.2f} s")
+    print_peak_memory()
+
+
+def print_peak_memory() -> None:
+    """Print the largest memory that the process has had."""
+    print(f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def write_short_recordings(folder: Path, count: int) -> float:
+    """Write files of 0.4 to 1.1 s with a hit every quarter of a second, and return their duration in seconds."""
+    rng = np.random.default_rng(0)
+    duration_s = 0.0
+    for number in range(count):
+        sound = np.zeros(RATE_HZ * (4 + number % 8) // 10)
+        for start in range(RATE_HZ // 10, len(sound) - RATE_HZ // 8, RATE_HZ // 4):
+            length = RATE_HZ // 9
+            sound[start : start + length] = rng.normal(0, 0.2, length) * np.exp(
+                -np.arange(length) / (300 + number % 900)
+            )
+        place = folder / f"folder {number // 500}" / f"door {number}.wav"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, sound, RATE_HZ, subtype="PCM_16")
+        duration_s += len(sound) / RATE_HZ
+    return duration_s
 
 
 def write_recordings(folder: Path, count: int) -> dict[str, Scene]:

@@ -7,7 +7,7 @@ values per second of the whole recording are kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,11 +21,14 @@ from scipy.signal.windows import hann
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.curves.onsets import detect_onsets
 from rewas_engine.media.audio import ChannelPowers
-from rewas_engine.recordings.event_shapes import SHORTEST_GAP_S, Envelope, EventShape, find_shapes
+from rewas_engine.recordings.event_selection import EventSelection, FoundEvent
+from rewas_engine.recordings.event_shapes import SHORTEST_GAP_S, Envelope, find_shapes, whole_shape
 from rewas_engine.recordings.index import SoundEvent, Stretch
 from rewas_engine.recordings.rounds import group_rounds
 from rewas_engine.recordings.stretches import SteadyTrack, find_stretches
 
+ANALYSIS_VERSION = 1
+"""Increase it when the same sound is measured differently, so that libraries are measured again."""
 CORE_S, BEFORE_S, AFTER_S = 20, 1, 8
 """Seconds of a chunk: the core, whose onsets are used, and the context before and after it, which fits long decays."""
 OVERLAP_S = 0.05
@@ -138,6 +141,11 @@ class _Chunk:
             mono, peaks, slow, begin_s, core, is_last,
         )  # fmt: skip
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole recording."""
+        return self.begin_s == 0 and self.is_last
+
     @cached_property
     def onsets_s(self) -> NDArray[np.float64]:
         """Approximate onsets from the core on, in seconds from the start of the chunk."""
@@ -153,9 +161,8 @@ class _Analyser:
     def __init__(self, sample_rate_hz: int, weights: FloatArray | None) -> None:
         self.rate_hz, self.weights = sample_rate_hz, weights
         self.totals, self.track = _Totals(), SteadyTrack(TRACK_HZ)
-        self.shapes: list[EventShape] = []
-        self.levels: list[tuple[float, float]] = []
-        self.spectra: list[FloatArray] = []
+        self.selection = EventSelection()
+        self.latest: FoundEvent | None = None
 
     def run(self, blocks: Iterable[FloatArray]) -> Analysis:
         for chunk in self._chunks(blocks):
@@ -219,39 +226,56 @@ class _Analyser:
         self.track.add(log_mel[in_core], magnitudes[in_core], centroids[in_core], samples, self.rate_hz)
         energies = log_mel.mean(axis=1)
         envelope = Envelope.of(chunk.mono, chunk.peaks, self.rate_hz)
-        for shape in find_shapes(envelope, chunk.onsets_s):
+        level_frames = _LEVEL_FRAMES
+        shapes = list(find_shapes(envelope, chunk.onsets_s))
+        if chunk.is_whole and not shapes and not self._stretches():
+            # A whoosh or a rustle has no onset. The whole recording is one event.
+            shapes, level_frames = [shape for shape in [whole_shape(envelope)] if shape], len(energies)
+        for shape in shapes:
             onset_s = shape.onset_sample / self.rate_hz
             moved = shape.later(chunk.begin_s * self.rate_hz)
-            latest = self.shapes[-1].onset_sample if self.shapes else -self.rate_hz
+            latest = self.latest.shape.onset_sample if self.latest is not None else -self.rate_hz
             if onset_s >= last_s + OVERLAP_S or moved.onset_sample - latest < SHORTEST_GAP_S * self.rate_hz:
                 continue
             frame = int(onset_s * frame_hz) - core.start
-            near = slice(max(0, frame - 1), max(0, frame - 1) + _LEVEL_FRAMES)
+            near = slice(max(0, frame - 1), max(0, frame - 1) + level_frames)
             if not len(energies[near]):
                 continue
             loudest = near.start + int(energies[near].argmax())
             attack = slice(near.start, min(near.start + ROUND_FRAMES, len(energies)))
             weights = magnitudes[attack].sum(axis=1) + 1e-9
-            self.levels.append((float(energies[loudest]), float(np.average(centroids[attack], weights=weights))))
-            self.spectra.append(log_mel[attack].mean(axis=0))
-            self.shapes.append(moved)
+            self._finish_latest(moved.onset_sample)
+            self.latest = FoundEvent(
+                moved,
+                float(energies[loudest]),
+                float(np.average(centroids[attack], weights=weights)),
+                log_mel[attack].mean(axis=0),
+            )
+
+    def _finish_latest(self, next_onset_sample: int) -> None:
+        """Select the latest event, which ends where the next one begins at the latest."""
+        if self.latest is None:
+            return
+        shape = self.latest.shape
+        end = min(shape.end_sample, next_onset_sample)
+        if end > shape.onset_sample:
+            decay_s = min(shape.decay_s, (end - shape.onset_sample) / self.rate_hz)
+            self.selection.add(replace(self.latest, shape=replace(shape, end_sample=end, decay_s=decay_s)))
+        self.latest = None
 
     def _summary(self) -> Analysis:
         totals = self.totals
-        loudest_db = max((shape.peak_db for shape in self.shapes), default=0.0)
-        kept = [number for number, shape in enumerate(self.shapes) if shape.peak_db > loudest_db - EVENT_BELOW_PEAK_DB]
-        rounds = group_rounds([self.spectra[number] for number in kept])
-        events = []
-        limits = [*(self.shapes[number].onset_sample for number in kept[1:]), totals.samples]
-        for number, round_number, limit in zip(kept, rounds, limits, strict=False):
-            shape, (level_nats, centroid_hz) = self.shapes[number], self.levels[number]
-            end = min(shape.end_sample, limit)
-            decay_s = min(shape.decay_s, (end - shape.onset_sample) / self.rate_hz)
-            if end > shape.onset_sample:
-                events.append(
-                    SoundEvent(0, shape.start_sample, shape.onset_sample, end, shape.peak_db, level_nats, centroid_hz,
-                               decay_s, round_number)
-                )  # fmt: skip
+        self._finish_latest(totals.samples)
+        found = self.selection.events()
+        loudest_db = max((event.shape.peak_db for event in found), default=0.0)
+        found = [event for event in found if event.shape.peak_db > loudest_db - EVENT_BELOW_PEAK_DB]
+        rounds = group_rounds([event.spectrum for event in found])
+        events = [
+            SoundEvent(0, shape.start_sample, shape.onset_sample, shape.end_sample, shape.peak_db, event.level_nats,
+                       event.centroid_hz, shape.decay_s, round_number)
+            for event, round_number in zip(found, rounds, strict=True)
+            for shape in [event.shape]
+        ]  # fmt: skip
         return Analysis(
             samples=totals.samples,
             noise_floor_db=self.track.noise_floor_db(),
@@ -260,9 +284,12 @@ class _Analyser:
             offset=totals.total / max(1, totals.samples),
             clipped_s=totals.clipped_samples / self.rate_hz,
             events=tuple(events),
-            stretches=find_stretches(self.track, self.rate_hz, totals.samples),
+            stretches=self._stretches(),
             better_weights=self._better_weights(),
         )
+
+    def _stretches(self) -> tuple[Stretch, ...]:
+        return find_stretches(self.track, self.rate_hz, self.totals.samples)
 
     def _better_weights(self) -> FloatArray | None:
         if self.weights is not None:

@@ -1,16 +1,11 @@
-"""Build the index of a library: measure the files that are new or have changed, and embed the words.
-
-Measurements are appended to a journal, so that a run that was stopped or killed continues where it was.
-"""
+"""Build the index of a library: measure the files that are new or have changed, and embed the words."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +16,9 @@ from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.audio import SILENT_PEAK
 from rewas_engine.recordings.analysis import Analysis, analyse, decibels
 from rewas_engine.recordings.captions import LeftOut
+from rewas_engine.recordings.file_state import changed_error, clause_of, content_of, state_of
 from rewas_engine.recordings.index import LibraryIndex, Recording, SoundEvent, Stretch
+from rewas_engine.recordings.known_files import Journal, KnownFile, KnownFiles, Measured, Unusable
 from rewas_engine.recordings.sound_blocks import open_blocks
 from rewas_engine.recordings.words import SoundFile
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
@@ -31,7 +28,12 @@ OFFSET = 0.01
 """Mean of the samples that counts as a DC offset."""
 TELEPHONE_HZ = 16_000
 """Recordings with a lower sample rate sound dull."""
-_HASH_BYTES = 1 << 20
+HIGHEST_PEAK_DB = 60.0
+"""Floating-point samples can exceed full scale. Above this, they are not a sound, or are not normalised."""
+EXCESS_DB = 3.0
+"""Sounds that exceed full scale by more than this are not clipped. Clipped MP3 and Ogg files exceed it slightly."""
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
+"""Other sample rates are errors in the header. At a higher rate, a part of a recording would not fit into memory."""
 _EMBEDDED_AT_ONCE = 256
 
 Embed = Callable[[Sequence[str]], NDArray[np.floating[Any]]]
@@ -39,13 +41,19 @@ Embed = Callable[[Sequence[str]], NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A file and what was found in it. Its recording has no words; its events and stretches have the number 0."""
+class Earlier:
+    """What earlier runs have found.
 
-    recording: Recording
-    events: tuple[SoundEvent, ...]
-    stretches: tuple[Stretch, ...]
-    notes: tuple[str, ...] = ()
+    Attributes:
+        found: What was found in files. Of two findings about one file, the later one counts. A measurement applies to
+            a file with the same path and size, and the same modification time or content.
+        known: What is known about the files. If their content is that of a file that was measured, they are not read.
+        embedded: Embedding of words `[dimensions]`, of norm 1.
+    """
+
+    known: KnownFiles
+    found: Iterable[Measured | Unusable] = ()
+    embedded: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,68 +61,22 @@ class BuiltLibrary:
     """A new index, and what was done to build it.
 
     Attributes:
-        measured: Number of files that were read; all others are as in the previous index.
+        known: What is known about the files, for the next run.
+        measured: Number of files that were read; all others are as in the previous run.
         left_out: Files that cannot be used.
         notes: Problems of files that are used nevertheless, one sentence each.
     """
 
     index: LibraryIndex
+    known: KnownFiles
     measured: int
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
 
 
-class Journal:
-    """Measurements in a file, one JSON object per line. Incomplete lines are ignored."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> Iterator[Measured]:
-        """Yield all measurements."""
-        if not self.path.is_file():
-            return
-        for line in self.path.read_text("utf-8", errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-                recording = {**entry["recording"], "path": Path(entry["recording"]["path"])}
-                yield Measured(
-                    Recording(**recording),
-                    tuple(SoundEvent(*row) for row in entry["events"]),
-                    tuple(Stretch(*row) for row in entry["stretches"]),
-                    tuple(entry.get("notes", ())),
-                )
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    def add(self, measured: Measured) -> None:
-        """Append a measurement. Raises OSError if the disk is full."""
-        entry = {
-            "recording": {**asdict(measured.recording), "path": str(measured.recording.path)},
-            "events": [list(asdict(event).values()) for event in measured.events],
-            "stretches": [list(asdict(stretch).values()) for stretch in measured.stretches],
-            "notes": list(measured.notes),
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            # Begin with a line break, because a killed process may have left an incomplete line.
-            file.write("\n" + json.dumps(entry) + "\n")
-
-
-def measurements_of(index: LibraryIndex) -> Iterator[Measured]:
-    """Yield what an index knows about each of its recordings."""
-    events: dict[int, list[SoundEvent]] = {}
-    stretches: dict[int, list[Stretch]] = {}
-    for event in index.events:
-        events.setdefault(event.recording, []).append(replace(event, recording=0))
-    for stretch in index.stretches:
-        stretches.setdefault(stretch.recording, []).append(replace(stretch, recording=0))
-    for number, recording in enumerate(index.recordings):
-        yield Measured(recording, tuple(events.get(number, ())), tuple(stretches.get(number, ())))
-
-
 def build_index(
     files: Sequence[SoundFile],
-    known: Iterable[Measured],
+    earlier: Earlier,
     journal: Journal,
     embed: Embed,
     *,
@@ -126,9 +88,8 @@ def build_index(
 
     Args:
         files: The files of the library.
-        known: Earlier measurements. One applies to a file with the same path and size, and the same modification time
-            or content.
-        journal: Receives new measurements.
+        earlier: What earlier runs have found.
+        journal: Receives what is found now.
         embed: Embeds words.
         workers: Number of threads. Reading and measuring release the global interpreter lock.
         on_progress: Called after each file.
@@ -138,48 +99,66 @@ def build_index(
         Cancelled: The caller asked to stop.
         OSError: The journal cannot be written.
     """
-    earlier = {measured.recording.path: measured for measured in known}
-    results: dict[Path, Measured] = {}
-    left_out: list[LeftOut] = []
+    findings = _Findings(earlier)
+    found: dict[Path, Measured | Unusable] = {}
+    failed: dict[Path, str] = {}
     missing: list[SoundFile] = []
     for file in files:
-        unchanged = _unchanged(file, earlier.get(file.path))
-        if unchanged is not None:
-            results[file.path] = unchanged
+        if file.metadata.is_cut_short:
+            failed[file.path] = "it is cut short"
+        elif (finding := findings.of(file)) is not None:
+            found[file.path] = finding
         else:
             missing.append(file)
     report = _Reporter(missing, on_progress)
     with ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(_measure, file, earlier.get(file.path), cancel): file for file in missing}
+        running = {pool.submit(_examine, file.path, findings, cancel): file for file in missing}
         try:
             for done in as_completed(running):
                 file = running.pop(done)
                 try:
-                    measured = done.result()
-                    journal.add(measured)
-                    results[file.path] = measured
+                    finding = done.result()
+                    journal.add(finding)
+                    found[file.path] = finding
                 except MediaError as error:
-                    left_out.append(LeftOut(_name(file), _clause(error.what, file.path.name)))
+                    failed[file.path] = clause_of(error, file.path)
                 report.finished(file)
+                if cancel is not None and cancel.is_set():
+                    raise Cancelled
         finally:
             pool.shutdown(cancel_futures=True)
-    index, duplicates = _assemble(files, results, embed)
-    notes = tuple(note for file in files if file.path in results for note in results[file.path].notes)
-    return BuiltLibrary(index, len(missing), (*left_out, *duplicates), notes)
+    measured = {path: finding for path, finding in found.items() if isinstance(finding, Measured)}
+    failed |= {path: finding.why for path, finding in found.items() if isinstance(finding, Unusable)}
+    left_out = [LeftOut(_name(file), failed[file.path]) for file in files if file.path in failed]
+    index, duplicates = _assemble(files, measured, embed, earlier.embedded)
+    used = {recording.path for recording in index.recordings}
+    notes = tuple(f"{_name(file)} {note}." for file in files if file.path in used for note in measured[file.path].notes)
+    known = replace(earlier.known, files=dict(_known(files, found, earlier.known)))
+    return BuiltLibrary(index, known, len(missing), (*left_out, *duplicates), notes)
 
 
-def measure(path: Path, cancel: CancelSignal | None = None) -> Measured:
+def measure(path: Path, cancel: CancelSignal | None = None, content: str | None = None) -> Measured:
     """Measure a sound file.
+
+    Args:
+        path: The file.
+        cancel: Stops the work.
+        content: SHA-256 of the file in hex, if it is known.
 
     Raises:
         MediaError: The file cannot be read, is damaged, changes while it is read, or has no audible sound.
         Cancelled: The caller asked to stop.
     """
-    before = _state(path)
+    before = state_of(path)
     weights = None
     while True:
         with open_blocks(path, cancel) as sound:
             rate_hz, channels = sound.sample_rate_hz, sound.channels
+            if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+                raise MediaError(
+                    f"{path.name} has a sample rate of {rate_hz} Hz.",
+                    f"Export it with a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz.",
+                )
             found = analyse(sound.blocks, rate_hz, weights)
         if found.better_weights is None:
             break
@@ -188,72 +167,103 @@ def measure(path: Path, cancel: CancelSignal | None = None) -> Measured:
         raise MediaError(f"{path.name} has no samples.", "Copy it again from its source.")
     if found.peak_db < decibels(SILENT_PEAK):
         raise MediaError(f"{path.name} is silent.", "Leave it out, or export it again.")
-    content = content_of(path, cancel)
-    if _state(path) != before:
-        raise MediaError(f"{path.name} changed while it was read.", "Run the command again when the file is complete.")
+    if found.peak_db > HIGHEST_PEAK_DB:
+        raise MediaError(
+            f"{path.name} contains samples {found.peak_db:.0f} dB above full scale.",
+            "Normalise it, or export it again.",
+        )
+    content = content or content_of(path, cancel)
+    if not state_of(path).has_content_of(before):
+        raise changed_error(path)
     recording = Recording(
-        path, *before, content, rate_hz, channels, found.samples, "", None, None, found.noise_floor_db, found.peak_db,
-        found.stereo_width,
+        path, before.size_bytes, before.modified_ns, content, rate_hz, channels, found.samples, "", None, None,
+        found.noise_floor_db, found.peak_db, found.stereo_width,
     )  # fmt: skip
-    return Measured(recording, found.events, found.stretches, tuple(_notes(path, found, rate_hz)))
+    return Measured(recording, found.events, found.stretches, tuple(_notes(found, rate_hz)))
 
 
-def content_of(path: Path, cancel: CancelSignal | None = None) -> str:
-    """SHA-256 of a file in hex. Raises MediaError if it cannot be read, and Cancelled."""
-    digest = hashlib.sha256()
+class _Findings:
+    """What earlier runs have found, by file and by content."""
+
+    def __init__(self, earlier: Earlier) -> None:
+        self._known = earlier.known
+        self._by_path = {_path_of(finding): finding for finding in earlier.found}
+        self._by_content = {
+            finding.recording.content: finding for finding in self._by_path.values() if isinstance(finding, Measured)
+        }
+        self._sizes = {measured.recording.size_bytes for measured in self._by_content.values()}
+
+    def of(self, file: SoundFile) -> Measured | Unusable | None:
+        """What was found in a file, if it has not changed since."""
+        finding = self._by_path.get(file.path)
+        if isinstance(finding, Measured) and finding.is_of(file.state):
+            return finding
+        if isinstance(finding, Unusable) and finding.state == file.state:
+            return finding
+        known = self._known.unchanged(file.source, file.path, file.state)
+        if known is None:
+            return None
+        # Compare the whole state, because a file can become readable without a change of its content.
+        if known.why and known.state == file.state:
+            return Unusable(file.path, file.state, known.why)
+        same = self._by_content.get(known.content)
+        return None if same is None else same.at(file.path, file.state)
+
+    def may_have(self, size_bytes: int) -> bool:
+        """Whether a file of this size may have the content of a measured one."""
+        return size_bytes in self._sizes
+
+    def with_content(self, content: str) -> Measured | None:
+        """The measurement of a file with this content."""
+        return self._by_content.get(content)
+
+
+def _examine(path: Path, findings: _Findings, cancel: CancelSignal | None) -> Measured | Unusable:
+    """Measure a file, unless the same content was measured earlier. Raises MediaError if this may succeed next time."""
+    state = state_of(path)
+    content = content_of(path, cancel) if findings.may_have(state.size_bytes) else None
+    same = findings.with_content(content) if content is not None else None
+    if same is not None:
+        return same.at(path, state)
     try:
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BYTES):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled
-                digest.update(block)
-    except OSError as error:
-        raise _unreadable_error(path, error) from error
-    return digest.hexdigest()
+        return measure(path, cancel, content)
+    except MediaError as error:
+        content_of(path, cancel)  # raises MediaError if it is the drive that fails
+        if state_of(path) != state:
+            raise changed_error(path) from error
+        return Unusable(path, state, clause_of(error, path))
 
 
-def _measure(file: SoundFile, earlier: Measured | None, cancel: CancelSignal | None) -> Measured:
-    if file.is_cut_short:
-        raise MediaError(f"{file.path.name} is cut short.", "Copy it again from its source.")
-    if earlier is not None and _state(file.path)[0] == earlier.recording.size_bytes:
-        size_bytes, modified_ns = _state(file.path)
-        if content_of(file.path, cancel) == earlier.recording.content:
-            return replace(
-                earlier, recording=replace(earlier.recording, size_bytes=size_bytes, modified_ns=modified_ns)
-            )
-    return measure(file.path, cancel)
+def _path_of(finding: Measured | Unusable) -> Path:
+    return finding.recording.path if isinstance(finding, Measured) else finding.path
 
 
-def _unchanged(file: SoundFile, earlier: Measured | None) -> Measured | None:
-    """The earlier measurement of a file, if its size and modification time are the same."""
-    if earlier is None:
-        return None
-    try:
-        state = _state(file.path)
-    except MediaError:
-        return None
-    return earlier if state == (earlier.recording.size_bytes, earlier.recording.modified_ns) else None
+def _known(
+    files: Sequence[SoundFile], found: Mapping[Path, Measured | Unusable], known: KnownFiles
+) -> Iterator[tuple[str, KnownFile]]:
+    """What is known about files that have not changed since they were listed."""
+    for file in files:
+        name, finding = known.name(file.source, file.path), found.get(file.path)
+        if isinstance(finding, Measured) and finding.is_of(file.state):
+            content = finding.recording.content
+            yield name, KnownFile(file.state, file.metadata, content, notes=finding.notes)
+        elif isinstance(finding, Unusable) and finding.state == file.state:
+            yield name, KnownFile(file.state, file.metadata, why=finding.why)
+        elif file.metadata.is_cut_short:
+            yield name, KnownFile(file.state, file.metadata)
 
 
-def _state(path: Path) -> tuple[int, int]:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise _unreadable_error(path, error) from error
-    return state.st_size, state.st_mtime_ns
-
-
-def _unreadable_error(path: Path, error: OSError) -> MediaError:
-    return MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check the file and its folder.")
-
-
-def _notes(path: Path, found: Analysis, rate_hz: int) -> Iterator[str]:
-    if found.clipped_s:
-        yield f"{path.name} is clipped for {1000 * found.clipped_s:.1f} ms."
+def _notes(found: Analysis, rate_hz: int) -> Iterator[str]:
+    if not found.events and not found.stretches:
+        yield "has neither a single sound nor a steady part, so it is not used"
+    if found.peak_db > EXCESS_DB:
+        yield f"exceeds full scale by {found.peak_db:.0f} dB"
+    elif found.clipped_s:
+        yield f"is clipped for {1000 * found.clipped_s:.1f} ms"
     if abs(found.offset) >= OFFSET:
-        yield f"{path.name} has a DC offset of {100 * found.offset:.1f} % of full scale."
+        yield f"has a DC offset of {100 * found.offset:.1f} % of full scale"
     if rate_hz < TELEPHONE_HZ:
-        yield f"{path.name} has a sample rate of {rate_hz} Hz and no sound above {rate_hz // 2} Hz."
+        yield f"has a sample rate of {rate_hz} Hz and no sound above {rate_hz // 2} Hz"
 
 
 class _Reporter:
@@ -261,7 +271,7 @@ class _Reporter:
 
     def __init__(self, files: Sequence[SoundFile], on_progress: ProgressCallback | None) -> None:
         self.on_progress, self.done, self.done_bytes, self.count = on_progress, 0, 0, len(files)
-        self.sizes = {file.path: _size(file.path) for file in files}
+        self.sizes = {file.path: file.state.size_bytes for file in files}
         self.total_bytes = max(1, sum(self.sizes.values()))
         self.started = time.monotonic()
 
@@ -275,28 +285,26 @@ class _Reporter:
         self.on_progress(Progress(STAGE, self.done, self.count, fraction, time_left_s=left_s))
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def _assemble(
-    files: Sequence[SoundFile], results: Mapping[Path, Measured], embed: Embed
+    files: Sequence[SoundFile],
+    results: Mapping[Path, Measured],
+    embed: Embed,
+    embedded: Mapping[str, NDArray[np.float16]],
 ) -> tuple[LibraryIndex, list[LeftOut]]:
     recordings: list[Recording] = []
     events: list[SoundEvent] = []
     stretches: list[Stretch] = []
     left_out: list[LeftOut] = []
-    first_with: dict[str, SoundFile] = {}
+    best_with: dict[str, SoundFile] = {}
+    for file in sorted((file for file in files if file.path in results), key=_rank):
+        best_with.setdefault(results[file.path].recording.content, file)
     for file in files:
         measured = results.get(file.path)
         if measured is None:
             continue
-        same = first_with.setdefault(measured.recording.content, file)
-        if same is not file:
-            left_out.append(LeftOut(_name(file), f"it has the same content as {_name(same)}"))
+        best = best_with[measured.recording.content]
+        if best is not file:
+            left_out.append(LeftOut(_name(file), f"it has the same content as {_name(best)}"))
             continue
         number = len(recordings)
         recordings.append(
@@ -305,32 +313,29 @@ def _assemble(
         events += [replace(event, recording=number) for event in measured.events]
         stretches += [replace(stretch, recording=number) for stretch in measured.stretches]
     sources = tuple(dict.fromkeys(file.source for file in files))
-    embeddings = _embeddings([recording.words for recording in recordings], embed)
+    embeddings = _embeddings([recording.words for recording in recordings], embed, embedded)
     return LibraryIndex(sources, tuple(recordings), tuple(events), tuple(stretches), embeddings), left_out
 
 
-def _embeddings(words: Sequence[str], embed: Embed) -> NDArray[np.float16]:
-    distinct = sorted({each for each in words if each})
-    if not distinct:
-        return np.zeros((len(words), 0), np.float16)
-    parts = [
-        np.asarray(embed(distinct[start : start + _EMBEDDED_AT_ONCE]), np.float64)
-        for start in range(0, len(distinct), _EMBEDDED_AT_ONCE)
-    ]
-    vectors = np.concatenate(parts)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    row_of = {each: row for row, each in enumerate(distinct)}
-    embeddings = np.zeros((len(words), vectors.shape[1]), np.float16)
+def _embeddings(words: Sequence[str], embed: Embed, embedded: Mapping[str, NDArray[np.float16]]) -> NDArray[np.float16]:
+    vector_of = {each: embedded[each] for each in words if each in embedded}
+    new = sorted({each for each in words if each and each not in vector_of})
+    for start in range(0, len(new), _EMBEDDED_AT_ONCE):
+        some = new[start : start + _EMBEDDED_AT_ONCE]
+        vectors = np.asarray(embed(some), np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vector_of |= dict(zip(some, vectors.astype(np.float16), strict=True))
+    dimensions = len(next(iter(vector_of.values()), ()))
+    embeddings = np.zeros((len(words), dimensions), np.float16)
     for number, each in enumerate(words):
         if each:
-            embeddings[number] = vectors[row_of[each]]
+            embeddings[number] = vector_of[each]
     return embeddings
 
 
-def _clause(sentence: str, name: str) -> str:
-    """A sentence about a file as a clause that follows its name."""
-    clause = sentence.removesuffix(".")
-    return f"it {clause.removeprefix(name).lstrip()}" if clause.startswith(f"{name} ") else clause
+def _rank(file: SoundFile) -> tuple[bool, int]:
+    """Of files with the same content, the first is used. Copies have longer names than their originals."""
+    return not file.words, len(_name(file))
 
 
 def _name(file: SoundFile) -> str:

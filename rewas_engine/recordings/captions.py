@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ FILE_COLUMNS = (
     "path",
     "filepath",
     "file_path",
+    "pathname",
     "audio",
     "audio_file",
     "audio_path",
@@ -44,19 +46,30 @@ CAPTION_COLUMNS = (
     "text",
     "prompt",
     "description",
+    "fxname",
+    "fx_name",
     "label",
     "labels",
     "category",
     "class",
 )
-"""Usual names of the caption column, best first. Numbered columns (caption_1, caption_2 …) are used together."""
+"""Usual names of the caption column, best first. Numbered columns (caption_1, caption_2 …) are used together. The next
+column is used for rows without a word in the best one."""
+PATH_COLUMNS = ("path", "filepath", "file_path", "pathname")
+"""Columns that tell files of the same name apart in the exports of sound libraries."""
 LICENCE_COLUMNS = ("licence", "license")
-CREDIT_COLUMNS = ("credit", "attribution", "author", "artist", "creator", "username")
+CREDIT_COLUMNS = ("credit", "attribution", "author", "artist", "creator", "username", "designer", "recordist")
 LONGEST_CAPTION = 2000
 
 _DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
 _SOUND_ARCHIVE = re.compile(r"^\d+__.+?__")
 """File names of large sound archives: number__author__title."""
+_COUNTED_BY_A_DEVICE = re.compile(
+    r"(?:zoom|dr|ste|rec|tascam|ls|vn|img|mvi|dsc|dscn|dscf|gopr|gh|gx|mov|vid|untitled)[-_ ]?\d+"
+    r"(?:[-_ ]*(?:tr|lr|ms)\d*|[-_ ]+\d+)*",
+    re.IGNORECASE,
+)
+"""File names from recorders and cameras, such as "ZOOM0042" and "IMG_1234"."""
 _UNINFORMATIVE_WORDS = {
     "audio", "audios", "batch", "channel", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record",
     "recording", "recordings", "samples", "set", "sound", "sounds", "split", "take", "test", "track", "train",
@@ -80,7 +93,7 @@ class LeftOut:
 class ManifestRow:
     """One file and its captions in a manifest, with its licence and credit if there are any.
 
-    `line` is counted from 1.
+    `line` is counted from 1. `path` is the whole path of the file if the table has a column for it beside the name.
     """
 
     line: int
@@ -88,18 +101,20 @@ class ManifestRow:
     captions: tuple[str, ...]
     licence: str | None = None
     credit: str | None = None
+    path: str | None = None
 
 
 def read_manifest(
-    path: Path, file_column: str | None = None, caption_column: str | None = None
+    path: Path, file_column: str | None = None, caption_column: str | None = None, *, needs_captions: bool = True
 ) -> tuple[list[ManifestRow], list[LeftOut]]:
     """Read a table of captions.
 
     Args:
-        path: .csv (with commas, semicolons, tabs or bars), .tsv or .jsonl (one object per line), in UTF-8, with a
-            header.
+        path: .csv (with commas, semicolons, tabs or bars), .tsv or .jsonl (one object per line), in UTF-8 or in UTF-16
+            with a byte order mark, with a header.
         file_column: Name of the file column; None recognises the usual names.
         caption_column: Name of the caption column; None recognises the usual names.
+        needs_captions: Leave out lines without a caption.
 
     Returns:
         The rows, and the lines that were left out.
@@ -113,7 +128,10 @@ def read_manifest(
             f"{path.name} is not a table of captions.", f"Give a file that ends with {', '.join(MANIFEST_SUFFIXES)}."
         )
     try:
-        text = path.read_text("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode(
+            "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The captions in {path} cannot be read ({error}).", "Give a table in UTF-8.") from error
     entries, left_out = _json_lines(text, path.name) if suffix == ".jsonl" else (_table_lines(text, path), [])
@@ -125,13 +143,19 @@ def read_manifest(
     rows: list[ManifestRow] = []
     for line, entry in entries:
         file = entry.get(columns.file)
-        captions = _captions_in([entry.get(name) for name in columns.captions])
+        each_group = (_captions_in([entry.get(name) for name in group]) for group in columns.captions)
+        captions = next(filter(None, each_group), ())
         if not isinstance(file, str) or not file.strip():
             left_out.append(LeftOut(f"{path.name}, line {line}", "it has no file name"))
-        elif not captions:
+        elif needs_captions and not captions:
             left_out.append(LeftOut(f"{path.name}, line {line}", f"{file.strip()} has no caption with a word"))
         else:
-            rows.append(ManifestRow(line, file.strip(), captions, *terms_of_entry(entry)))
+            whole = entry.get(columns.path) if columns.path else None
+            rows.append(
+                ManifestRow(
+                    line, file.strip(), captions, *terms_of_entry(entry), path=whole if isinstance(whole, str) else None
+                )
+            )
     return rows, left_out
 
 
@@ -143,7 +167,8 @@ def captions_of_object(text: str) -> tuple[str, ...]:
         return ()
     if not isinstance(entry, dict):
         return ()
-    return _captions_in([entry[name] for name in _Columns.recognised(list(entry), CAPTION_COLUMNS)])
+    groups = _Columns.all_recognised(list(entry), CAPTION_COLUMNS)
+    return next(filter(None, (_captions_in([entry[name] for name in group]) for group in groups)), ())
 
 
 def terms_of_entry(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -173,33 +198,51 @@ def caption_of_name(name: str) -> str:
     Names that only organise recordings, such as "clip 7", "train" or "fold 3", give "".
     """
     title = _SOUND_ARCHIVE.sub("", unicodedata.normalize("NFC", name))
+    if _COUNTED_BY_A_DEVICE.fullmatch(title.strip()):
+        return ""
     separated = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", title)
-    words = [word for word in re.split(r"[\W_]+", separated) if word and not any(mark.isdigit() for mark in word)]
+    # Vowel signs, as in Hindi and Thai, are not letters but marks. They are part of a word.
+    spaced = "".join(
+        mark if mark.isalnum() or unicodedata.category(mark).startswith("M") else " " for mark in separated
+    )
+    words = [word for word in spaced.split() if not any(mark.isdigit() for mark in word)]
     caption = clean_caption(" ".join(words).lower())
     return "" if set(caption.split()) <= _UNINFORMATIVE_WORDS else caption
 
 
 def caption_of_folder(folder: Path, within: Path) -> str:
     """Return the caption of the nearest descriptive folder name, from `folder` up to but not including `within`."""
+    return next(captions_of_folders(folder, within), "")
+
+
+def captions_of_folders(folder: Path, within: Path) -> Iterator[str]:
+    """Yield the captions of descriptive folder names, from `folder` up to but not including `within`."""
     while folder != within and folder.is_relative_to(within):
         if caption := caption_of_name(folder.name):
-            return caption
+            yield caption
         folder = folder.parent
-    return ""
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns to read, with the names in the table."""
+    """The columns to read, with the names in the table.
+
+    Attributes:
+        captions: Groups of columns, the best first.
+        path: A column of whole paths beside that of the file names; "" if there is none.
+    """
 
     file: str
-    captions: tuple[str, ...]
+    captions: tuple[list[str], ...]
+    path: str
 
     @classmethod
     def find(cls, names: Sequence[str], source: str, file_column: str | None, caption_column: str | None) -> _Columns:
         file = cls._named(names, file_column, source) if file_column else cls.recognised(names, FILE_COLUMNS)
         captions = (
-            cls._named(names, caption_column, source) if caption_column else cls.recognised(names, CAPTION_COLUMNS)
+            [cls._named(names, caption_column, source)]
+            if caption_column
+            else cls.all_recognised(names, CAPTION_COLUMNS)
         )
         if not file or not captions:
             lacking = "the files" if not file else "the captions"
@@ -207,7 +250,8 @@ class _Columns:
                 f"{source} has no column for {lacking}; its columns are {_quote_names(names)}.",
                 "Put the column names on the first line, or name the columns to read.",
             )
-        return cls(file[0], tuple(captions))
+        path = cls.recognised(names, PATH_COLUMNS)
+        return cls(file[0], tuple(captions), path[0] if path and path[0] != file[0] else "")
 
     @staticmethod
     def _named(names: Sequence[str], wanted: str, source: str) -> list[str]:
@@ -215,14 +259,25 @@ class _Columns:
             return [wanted]
         raise SettingsError(f"{source} has no column {wanted!r}.", f"Its columns are {_quote_names(names)}.")
 
+    @classmethod
+    def recognised(cls, names: Sequence[str], known: Sequence[str]) -> list[str]:
+        """The columns with the best of the known names."""
+        return next(iter(cls.all_recognised(names, known)), [])
+
     @staticmethod
-    def recognised(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    def all_recognised(names: Sequence[str], known: Sequence[str]) -> list[list[str]]:
+        """The columns with each of the known names, the best first."""
+        # Called for every line of a table, which can have a hundred columns.
+        plain_of = {name: _plain(name) for name in names}
+        groups: list[list[str]] = []
         for wanted in known:
-            plain = [name for name in names if _plain(name) == wanted]
-            numbered = [name for name in names if re.fullmatch(rf"{wanted}_?\d+", _plain(name))]
-            if plain or (numbered and known is CAPTION_COLUMNS):
-                return plain[:1] or numbered
-        return []
+            plain = [name for name in names if plain_of[name] == wanted]
+            numbered: list[str] = []
+            if not plain and known is CAPTION_COLUMNS:
+                numbered = [name for name in names if re.fullmatch(rf"{wanted}_?\d+", plain_of[name])]
+            if plain or numbered:
+                groups.append(plain[:1] or numbered)
+        return groups
 
 
 def _plain(column: str) -> str:

@@ -112,6 +112,20 @@ def find_shapes(envelope: Envelope, onsets_s: NDArray[np.float64]) -> Iterator[E
         yield _shape(envelope, onset_step, quiet_step, max(limit, onset_step + 1))
 
 
+def whole_shape(envelope: Envelope) -> EventShape | None:
+    """The shape of a recording that is one sound without an onset, such as a whoosh; None if it is silent.
+
+    The onset is where the sound first comes within 20 dB of its peak. The end is the last moment above the background.
+    """
+    if not len(envelope.level) or (peak := float(envelope.level.max())) < SILENCE:
+        return None
+    onset = int((envelope.level > ATTACK_SHARE * peak).argmax())
+    above_background = float(envelope.slow_level.min()) * 10 ** (BACKGROUND_DB / 20)
+    bound = max(min(above_background, ATTACK_SHARE * peak), peak * 10 ** (-END_DB / 20), SILENCE)
+    loud = np.flatnonzero(envelope.slow_level > bound)
+    return _measured(envelope, onset, int(loud[-1]) + 1, peak) if len(loud) else None
+
+
 def _exact_onset(envelope: Envelope, near: int) -> tuple[int, int] | None:
     """The onset near a step, and the quietest step before it; None if nothing rises enough."""
     first, last = max(0, near - envelope.steps(SEARCH_BEFORE_S)), near + envelope.steps(SEARCH_AFTER_S)
@@ -135,7 +149,6 @@ def _exact_onset(envelope: Envelope, near: int) -> tuple[int, int] | None:
 
 
 def _shape(envelope: Envelope, onset: int, quiet: int, limit: int) -> EventShape:
-    hop = envelope.hop_samples
     peak_at = onset + int(envelope.level[onset : min(limit, onset + envelope.steps(PEAK_WITHIN_S)) or None].argmax())
     peak = float(envelope.level[peak_at])
     after = envelope.slow_level[peak_at:limit]
@@ -143,6 +156,11 @@ def _shape(envelope: Envelope, onset: int, quiet: int, limit: int) -> EventShape
     bound = max(min(background * 10 ** (BACKGROUND_DB / 20), peak * 0.5), peak * 10 ** (-END_DB / 20), SILENCE)
     is_over = after <= bound
     end = peak_at + int(is_over.argmax()) if is_over.any() else limit
+    return _measured(envelope, onset, end, peak)
+
+
+def _measured(envelope: Envelope, onset: int, end: int, peak: float) -> EventShape:
+    hop = envelope.hop_samples
     end = max(end, onset + 1)
     loud = np.flatnonzero(envelope.level[onset:end] > peak * 10 ** (-DECAY_DB / 20))
     decayed = onset + (int(loud[-1]) + 1 if len(loud) else 1)

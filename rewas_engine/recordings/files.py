@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rewas_engine.errors import SettingsError
@@ -45,27 +47,34 @@ class MediaFolder:
     @classmethod
     def search(cls, folder: Path, suffixes: frozenset[str], is_seen: bool, but: Collection[Path] = ()) -> MediaFolder:
         if not folder.is_dir():
-            raise SettingsError(f"The folder {folder} does not exist.", "Give the folder of the recordings.")
+            what = f"{folder} is not a folder." if folder.exists() else f"The folder {folder} does not exist."
+            raise SettingsError(what, "Give the folder of the recordings.")
         media: dict[str, Path] = {}
         left_out = []
         inside = folder.resolve()
-        for where, below, names in os.walk(folder):
+
+        def note_unreadable(error: OSError) -> None:
+            inner = os.path.relpath(error.filename, folder)
+            left_out.append(LeftOut(inner if is_text(inner) else ascii(inner), f"it cannot be read ({error.strerror})"))
+
+        for where, below, names in os.walk(folder, onerror=note_unreadable):
             below[:] = sorted(name for name in below if not name.startswith("."))
             for link in [Path(where) / name for name in below if (Path(where) / name).is_symlink()]:
                 inner = link.relative_to(folder).as_posix()
-                shown = inner if _is_text(inner) else ascii(inner)
+                shown = inner if is_text(inner) else ascii(inner)
                 left_out.append(LeftOut(shown, "links to folders are not followed"))
             for name in sorted(names):
                 path = Path(where) / name
                 if name.startswith(".") or path.suffix.lower() not in suffixes:
                     continue
-                if path.resolve() in but:
+                # Links to folders are not followed, so only the file itself can be a link.
+                # Unlike Path.resolve(), os.path.realpath() accepts links that lead to each other.
+                real = Path(os.path.realpath(path)) if path.is_symlink() else inside / path.relative_to(folder)
+                if real in but:
                     continue
                 inner = path.relative_to(folder).as_posix()
-                if not path.resolve().is_relative_to(inside):
-                    left_out.append(LeftOut(inner, "it is a link out of the folder"))
-                elif not _is_text(inner):
-                    left_out.append(LeftOut(ascii(inner), "its name is not in UTF-8"))
+                if why := _why_left_out(path, inner, real.is_relative_to(inside)):
+                    left_out.append(LeftOut(inner if is_text(inner) else ascii(inner), why))
                 else:
                     media[inner] = path
         aliases: dict[str, list[str]] = {}
@@ -97,7 +106,18 @@ class MediaFolder:
             "/".join(parts[start:]) for start in range(len(parts)) if above[len(above) - start :] == (*parts[:start],)
         ]
         whole_paths = next(([tail] for tail in tails if tail in self.media), None)
-        return whole_paths or next((self.aliases[tail] for tail in tails if tail in self.aliases), [])
+        named = whole_paths or next((self.aliases[tail] for tail in tails if tail in self.aliases), None)
+        # Spreadsheets and other systems write accents and capital letters differently.
+        return named or next((self._folded[_fold(tail)] for tail in tails if _fold(tail) in self._folded), [])
+
+    @cached_property
+    def _folded(self) -> dict[str, list[str]]:
+        """The names of the media by every name and alias, without regard to case and to the encoding of accents."""
+        folded: dict[str, list[str]] = {}
+        for alias, names in [*((name, [name]) for name in self.media), *self.aliases.items()]:
+            known = folded.setdefault(_fold(alias), [])
+            known += [name for name in names if name not in known]
+        return folded
 
     def find_table(self) -> Path | None:
         """Return the table of captions at the top of the folder, if any. Raises SettingsError if there are several."""
@@ -132,7 +152,22 @@ def read_sidecar(text: Path, folder: Path) -> tuple[list[str], str]:
     return [caption for caption in map(clean_caption, content.splitlines()) if caption], f"{text.name} has no word"
 
 
-def _is_text(name: str) -> bool:
+def _why_left_out(path: Path, inner: str, is_inside: bool) -> str:
+    """Why a file that was found is not used, as a clause; "" if it is used."""
+    if not is_inside:
+        return "it is a link out of the folder"
+    if not is_text(inner):
+        return "its name is not in UTF-8"
+    # Opening a pipe could wait forever.
+    return "it is not a file" if path.exists() and not path.is_file() else ""
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written in UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -6,12 +6,14 @@ This module does not import torch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +112,9 @@ class Stretch:
     centroid_hz: float
 
 
+_Found = TypeVar("_Found", SoundEvent, Stretch)
+
+
 @dataclass(frozen=True, eq=False)
 class LibraryIndex:
     """Everything that is known about a library.
@@ -149,11 +154,38 @@ class LibraryIndex:
 
     def events_of(self, recording: int) -> list[SoundEvent]:
         """Return the events of a recording."""
-        return [event for event in self.events if event.recording == recording]
+        return list(self._events_by_recording.get(recording, ()))
 
     def stretches_of(self, recording: int) -> list[Stretch]:
         """Return the stretches of a recording."""
-        return [stretch for stretch in self.stretches if stretch.recording == recording]
+        return list(self._stretches_by_recording.get(recording, ()))
+
+    def is_mainly_steady(self, recording: int) -> bool:
+        """Return whether the stretches of a recording are longer than its events."""
+        struck = sum(event.end_sample - event.onset_sample for event in self.events_of(recording))
+        steady = sum(stretch.end_sample - stretch.start_sample for stretch in self.stretches_of(recording))
+        return steady > 0 and steady >= struck
+
+    @cached_property
+    def _events_by_recording(self) -> dict[int, list[SoundEvent]]:
+        return _by_recording(self.events)
+
+    @cached_property
+    def _stretches_by_recording(self) -> dict[int, list[Stretch]]:
+        return _by_recording(self.stretches)
+
+    def without(self, numbers: Collection[int]) -> LibraryIndex:
+        """Return the index without some recordings, whose numbers are given."""
+        if not numbers:
+            return self
+        kept = [number for number in range(len(self.recordings)) if number not in numbers]
+        return LibraryIndex(
+            self.sources,
+            tuple(self.recordings[number] for number in kept),
+            tuple(replace(event, recording=new) for new, old in enumerate(kept) for event in self.events_of(old)),
+            tuple(replace(part, recording=new) for new, old in enumerate(kept) for part in self.stretches_of(old)),
+            self.embeddings[kept],
+        )
 
     def save(self, folder: Path, final_folder: Path | None = None) -> None:
         """Write the index into a folder. A reader finds the old index or the new one, never a mixture.
@@ -179,7 +211,7 @@ class LibraryIndex:
             "sources": [_stored_source(source, final_folder or folder) for source in self.sources],
             "recordings": [self._text_row(recording) for recording in self.recordings],
         }
-        write_text_atomic(folder / INDEX_FILE, json.dumps(document, ensure_ascii=False, indent=0))
+        write_text_atomic(folder / INDEX_FILE, json.dumps(document, ensure_ascii=False))
         for other in folder.glob(NUMBERS_PATTERN):
             if other.name != name:
                 other.unlink(missing_ok=True)
@@ -223,18 +255,33 @@ class LibraryIndex:
     def _from_document(
         cls, document: Mapping[str, Any], numbers: dict[str, NDArray[Any]], folder: Path
     ) -> LibraryIndex:
-        sources = tuple(Path(os.path.normpath(folder.absolute() / source)) for source in document["sources"])
-        texts = [{**row, "path": sources[row["source"]] / PurePosixPath(row["path"])} for row in document["recordings"]]
+        sources = tuple(_located(source, folder.absolute()) for source in document["sources"])
+        texts = [{**row, "path": sources[row["source"]] / _checked(row["path"])} for row in document["recordings"]]
         for text in texts:
             text.pop("source")
-        rows = _rows(Recording, numbers, "recording", len(texts))
+        names = _numeric_fields(Recording)
+        rows = [dict(zip(names, row, strict=True)) for row in _rows(Recording, numbers, "recording", len(texts))]
         return cls(
             sources,
             tuple(Recording(**text, **row) for text, row in zip(texts, rows, strict=True)),
-            tuple(SoundEvent(**row) for row in _rows(SoundEvent, numbers, "event")),
-            tuple(Stretch(**row) for row in _rows(Stretch, numbers, "stretch")),
+            tuple(itertools.starmap(SoundEvent, _rows(SoundEvent, numbers, "event"))),
+            tuple(itertools.starmap(Stretch, _rows(Stretch, numbers, "stretch"))),
             numbers["embeddings"],
         )
+
+
+def _checked(inner: str) -> str:
+    """The path of a recording within its folder. Raises ValueError if it leads out of it."""
+    if inner.startswith("/") or ".." in inner.split("/"):
+        raise ValueError(f"{inner} is outside its folder")
+    return inner
+
+
+def _by_recording(found: Iterable[_Found]) -> dict[int, list[_Found]]:
+    groups: dict[int, list[_Found]] = {}
+    for each in found:
+        groups.setdefault(each.recording, []).append(each)
+    return groups
 
 
 def _stored_source(source: Path, folder: Path) -> str:
@@ -242,6 +289,13 @@ def _stored_source(source: Path, folder: Path) -> str:
     if source.is_relative_to(folder.parent):
         return PurePosixPath(os.path.relpath(source, folder)).as_posix()
     return str(source)
+
+
+def _located(source: str, folder: Path) -> Path:
+    """The folder of recordings that is stored in the index in a folder."""
+    if os.name != "nt" and PureWindowsPath(source).drive:
+        return Path("/", source)  # a folder of another computer, which must not be taken for a part of the pack
+    return Path(os.path.normpath(folder / source))
 
 
 def _numeric_fields(kind: type) -> dict[str, type]:
@@ -257,10 +311,9 @@ def _columns(rows: Sequence[Any], kind: type) -> dict[str, NDArray[Any]]:
 
 def _rows(
     kind: type, numbers: Mapping[str, NDArray[Any]], prefix: str, count: int | None = None
-) -> Iterable[dict[str, Any]]:
-    """The numbers of each row by field. Raises ValueError if the columns differ in length."""
-    names = list(_numeric_fields(kind))
-    columns = [numbers[f"{prefix}.{name}"].tolist() for name in names]
+) -> Iterable[tuple[Any, ...]]:
+    """The numbers of each row in the order of the fields. Raises ValueError if the columns differ in length."""
+    columns = [numbers[f"{prefix}.{name}"].tolist() for name in _numeric_fields(kind)]
     if len({len(column) for column in columns} | ({count} if count is not None else set())) != 1:
         raise ValueError(f"the columns of {prefix} differ in length")
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return zip(*columns, strict=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ import tomli_w
 
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
 from rewas_engine.packs.description import (
+    DEFAULT_PACK,
     DESCRIPTION_FILE,
     LIBRARY_FAMILY,
     PACK_FORMAT,
@@ -22,17 +25,14 @@ from rewas_engine.packs.description import (
     read_document,
     sha256_of,
 )
-from rewas_engine.recordings.building import (
-    Embed,
-    Journal,
-    Measured,
-    build_index,
-    measurements_of,
-)
+from rewas_engine.recordings.building import Earlier, Embed, build_index
 from rewas_engine.recordings.captions import LeftOut
-from rewas_engine.recordings.index import INDEX_FILE, LibraryIndex, Recording
+from rewas_engine.recordings.copies import copy_recordings
+from rewas_engine.recordings.files import is_text
+from rewas_engine.recordings.index import INDEX_FILE, LibraryIndex
+from rewas_engine.recordings.known_files import Journal, KnownFiles, measurements_of
 from rewas_engine.recordings.words import SoundFile, find_sound_files
-from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk, write_text_atomic
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 
@@ -43,7 +43,6 @@ STAGED_FOLDER = "copies"
 INDEX_PATTERN = "index-*"
 JOURNAL_FILE = "measured.jsonl"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_COPY_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class LibraryTerms:
 
     Attributes:
         licence: Name of the licence or SPDX identifier; "" if it is not stated.
-        credit: Whom to name; "" for nobody.
+        credit: The people to name; "" if there are none.
         is_non_commercial: Whether commercial use is forbidden.
     """
 
@@ -89,6 +88,7 @@ class LibraryPack:
         name, version, summary: As in pack.toml.
         terms: Terms of the library.
         index: What is known about its recordings.
+        index_path: The folder of the index.
     """
 
     path: Path
@@ -97,6 +97,7 @@ class LibraryPack:
     summary: str
     terms: LibraryTerms
     index: LibraryIndex
+    index_path: Path
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,10 @@ def read_library_pack(path: Path) -> LibraryPack:
         library = document["library"]
         terms = LibraryTerms(str(document["licence"]), str(library["credit"]), bool(library["non_commercial"]))
         about = {name: str(document[name]) for name in ("name", "version", "summary")}
-        index = Path(str(library["index"])).name
+        folder = path / Path(str(library["index"])).name
     except (KeyError, TypeError) as error:
         raise damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
-    return LibraryPack(path, terms=terms, index=LibraryIndex.load(path / index), **about)
+    return LibraryPack(path, terms=terms, index=LibraryIndex.load(folder), index_path=folder, **about)
 
 
 def make_library(
@@ -142,6 +143,7 @@ def make_library(
     *,
     table: Path | None = None,
     copies: bool = False,
+    encoder: str = "",
     workers: int | None = None,
     on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
@@ -158,6 +160,8 @@ def make_library(
         embed: Embeds words.
         table: A table of captions; None uses the one at the top of each folder.
         copies: Copy the recordings, byte for byte, into the pack. Otherwise, the pack refers to the originals.
+        encoder: Name and version of the encoder of `embed`. Words that it has embedded earlier are not embedded again;
+            "" embeds all words.
         workers: Number of threads; None means one per processor.
         on_progress: Called after each file.
         cancel: Stops the work.
@@ -171,49 +175,71 @@ def make_library(
     output, folders = _plain(output), [_plain(folder) for folder in folders]
     _check_output(output, folders)
     work = output.with_name(f".{output.name}.partial")
-    files, left_out = find_sound_files(folders, table)
-    targets = _copy_targets(files, output)
-    with _locked(output, work):
-        try:
-            return _make(files, left_out, targets if copies else {}, targets, output, work, terms, embed,
-                         workers or os.cpu_count() or 1, on_progress, cancel)  # fmt: skip
-        except OSError as error:
-            if error.errno not in _DISK_FULL:
-                raise PackError(f"The library {output.name} cannot be written ({error.strerror}).",
-                                "Check the folder and your permissions.") from error  # fmt: skip
-            raise PackError(
-                f"The disk is full: the library {output.name} was not written.",
-                f"Free space on the disk of {output.parent}, or choose another folder, and run the command again.",
-            ) from error
-        finally:
-            _remove_if_useless(work)
+    build = _Build(output, work, terms, embed, encoder, copies, workers or os.cpu_count() or 1, on_progress, cancel)
+    try:
+        with _locked(output, work):
+            try:
+                return build.run(folders, table)
+            except Cancelled:
+                _remove_unfinished(work, keeps_copies=True)
+                raise
+            except BaseException:
+                _remove_unfinished(work, keeps_copies=False)
+                raise
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise PackError(f"The library {output.name} cannot be written ({error.strerror}).",
+                            f"Check the folder {output.parent} and your permissions.") from error  # fmt: skip
+        raise PackError(
+            f"The disk is full: the library {output.name} was not written.",
+            f"Free space on the disk of {output.parent}, or choose another folder, and run the command again.",
+        ) from error
 
 
-def _make(
-    files: Sequence[SoundFile],
-    left_out: Sequence[LeftOut],
-    wanted_copies: Mapping[Path, Path],
-    targets: Mapping[Path, Path],
-    output: Path,
-    work: Path,
-    terms: LibraryTerms,
-    embed: Embed,
-    workers: int,
-    on_progress: ProgressCallback | None,
-    cancel: CancelSignal | None,
-) -> MadeLibrary:
-    work.mkdir(parents=True, exist_ok=True)
-    journal = Journal(work / JOURNAL_FILE)
-    known = [*_known(output, targets), *journal.read()]
-    built = build_index(files, known, journal, embed, workers=workers, on_progress=on_progress, cancel=cancel)
-    left_out = (*left_out, *built.left_out)
-    if not built.index.recordings:
-        shutil.rmtree(work, ignore_errors=True)
-        raise _nothing_usable_error(files, left_out)
-    index = _stage_copies(built.index, wanted_copies, output, work / STAGED_FOLDER, cancel)
-    _write(index, output, work, terms)
-    shutil.rmtree(work, ignore_errors=True)
-    return MadeLibrary(read_library_pack(output), built.measured, tuple(left_out), built.notes)
+@dataclass(frozen=True)
+class _Build:
+    """One run that makes or updates a library. Its fields are those of `make_library`, and its work folder."""
+
+    output: Path
+    work: Path
+    terms: LibraryTerms
+    embed: Embed
+    encoder: str
+    copies: bool
+    workers: int
+    on_progress: ProgressCallback | None
+    cancel: CancelSignal | None
+
+    def run(self, folders: Sequence[Path], table: Path | None) -> MadeLibrary:
+        names = _folder_names(folders)
+        present = _present(self.output)
+        known = (KnownFiles.load(present.index_path, names) if present else None) or KnownFiles(names)
+        files, left_out = find_sound_files(
+            folders, table, known=known, on_progress=self.on_progress, cancel=self.cancel
+        )
+        targets = _copy_targets(files, known, self.output)
+        self.work.mkdir(parents=True, exist_ok=True)
+        journal = Journal(self.work / JOURNAL_FILE)
+        earlier = _earlier(present, known, targets, journal, self.encoder)
+        built = build_index(
+            files, earlier, journal, self.embed, workers=self.workers, on_progress=self.on_progress, cancel=self.cancel
+        )
+        left_out = [*left_out, *built.left_out]
+        if not built.index.recordings:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise _nothing_usable_error(files, left_out)
+        index = built.index
+        if self.copies:
+            index, lost = copy_recordings(
+                index, targets, self.output / COPIES_FOLDER, self.work / STAGED_FOLDER, self.on_progress, self.cancel
+            )
+            left_out += lost
+            if not index.recordings:
+                raise _nothing_usable_error(files, left_out)
+        _write(index, replace(built.known, encoder=self.encoder), self.output, self.work, self.terms)
+        shutil.rmtree(self.work, ignore_errors=True)
+        notes = (*built.notes, *_notes_on_gone(present, index, targets))
+        return MadeLibrary(read_library_pack(self.output), built.measured, tuple(left_out), notes)
 
 
 def _plain(path: Path) -> Path:
@@ -222,9 +248,13 @@ def _plain(path: Path) -> Path:
 
 
 def _check_output(output: Path, folders: Sequence[Path]) -> None:
-    written = output.resolve()
+    # Unlike Path.resolve(), os.path.realpath() accepts links that lead to each other.
+    written = Path(os.path.realpath(output))
+    for path in (output, *folders):
+        if not is_text(str(path)):
+            raise SettingsError(f"The name of the folder {str(path)!a} is not in UTF-8.", "Rename the folder.")
     for folder in folders:
-        read = folder.resolve()
+        read = Path(os.path.realpath(folder))
         if written.is_relative_to(read) or read.is_relative_to(written):
             raise SettingsError(
                 f"The library {output} and the sound folder {folder} overlap: one contains the other.",
@@ -248,85 +278,79 @@ def _locked(output: Path, work: Path) -> Iterator[None]:
         ) from error
 
 
-def _known(output: Path, targets: Mapping[Path, Path]) -> list[Measured]:
-    """Measurements in the present pack. Those of copies count for the originals, whose size and time they have."""
+def _present(output: Path) -> LibraryPack | None:
+    """The library as it is before the run, if any. A damaged one is rebuilt."""
     if not output.exists():
-        return []
+        return None
     try:
-        index = read_library_pack(output).index
+        return read_library_pack(output)
     except (MediaError, PackError):
-        return []  # A damaged pack is built anew.
+        return None
+
+
+def _notes_on_gone(present: LibraryPack | None, index: LibraryIndex, targets: Mapping[Path, Path]) -> Iterator[str]:
+    """A sentence on the recordings of the present library that no longer exist."""
+    if present is None:
+        return
+    found = {*targets, *targets.values()}
+    contents = {recording.content for recording in index.recordings}
+    gone = [each for each in present.index.recordings if each.path not in found and each.content not in contents]
+    if len(gone) == 1:
+        yield f"{gone[0].path} no longer exists and was removed from the library."
+    elif gone:
+        yield f"{len(gone)} recordings no longer exist and were removed from the library, such as {gone[0].path}."
+
+
+def _earlier(
+    present: LibraryPack | None, known: KnownFiles, targets: Mapping[Path, Path], journal: Journal, encoder: str
+) -> Earlier:
+    """What the present pack and the journal say. Measurements of copies are those of their originals."""
+    if present is None or not known.files:
+        return Earlier(known, journal.read())
     original_of = {target: original for original, target in targets.items()}
-    return [
+    notes_of = {each.content: each.notes for each in known.files.values() if each.notes}
+    measured = (
         replace(
-            measured,
-            recording=replace(
-                measured.recording, path=original_of.get(measured.recording.path, measured.recording.path)
-            ),
+            each,
+            recording=replace(each.recording, path=original_of.get(each.recording.path, each.recording.path)),
+            notes=notes_of.get(each.recording.content, ()),
         )
-        for measured in measurements_of(index)
-    ]
+        for each in measurements_of(present.index)
+    )
+    index = present.index
+    words = [each.words for each in index.recordings]
+    embedded = dict(zip(words, index.embeddings, strict=True)) if encoder and encoder == known.encoder else {}
+    return Earlier(known, itertools.chain(measured, journal.read()), embedded)
 
 
-def _copy_targets(files: Sequence[SoundFile], output: Path) -> dict[Path, Path]:
-    """Where the copy of each file belongs. If folders have the same name, the later ones get a number."""
-    folder_of: dict[Path, Path] = {}
+def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The name of each folder of recordings in the library. A number tells folders with the same name apart."""
+    names: dict[Path, str] = {}
+    for folder in folders:
+        name, number = folder.name or "recordings", 1
+        taken = {each.casefold() for each in names.values()}
+        while (unique := name if number == 1 else f"{name}-{number}").casefold() in taken:
+            number += 1
+        names.setdefault(folder, unique)
+    return names
+
+
+def _copy_targets(files: Sequence[SoundFile], known: KnownFiles, output: Path) -> dict[Path, Path]:
+    """Where the copy of each file belongs. Names that some file systems do not distinguish get a number."""
+    targets: dict[Path, Path] = {}
+    taken: set[str] = set()
     for file in files:
-        if file.source not in folder_of:
-            name, number = file.source.name or "recordings", 1
-            while (
-                folder := output / COPIES_FOLDER / (name if number == 1 else f"{name}-{number}")
-            ) in folder_of.values():
-                number += 1
-            folder_of[file.source] = folder
-    return {file.path: folder_of[file.source] / file.path.relative_to(file.source) for file in files}
+        target, number = output / COPIES_FOLDER / known.name(file.source, file.path), 1
+        stem = target.stem
+        while (plain := unicodedata.normalize("NFC", str(target)).casefold()) in taken:
+            number += 1
+            target = target.with_stem(f"{stem} {number}")
+        taken.add(plain)
+        targets[file.path] = target
+    return targets
 
 
-def _stage_copies(
-    index: LibraryIndex, targets: Mapping[Path, Path], output: Path, staged: Path, cancel: CancelSignal | None
-) -> LibraryIndex:
-    """Copy the recordings that the pack lacks to a folder next to it. Returns the index that refers to the copies."""
-    if not targets:
-        return index
-    missing = [each for each in index.recordings if not _is_copy(targets[each.path], each)]
-    _check_space(missing, output)
-    for recording in missing:
-        _copy(recording.path, staged / targets[recording.path].relative_to(output / COPIES_FOLDER), cancel)
-    recordings = tuple(replace(each, path=targets[each.path]) for each in index.recordings)
-    return replace(index, sources=(output / COPIES_FOLDER,), recordings=recordings)
-
-
-def _check_space(missing: Sequence[Recording], output: Path) -> None:
-    needed = sum(each.size_bytes for each in missing)
-    free = shutil.disk_usage(output.parent).free
-    if needed > free:
-        raise PackError(
-            f"The copies need {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free in {output.parent}.",
-            "Free space, choose another folder, or do not copy the recordings.",
-        )
-
-
-def _is_copy(place: Path, recording: Recording) -> bool:
-    try:
-        state = place.stat()
-    except OSError:
-        return False
-    return (state.st_size, state.st_mtime_ns) == (recording.size_bytes, recording.modified_ns)
-
-
-def _copy(source: Path, place: Path, cancel: CancelSignal | None) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(place) as unfinished:
-        with source.open("rb") as original, unfinished.open("xb") as copy:
-            while block := original.read(_COPY_BYTES):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled
-                copy.write(block)
-            flush_to_disk(copy)
-        shutil.copystat(source, unfinished)
-
-
-def _write(index: LibraryIndex, output: Path, work: Path, terms: LibraryTerms) -> None:
+def _write(index: LibraryIndex, known: KnownFiles, output: Path, work: Path, terms: LibraryTerms) -> None:
     """Write index and description, and move the staged copies. The description is last: it makes the index valid."""
     is_new = not output.exists()
     base = work / "pack" if is_new else output
@@ -344,9 +368,11 @@ def _write(index: LibraryIndex, output: Path, work: Path, terms: LibraryTerms) -
             place.parent.mkdir(parents=True, exist_ok=True)
             copy.replace(place)
     # The present index has the same name if nothing has changed. It stays, since it must never be missing.
-    if {file.name: sha256_of(file) for file in (base / name).glob("*")} != hashes:
+    if {file: sha256_of(base / name / file) for file in hashes if (base / name / file).is_file()} != hashes:
         shutil.rmtree(base / name, ignore_errors=True)
         unnamed.replace(base / name)
+    # The description has no hash of this file, because it does not affect the sounds of the pack.
+    known.save(base / name)
     write_text_atomic(base / DESCRIPTION_FILE, document)
     if is_new:
         base.replace(output)
@@ -367,6 +393,7 @@ def _document(
         "permits": terms.permits,
         "family": LIBRARY_FAMILY,
         "library": {
+            "model": DEFAULT_PACK,
             "index": index_folder,
             "credit": terms.credit,
             "non_commercial": terms.is_non_commercial,
@@ -396,11 +423,11 @@ def _remove_old(output: Path, index_folder: str, index: LibraryIndex) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_if_useless(work: Path) -> None:
-    """Remove the work folder unless it has measurements to continue from."""
-    for name in ("pack", "index", STAGED_FOLDER):
+def _remove_unfinished(work: Path, keeps_copies: bool) -> None:
+    """Clear the work folder, except for what the next run can continue from."""
+    for name in ("pack", "index", *(() if keeps_copies else (STAGED_FOLDER,))):
         shutil.rmtree(work / name, ignore_errors=True)
-    if work.is_dir() and not (work / JOURNAL_FILE).is_file():
+    if work.is_dir() and not (work / JOURNAL_FILE).is_file() and not (work / STAGED_FOLDER).is_dir():
         shutil.rmtree(work, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
@@ -19,6 +20,8 @@ from rewas_engine.errors import MediaError
 from rewas_engine.media.container import open_media
 from rewas_engine.recordings.captions import clean_caption
 
+METADATA_VERSION = 1
+"""Increase it when more is read from the same file, so that the metadata of libraries is read again."""
 MOST_TEXT_BYTES = 1 << 20
 """Larger chunks of text are not read."""
 _MOST_CHUNKS = 10_000
@@ -31,11 +34,14 @@ _INFO_NAMES = {
     b"INAM": "title", b"ICMT": "comment", b"ISBJ": "subject", b"IKEY": "keywords", b"IART": "artist",
     b"ICOP": "copyright", b"IENG": "engineer", b"ICRD": "date",
 }  # fmt: skip
+_WAVE_KINDS = (b"RIFF", b"RF64", b"BW64")
 _XML_NAMES = {
     "FXNAME": "title", "DESCRIPTION": "description", "BWF_DESCRIPTION": "description", "NOTE": "comment",
     "KEYWORDS": "keywords", "DESIGNER": "designer", "BWF_ORIGINATOR": "originator", "LICENSE": "license",
+    "CATEGORY": "category", "SUBCATEGORY": "subcategory",
 }  # fmt: skip
-"""Elements of iXML, including those of the Steinberg and UCS extensions."""
+"""Elements of iXML, including those of the Steinberg, ASWG and UCS extensions."""
+_MOST_BYTES_OF_CHARACTER = 4
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,14 @@ class SoundMetadata:
         description: What it sounds like.
         licence, credit: Its terms, and who made it.
         is_cut_short: Whether the file is shorter than its header says.
+        category: Its category and subcategory in a catalogue of sounds, in lower case.
     """
 
     description: str = ""
     licence: str = ""
     credit: str = ""
     is_cut_short: bool = False
+    category: str = ""
 
     @classmethod
     def of(cls, tags: Mapping[str, str], is_cut_short: bool = False) -> SoundMetadata:
@@ -60,35 +68,60 @@ class SoundMetadata:
         def first(names: tuple[str, ...]) -> str:
             return next((text for name in names if (text := clean_caption(tags.get(name, "")))), "")
 
-        return cls(first(_DESCRIPTIONS), first(_LICENCES), first(_CREDITS), is_cut_short)
+        category = clean_caption(f"{tags.get('category', '')} {tags.get('subcategory', '')}").lower()
+        return cls(first(_DESCRIPTIONS), first(_LICENCES), first(_CREDITS), is_cut_short, category)
 
 
 def read_metadata(path: Path) -> SoundMetadata:
     """Read the metadata of a sound file. Damaged metadata is ignored. Raises OSError if the file cannot be read."""
     with path.open("rb") as file:
         kind = file.read(12)
-        if kind[:4] in (b"RIFF", b"RF64", b"BW64") and kind[8:] == b"WAVE":
-            return _read_wave(file, path.stat().st_size)
+        if kind[:4] in _WAVE_KINDS and kind[8:] == b"WAVE":
+            return _read_wave(file, path)
         is_form = len(kind) == 12 and kind[:4] == b"FORM"
         is_cut_short = is_form and struct.unpack(">I", kind[4:8])[0] + 8 > path.stat().st_size + 1
+    return SoundMetadata.of(_tags_of(path), is_cut_short)
+
+
+def read_ixml(path: Path) -> Element | None:
+    """Read the iXML chunk of a WAV, RF64 or BW64 file; None if there is none that can be read.
+
+    Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        kind = file.read(12)
+        if kind[:4] not in _WAVE_KINDS or kind[8:] != b"WAVE":
+            return None
+        for name, length, _ in _chunks(file, path.stat().st_size):
+            if name == b"iXML" and length <= MOST_TEXT_BYTES:
+                return _parse_xml(file.read(length))
+    return None
+
+
+def _tags_of(path: Path) -> dict[str, str]:
+    """The tags that FFmpeg reads, with lower-case names; none if it does not support the file."""
     try:
         with open_media(path) as container:
             tags = {**container.metadata}
             for stream in container.streams.audio:
                 tags.update(stream.metadata)
     except (MediaError, UnicodeDecodeError):
-        return SoundMetadata(is_cut_short=is_cut_short)
-    return SoundMetadata.of({name.lower(): text for name, text in tags.items()}, is_cut_short)
+        return {}
+    return {name.lower(): text for name, text in tags.items()}
 
 
-def _read_wave(file: BinaryIO, size_bytes: int) -> SoundMetadata:
+def _read_wave(file: BinaryIO, path: Path) -> SoundMetadata:
+    size_bytes = path.stat().st_size
     found: dict[str, str] = {}
+    id3: dict[str, str] = {}
     xml: dict[str, str] = {}
     is_cut_short = False
     for name, length, position in _chunks(file, size_bytes):
         if name == b"data":
             # A recorder that has lost power leaves 0 or the largest number.
             is_cut_short = length != _UNKNOWN_SIZE and position + length > size_bytes
+        if name.lower() == b"id3 ":
+            id3 = _tags_of(path)
         if name not in (b"bext", b"iXML", b"LIST") or length > MOST_TEXT_BYTES:
             continue
         content = file.read(length)
@@ -101,7 +134,8 @@ def _read_wave(file: BinaryIO, size_bytes: int) -> SoundMetadata:
             for tag, text in _info_tags(content[4:]):
                 found.setdefault(tag, text)
     # The texts of iXML are complete and in UTF-8. Those of bext may be neither.
-    return SoundMetadata.of({**found, **xml}, is_cut_short)
+    found = {name: text for name, text in found.items() if text}
+    return SoundMetadata.of({**id3, **found, **xml}, is_cut_short)
 
 
 def _chunks(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
@@ -134,10 +168,17 @@ def _info_tags(content: bytes) -> Iterator[tuple[str, str]]:
         position += 8 + length + length % 2
 
 
-def _xml_tags(content: bytes) -> dict[str, str]:
+def _parse_xml(content: bytes) -> Element | None:
     try:
-        root = ElementTree.fromstring(content.rstrip(b"\0 \r\n"))
+        root: Element = ElementTree.fromstring(content.rstrip(b"\0 \r\n"))
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):
+        return None
+    return root
+
+
+def _xml_tags(content: bytes) -> dict[str, str]:
+    root = _parse_xml(content)
+    if root is None:
         return {}
     tags: dict[str, str] = {}
     for element in root.iter():
@@ -153,5 +194,8 @@ def _decoded(content: bytes) -> str:
     text = content.split(b"\0", 1)[0]
     try:
         return text.decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        # The end of the field may cut a character.
+        if error.reason == "unexpected end of data" and error.start > len(content) - _MOST_BYTES_OF_CHARACTER:
+            return text[: error.start].decode("utf-8")
         return text.decode("latin-1")

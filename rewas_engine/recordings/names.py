@@ -25,6 +25,19 @@ _CATEGORIES = {
     "VEH": "vehicle", "VOX": "voice", "WATR": "water", "WEAP": "weapon", "WHST": "whistle",
 }  # fmt: skip
 """Beginning of a category ID -> word. Other beginnings are used as they are."""
+_SUBCATEGORIES = {
+    "anml": "animal", "brk": "break", "brst": "burst", "bubl": "bubbles", "buzr": "buzzer", "cab": "cabinet",
+    "clok": "clock", "clth": "cloth", "conc": "concrete", "crea": "creature", "crkl": "crackle", "crsh": "crash",
+    "desr": "desert", "elec": "electric", "ext": "exterior", "forst": "forest", "foun": "fountain",
+    "fric": "friction", "glas": "glass", "gras": "grass", "hdwr": "hardware", "hmn": "human", "hndl": "handle",
+    "hors": "horse", "hydr": "hydraulic", "impt": "impact", "ind": "industrial", "int": "interior", "metl": "metal",
+    "misc": "", "mrkt": "market", "mvmt": "movement", "offc": "office", "plas": "plastic", "plmb": "plumbing",
+    "pris": "prison", "publ": "public", "rest": "restaurant", "rurl": "rural", "sirn": "siren", "sizz": "sizzle",
+    "slid": "sliding", "splsh": "splash", "ston": "stone", "subn": "suburban", "swng": "swinging", "tonl": "tonal",
+    "trch": "torch", "trck": "truck", "trpc": "tropical", "undwtr": "underwater", "urbn": "urban",
+    "vege": "vegetation", "watr": "water",
+}  # fmt: skip
+"""End of a category ID in lower case -> word."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class CategorisedName:
         capitals = re.match(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]+", self.category_id)
         beginning = capitals.group() if capitals else ""
         rest = caption_of_name(self.category_id[len(beginning) :])
+        rest = _SUBCATEGORIES.get(rest, rest)
         return f"{_CATEGORIES.get(beginning, beginning.lower())} {rest}".strip()
 
     @property

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.recordings.index import LibraryIndex
-from rewas_engine.recordings.levels import energy_of
+from rewas_engine.recordings.levels import MUTE_NATS, energy_of
 from rewas_engine.recordings.reading import RecordingReader
 
 FloatArray = NDArray[np.float32]
@@ -25,6 +25,8 @@ ATTACK_END_S = 0.06
 """The attack is analysed in steps of a millisecond up to this time after the onset."""
 MAX_PROFILE_S = 4.0
 """Longest time after the onset. Later parts of a decay are not measured."""
+ROOM_BELOW_PEAK_NATS, ROOM_EXPANSION = 1.4, 3.0
+"""A tail that is 12 dB below the peak counts as the room. To reduce it, each dB below that becomes three."""
 _CACHED_PROFILES = 512
 _HOP, _FINE_HOP = ANALYSIS_HZ // FRAME_RATE_HZ, ANALYSIS_HZ // 1000
 _LEAD = round(LEAD_S * ANALYSIS_HZ)
@@ -46,8 +48,13 @@ class Profile:
 
     def attack_at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
         """Powers `[..., bins]` of frames centred at times relative to the onset, within the attack."""
-        rows = np.floor((offsets_s + LEAD_S) * 1000).astype(int)
-        return np.asarray(self.attack[np.clip(rows, 0, len(self.attack) - 1)] * (rows >= 0)[..., None], np.float32)
+        places = np.clip((offsets_s + LEAD_S) * 1000 - 0.5, -1.0, len(self.attack) - 1)
+        low = np.floor(places).astype(int)
+        share = (places - low)[..., None].astype(np.float32)
+        # Before its first row, the profile rises from 0.
+        before = self.attack[np.maximum(low, 0)] * (low >= 0)[..., None]
+        after = self.attack[np.clip(low + 1, 0, len(self.attack) - 1)]
+        return np.asarray(before * (1 - share) + after * share * (places > -1)[..., None], np.float32)
 
     def at(self, offsets_s: NDArray[np.float64]) -> FloatArray:
         """Powers `[T, bins]` of frames centred at ascending times relative to the onset; 0 before the profile begins.
@@ -65,6 +72,19 @@ class Profile:
         powers[later] = self.course[low] * (1 - share) + self.course[np.minimum(low + 1, len(self.course) - 1)] * share
         return powers
 
+    def room_gains_nats(self, offsets_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gains `[T]` that reduce the room: an expander that lowers the tail below ROOM_BELOW_PEAK_NATS.
+
+        Args:
+            offsets_s: Times relative to the onset, `[T]`.
+        """
+        levels = 0.5 * np.log(self.course.sum(axis=1, dtype=np.float64) + 1e-30)
+        # The level is the loudest one from here on, so that a fluctuation is not lowered.
+        envelope = np.maximum.accumulate(levels[::-1])[::-1]
+        below = np.minimum(envelope - envelope.max() + ROOM_BELOW_PEAK_NATS, 0.0)
+        gains = np.maximum((ROOM_EXPANSION - 1) * below, MUTE_NATS)
+        return np.asarray(np.interp((offsets_s + LEAD_S) * FRAME_RATE_HZ - 0.5, np.arange(gains.size), gains))
+
 
 class ProfileReader:
     """Measures the profiles of the sounds of a library."""
@@ -75,6 +95,11 @@ class ProfileReader:
         self._coarse = AudioFrontEnd(MelConfig(sample_rate_hz=ANALYSIS_HZ, hop_samples=_HOP))
         self._fine = AudioFrontEnd(MelConfig(sample_rate_hz=ANALYSIS_HZ, hop_samples=_FINE_HOP))
         self._profiles: LRUCache[tuple[int, int, int, int], Profile] = LRUCache(_CACHED_PROFILES)
+
+    @property
+    def bins(self) -> int:
+        """Number of mel bins."""
+        return self._coarse.config.bins
 
     def close(self) -> None:
         """Close the files that are still open."""
@@ -88,9 +113,24 @@ class ProfileReader:
         found: Profile = self._profiles[key]
         return found
 
-    def powers(self, sound: FloatArray) -> FloatArray:
-        """Mel powers `[T, bins]` of a sound `[samples]` at ANALYSIS_HZ, at FRAME_RATE_HZ."""
-        return _powers(self._coarse, sound)
+    def mean_powers(self, recording: int, start_sample: int, end_sample: int) -> FloatArray:
+        """Mean mel powers `[bins]` of a part of a recording, of its first MAX_PROFILE_S seconds. Raises MediaError."""
+        scale = Fraction(ANALYSIS_HZ, self._index.recordings[recording].sample_rate_hz)
+        count = min(int((end_sample - start_sample) * scale), int(MAX_PROFILE_S * ANALYSIS_HZ))
+        found = self.powers(self._reader.read(recording, start_sample, 0, max(1, count))[0])
+        return np.asarray(found.mean(axis=0), np.float32)
+
+    def powers(self, sound: FloatArray, frames: int | None = None) -> FloatArray:
+        """Mel powers `[T, bins]` of a sound `[samples]` at ANALYSIS_HZ, at FRAME_RATE_HZ.
+
+        Args:
+            sound: The sound.
+            frames: T; None is what the sound fills. Missing frames are silent.
+        """
+        found = _powers(self._coarse, sound)
+        if frames is not None and len(found) < frames:
+            found = np.pad(found, ((0, frames - len(found)), (0, 0)))
+        return found[:frames]
 
     def _measure(self, recording: int, start_sample: int, onset_sample: int, end_sample: int) -> Profile:
         source_hz = self._index.recordings[recording].sample_rate_hz

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import ChannelPowers
-from rewas_engine.recordings.building import content_of
+from rewas_engine.recordings.file_state import content_of
+from rewas_engine.recordings.forward_reading import INEXACT_SUBTYPES, ForwardReader
 from rewas_engine.recordings.index import LibraryIndex, Recording
-from rewas_engine.recordings.sound_blocks import open_blocks
 
 FloatArray = NDArray[np.float32]
 CACHE_BYTES = 64 * 1024**2
@@ -42,7 +42,7 @@ class RecordingReader:
     def __init__(self, index: LibraryIndex, *, rate_hz: int, channels: int) -> None:
         self.index, self.rate_hz, self.channels = index, rate_hz, channels
         self._checked: set[int] = set()
-        self._open: OrderedDict[int, soundfile.SoundFile | None] = OrderedDict()
+        self._open: OrderedDict[int, soundfile.SoundFile | ForwardReader] = OrderedDict()
         self._parts: LRUCache[tuple[object, ...], FloatArray] = LRUCache(
             CACHE_BYTES, getsizeof=lambda part: part.nbytes
         )
@@ -50,7 +50,7 @@ class RecordingReader:
     def close(self) -> None:
         """Close the files that are still open."""
         while self._open:
-            _close(self._open.popitem()[1])
+            self._open.popitem()[1].close()
 
     def __enter__(self) -> RecordingReader:
         return self
@@ -115,8 +115,8 @@ class RecordingReader:
             return found
         try:
             file = self._opened(recording, row)
-            if file is None:
-                samples = _decoded(row, start, stop)
+            if isinstance(file, ForwardReader):
+                samples = file.read(start, stop)
             else:
                 file.seek(start)
                 samples = file.read(stop - start, dtype="float32", always_2d=True)
@@ -140,18 +140,15 @@ class RecordingReader:
         mapped[:count] = samples[: self.channels]
         return mapped
 
-    def _opened(self, recording: int, row: Recording) -> soundfile.SoundFile | None:
-        """The open file of a recording; None if libsndfile does not know its format."""
+    def _opened(self, recording: int, row: Recording) -> soundfile.SoundFile | ForwardReader:
+        """The open file of a recording."""
         if recording not in self._checked:
             check_unchanged(row)
             self._checked.add(recording)
         if recording not in self._open:
             if len(self._open) >= MAX_OPEN_FILES:
-                _close(self._open.popitem(last=False)[1])
-            try:
-                self._open[recording] = soundfile.SoundFile(row.path)
-            except (soundfile.LibsndfileError, TypeError):
-                self._open[recording] = None
+                self._open.popitem(last=False)[1].close()
+            self._open[recording] = _open(row)
         self._open.move_to_end(recording)
         return self._open[recording]
 
@@ -164,21 +161,16 @@ def mono_mix(samples: FloatArray) -> FloatArray:
     return np.asarray(samples.mean(axis=0) if weights is None else weights.astype(np.float32) @ samples, np.float32)
 
 
-def _close(file: soundfile.SoundFile | None) -> None:
-    if file is not None:
-        file.close()
-
-
-def _decoded(recording: Recording, start: int, stop: int) -> FloatArray:
-    """Samples [start, stop) of a recording `[samples, channels]`, decoded from its beginning."""
-    found, place = [np.zeros((0, recording.channels), np.float32)], 0
-    with open_blocks(recording.path) as sound:
-        for block in sound.blocks:
-            found.append(block[max(0, start - place) : max(0, stop - place)])
-            place += len(block)
-            if place >= stop:
-                break
-    return np.concatenate(found)
+def _open(recording: Recording) -> soundfile.SoundFile | ForwardReader:
+    """Open the file of a recording, with libsndfile if it knows the format and seeks exactly in it."""
+    try:
+        file = soundfile.SoundFile(recording.path)
+    except (soundfile.LibsndfileError, TypeError):
+        return ForwardReader(recording.path, recording.channels)
+    if file.subtype not in INEXACT_SUBTYPES:
+        return file
+    file.close()
+    return ForwardReader(recording.path, recording.channels)
 
 
 def check_unchanged(recording: Recording) -> None:

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.container import decode_frames, open_media
 from rewas_engine.media.formats import SOUND_FILE_STARTS
+from rewas_engine.recordings.file_state import unreadable_error
 from rewas_engine.runtime.progress import CancelSignal
 
 BLOCK_VALUES = 2**18
 """Values of one block, over all channels: 1 MiB."""
+MOST_HEADER_BYTES = 2**16
+"""A longer file contains more than a header."""
 
 Block = NDArray[np.float32]
 
@@ -48,7 +51,7 @@ def open_blocks(path: Path, cancel: CancelSignal | None = None) -> Iterator[Soun
     try:
         is_empty = path.stat().st_size == 0
     except OSError as error:
-        raise _unreadable_error(path, error) from error
+        raise unreadable_error(path, error) from error
     if is_empty:
         raise MediaError(f"{path.name} is empty.", "Copy it again from its source.")
     try:
@@ -58,7 +61,7 @@ def open_blocks(path: Path, cancel: CancelSignal | None = None) -> Iterator[Soun
     except (soundfile.LibsndfileError, TypeError):
         file = None
     except OSError as error:
-        raise _unreadable_error(path, error) from error
+        raise unreadable_error(path, error) from error
     if file is None:
         with _open_with_ffmpeg(path, cancel) as opened:
             yield opened
@@ -69,6 +72,14 @@ def open_blocks(path: Path, cancel: CancelSignal | None = None) -> Iterator[Soun
 
 def _sndfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Block]:
     length, read = max(1, BLOCK_VALUES // file.channels), 0
+    if not file.frames and file.format == "OGG":  # libsndfile finds no end
+        raise _damaged_error(path)
+    if not file.frames and file.format == "WAV" and path.stat().st_size > MOST_HEADER_BYTES:
+        # A recorder that loses power leaves the length at 0.
+        raise MediaError(
+            f"{path.name} was not finished: its header states a length of 0.",
+            "Repair its header, for example with: ffmpeg -i FILE -c copy REPAIRED.wav.",
+        )
     while True:
         try:
             block = file.read(length, dtype="float32", always_2d=True)
@@ -115,10 +126,6 @@ def _checked(blocks: Iterator[Block], path: Path, cancel: CancelSignal | None) -
         if not np.isfinite(block).all():
             raise MediaError(f"{path.name} contains samples that are not numbers.", "Export it again.")
         yield block
-
-
-def _unreadable_error(path: Path, error: OSError) -> MediaError:
-    return MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check the file and its folder.")
 
 
 def _damaged_error(path: Path) -> MediaError:

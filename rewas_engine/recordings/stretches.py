@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
@@ -21,6 +26,10 @@ LOWEST_DB, BELOW_PEAK_DB = -70.0, 30.0
 LOOP_SEARCH_S = 3.0
 """Loop points are at most this far from the ends of the stretch, and at most a quarter of its length."""
 LOOP_CONTEXT_S = 0.4
+LEVEL_STEP_DB = 3.0
+"""Stretches whose levels are in the same step have about the same level."""
+MOST_OF_LEVEL = 64
+"""Most stretches of about the same level that are kept, however long the recording is."""
 NATS_PER_DB = np.log(10) / 20
 _SILENT_DB = -120.0
 
@@ -109,7 +118,19 @@ def find_stretches(track: SteadyTrack, rate_hz: int, samples: int) -> tuple[Stre
                 Stretch(0, start_sample, end_sample, loop_start, loop_end, 10 * float(np.log10(power)),
                         float(energy[part].mean()), float(centroid_hz[part].mean()))
             )  # fmt: skip
-    return tuple(found)
+    return tuple(_select(found))
+
+
+def _select(found: Sequence[Stretch]) -> list[Stretch]:
+    """The longest stretches of each level, in the order of the recording."""
+    levels: dict[int, list[Stretch]] = defaultdict(list)
+    for stretch in found:
+        levels[int(stretch.level_db // LEVEL_STEP_DB)].append(stretch)
+    longest = (
+        heapq.nlargest(MOST_OF_LEVEL, stretches, key=lambda each: each.end_sample - each.start_sample)
+        for stretches in levels.values()
+    )
+    return sorted(itertools.chain.from_iterable(longest), key=lambda each: each.start_sample)
 
 
 def _steady_parts(smooth_db: FloatArray, first: int, last: int) -> list[tuple[int, int]]:

@@ -79,12 +79,17 @@ class StretchLayer:
         self._level_nats = float(self._levels.max())
         window = max(1, round(INTENSITY_WINDOW_S * FRAME_RATE_HZ))
         self._slow_nats = uniform_filter1d(energy_nats.astype(np.float64), window, mode="nearest")
+        self._top_nats = float(self._slow_nats.max())
         self.parts = self._plan(samples)
 
     @property
     def joints(self) -> list[int]:
         """Samples of the performance at the middle of each crossfade."""
         return [part.start + part.fade // 2 for part in self.parts[1:]]
+
+    def sounds_in(self, begin: int, end: int) -> bool:
+        """Whether the layer sounds in the samples [begin, end): it always does."""
+        return end > begin
 
     def read(self, begin: int, end: int) -> FloatArray:
         """Samples [begin, end) of the layer, `[channels, end - begin]`."""
@@ -139,7 +144,8 @@ class StretchLayer:
             return max(1, available)
         longest = min(available, round(MAX_PART_S * float(self._rng.uniform(0.5, 1.0)) * rate_hz))
         first = min(int(time_s * FRAME_RATE_HZ), self._slow_nats.size - 1)
-        moved = np.abs(self._slow_nats[first:] - self._slow_nats[first]) > INTENSITY_STEP_NATS
+        soon = self._slow_nats[first : first + round(MAX_PART_S * FRAME_RATE_HZ) + 1]
+        moved = np.abs(soon - soon[0]) > INTENSITY_STEP_NATS
         if self._has_intensities and moved.any():
             longest = min(
                 longest, max(round(int(moved.argmax()) / FRAME_RATE_HZ * rate_hz), round(MIN_PART_S * rate_hz))
@@ -153,7 +159,7 @@ class StretchLayer:
     def _choose_stretch(self, time_s: float, before: int | None) -> int:
         """Choose a stretch about as far below the loudest stretch as the curve is below its maximum."""
         frame = min(int(time_s * FRAME_RATE_HZ), self._slow_nats.size - 1)
-        wanted = self._level_nats - (float(self._slow_nats.max()) - float(self._slow_nats[frame]))
+        wanted = self._level_nats - (self._top_nats - float(self._slow_nats[frame]))
         distances = np.abs(self._levels - wanted)
         near = [
             one
@@ -178,9 +184,13 @@ class StretchLayer:
         latest = max(row.start_sample, row.end_sample - max(span // 2, round(2 * SEARCH_S * source_hz)))
         drawn = self._rng.integers(row.start_sample, latest + 1, CANDIDATES).tolist()
         best_origin, best = row.loop_start_sample, -2.0
-        for candidate in (row.loop_start_sample, *drawn):
-            head = self._reader.read(row.recording, int(candidate), 0, fade + search).mean(axis=0)
-            correlations = _sliding_correlation(head, tail)
+        candidates = (row.loop_start_sample, *drawn)
+        # Read in this order, a compressed file is decoded from its beginning once instead of again and again.
+        heads = {
+            one: self._reader.read(row.recording, one, 0, fade + search).mean(axis=0) for one in sorted(candidates)
+        }
+        for candidate in candidates:
+            correlations = _sliding_correlation(heads[candidate], tail)
             place = int(correlations.argmax())
             if correlations[place] > best:
                 best = float(correlations[place])

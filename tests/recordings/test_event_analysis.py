@@ -1,11 +1,13 @@
 """Events and stretches are found where they are known to be, in any format of samples and any length of blocks."""
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -13,6 +15,8 @@ from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.curves.onsets import match_onsets
 from rewas_engine.media.audio import resample
 from rewas_engine.recordings.analysis import AFTER_S, CORE_S, Analysis, analyse
+from rewas_engine.recordings.event_selection import MOST_OF_LEVEL, EventSelection, FoundEvent
+from rewas_engine.recordings.event_shapes import EventShape
 from rewas_engine.recordings.rounds import group_rounds
 from rewas_engine.world.scene import Scene, sample_scene
 from rewas_engine.world.sound import render_sound
@@ -159,6 +163,28 @@ def test_loops_join_level_and_spectrum() -> None:
     np.testing.assert_allclose(around(stretch.loop_start_sample), around(stretch.loop_end_sample), atol=1.5)
 
 
+@pytest.mark.parametrize("duration_s", [0.4, 2, 2.5])
+def test_a_recording_without_an_onset_is_one_event(duration_s: float) -> None:
+    noise = np.random.default_rng(2).normal(0, 0.1, round(duration_s * RATE_HZ)).astype(np.float32)
+    swell = noise * (np.hanning(len(noise)) ** 4).astype(np.float32)
+    analysis = analyse(in_blocks(swell[None]), RATE_HZ)
+    assert not analysis.stretches
+    (event,) = analysis.events
+    loud = np.flatnonzero(np.hanning(len(noise)) ** 4 > 0.1) / RATE_HZ
+    assert event.onset_sample / RATE_HZ == pytest.approx(loud[0], abs=0.02 + 0.05 * duration_s)
+    assert event.end_sample / RATE_HZ >= loud[-1]
+    assert event.peak_db == pytest.approx(20 * np.log10(np.abs(swell).max()), abs=0.01)
+    level_nats = AudioFrontEnd(MelConfig()).measure_energy(swell).values.max()
+    assert event.level_nats == pytest.approx(level_nats, abs=0.05)
+
+
+def test_a_recording_that_begins_and_ends_within_a_sound_is_one_event() -> None:
+    sound = np.random.default_rng(3).normal(0, 0.2, RATE_HZ * 3 // 4).astype(np.float32)
+    (event,) = analyse(in_blocks(sound[None]), RATE_HZ).events
+    assert event.onset_sample < 0.02 * RATE_HZ
+    assert event.end_sample > 0.7 * RATE_HZ
+
+
 def test_silence_has_neither_events_nor_stretches() -> None:
     analysis = analyse(in_blocks(np.zeros((2, 5 * RATE_HZ), np.float32)), RATE_HZ)
     assert (analysis.events, analysis.stretches) == ((), ())
@@ -211,3 +237,43 @@ def test_rounds_are_counted_from_0_in_order(bodies: list[int]) -> None:
     spectra = [np.roll(np.r_[np.zeros(8), np.full(56, -20.0)], 16 * body).astype(np.float32) for body in bodies]
     order = list(dict.fromkeys(bodies))
     assert group_rounds(spectra) == [order.index(body) for body in bodies]
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    width_s=st.floats(0.001, 0.3),
+    peak=st.floats(1e-5, 3e-4),
+    rate_hz=st.sampled_from([8000, 48_000]),
+)
+@example(seed=0, width_s=0.05, peak=3.1e-5, rate_hz=48_000)
+@settings(max_examples=20, deadline=None)
+def test_sounds_at_the_limit_of_silence_are_analysed(seed: int, width_s: float, peak: float, rate_hz: int) -> None:
+    time_s = np.arange(rate_hz) / rate_hz - 0.5
+    sound = peak * np.random.default_rng(seed).normal(size=rate_hz) * np.exp(-(time_s**2) / 2 / width_s**2)
+    assert analyse([sound.astype(np.float32)[:, None]], rate_hz).samples == rate_hz
+
+
+def test_of_many_events_of_one_level_an_even_share_is_kept() -> None:
+    selection = EventSelection()
+    shape = EventShape(0, 0, 10, -20.0, 0.1)
+    for number in range(10_000):
+        peak_db = -3.0 if number == 7777 else -20.0
+        moved = replace(shape, onset_sample=100 * number, end_sample=100 * number + 50, peak_db=peak_db)
+        selection.add(FoundEvent(moved, 0.0, 0.0, np.zeros(1, np.float32)))
+    kept = [event.shape for event in selection.events()]
+    assert [each.onset_sample for each in kept if each.peak_db > -10] == [777_700]
+    onsets = np.array([each.onset_sample for each in kept if each.peak_db < -10])
+    assert MOST_OF_LEVEL / 2 <= len(onsets) <= MOST_OF_LEVEL
+    assert set(np.diff(onsets)) <= {3200, 3300}
+    assert onsets[-1] > 990_000
+
+
+def test_a_long_ticking_recording_has_a_bounded_number_of_events() -> None:
+    tick = np.zeros((800, 1), np.float32)
+    tick[100:140, 0] = np.random.default_rng(0).normal(0, 0.3, 40)
+    found = analyse(itertools.repeat(np.tile(tick, (20, 1)), 100), 8000)
+    assert found.samples == 800 * 2000
+    assert MOST_OF_LEVEL / 2 <= len(found.events) <= 2 * MOST_OF_LEVEL
+    ends = [event.end_sample for event in found.events]
+    onsets = [event.onset_sample for event in found.events]
+    assert all(end <= onset + 800 for end, onset in zip(ends, onsets, strict=True))

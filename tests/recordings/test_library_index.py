@@ -1,6 +1,7 @@
 """The index of a library: it reads back as it was written, and an error reports any damage."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_every_number_and_text_survives(
     assert contents(LibraryIndex.load(folder / "index")) == contents(index)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="The folder can exist on Windows.")
+def test_a_folder_of_a_windows_computer_is_not_in_the_pack(tmp_path: Path) -> None:
+    folder = tmp_path / "pack" / "index"
+    index_of(tmp_path).save(folder)
+    document = json.loads((folder / INDEX_FILE).read_text("utf-8"))
+    document["sources"][0] = "C:\\Users\\me\\Sounds"
+    (folder / INDEX_FILE).write_text(json.dumps(document), "utf-8")
+    source = LibraryIndex.load(folder).sources[0]
+    assert source.is_absolute()
+    assert not source.is_relative_to(tmp_path)
+
+
 def test_an_empty_index_is_valid(tmp_path: Path) -> None:
     LibraryIndex((tmp_path,), ()).save(tmp_path / "index")
     assert contents(LibraryIndex.load(tmp_path / "index")) == ((tmp_path,), (), (), (), [])
@@ -103,7 +116,10 @@ def test_a_write_that_fails_keeps_the_old_index(tmp_path: Path) -> None:
     assert contents(LibraryIndex.load(folder)) == contents(index_of(tmp_path))
 
 
-@pytest.mark.parametrize("damage", ["missing", "no numbers", "other numbers", "cut", "no list", "too few", "newer"])
+DAMAGES = ["missing", "no numbers", "other numbers", "cut", "no list", "too few", "outside", "absolute", "newer"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_is_reported_in_a_sentence(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "index"
     index_of(tmp_path).save(folder)
@@ -122,6 +138,12 @@ def test_a_damaged_index_is_reported_in_a_sentence(tmp_path: Path, damage: str) 
             file.write_text("[]", "utf-8")
         case "too few":
             file.write_text(json.dumps(document | {"recordings": document["recordings"][:1]}), "utf-8")
+        case "outside":
+            document["recordings"][0]["path"] = "../../secret.wav"
+            file.write_text(json.dumps(document), "utf-8")
+        case "absolute":
+            document["recordings"][0]["path"] = "/secret.wav"
+            file.write_text(json.dumps(document), "utf-8")
         case "newer":
             file.write_text(json.dumps(document | {"format": 99}), "utf-8")
     with pytest.raises(MediaError) as caught:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, PackError, SettingsError
 from rewas_engine.packs.description import installed_packs, read_pack
-from rewas_engine.recordings import building, library_pack
+from rewas_engine.recordings import building, copies, known_files, library_pack, words
 from rewas_engine.recordings.analysis import analyse
+from rewas_engine.recordings.file_state import content_of
+from rewas_engine.recordings.index import Recording
 from rewas_engine.recordings.library_pack import LibraryTerms, MadeLibrary, make_library, read_library_pack
+from rewas_engine.recordings.metadata import SoundMetadata
 from rewas_engine.recordings.sound_blocks import open_blocks
 from rewas_engine.runtime.progress import Progress
 
@@ -155,6 +159,159 @@ def test_only_new_and_changed_files_are_read_again(sounds: Path, tmp_path: Path)
     assert len(list(output.glob("index-*"))) == 1
 
 
+def add_odd_files(sounds: Path) -> None:
+    """Add files of every kind that is left out or noted."""
+    (sounds / "empty.wav").touch()
+    (sounds / "text.wav").write_text("not a sound, but long enough to be looked at", "utf-8")
+    (sounds / "cut.wav").write_bytes((sounds / "a.wav").read_bytes()[:-3000])
+    (sounds / "cut.flac").write_bytes((sounds / "b.flac").read_bytes()[:-3000])
+    soundfile.write(sounds / "silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    soundfile.write(sounds / "phone.wav", strikes(8, 2, 8000), 8000)
+    shutil.copy(sounds / "a.wav", sounds / "z same.wav")
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_nothing_is_read_again_and_the_same_problems_are_listed(
+    sounds: Path, tmp_path: Path, copies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_odd_files(sounds)
+    first = make(sounds, tmp_path / "library", copies=copies)
+    assert len(first.left_out) == 6
+    assert len(first.notes) == 1
+    opened = []
+    monkeypatch.setattr(building, "content_of", lambda path, cancel: opened.append(path))
+    monkeypatch.setattr(building, "open_blocks", lambda path, cancel: opened.append(path))
+    monkeypatch.setattr(words, "read_metadata", opened.append)
+    again = make(sounds, tmp_path / "library", copies=copies)
+    assert opened == []
+    assert again.measured == 0
+    assert (again.left_out, again.notes) == (first.left_out, first.notes)
+    assert again.pack.index.recordings == first.pack.index.recordings
+
+
+def test_a_run_that_continues_does_not_read_unusable_files_again(sounds: Path, tmp_path: Path) -> None:
+    add_odd_files(sounds)
+    cancel = threading.Event()
+
+    def stop_at_the_end(progress: Progress) -> None:
+        if progress.stage == building.STAGE and progress.step == progress.total_steps - 1:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        make(sounds, tmp_path / "library", workers=1, on_progress=stop_at_the_end, cancel=cancel)
+    made = make(sounds, tmp_path / "library")
+    assert made.measured == 1
+    assert len(made.left_out) == 6
+
+
+def test_renamed_files_and_copies_of_known_ones_are_only_compared(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(sounds / "phone.wav", strikes(8, 2, 8000), 8000)
+    shutil.copy(sounds / "a.wav", sounds / "z same.wav")
+    first = make(sounds, tmp_path / "library")
+    (sounds / "a.wav").unlink()  # its duplicate takes its place
+    sounds.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "phone.wav").rename(tmp_path / "elsewhere" / "old phone.wav")
+    monkeypatch.setattr(building, "open_blocks", None)
+    again = make(tmp_path / "elsewhere", tmp_path / "library")
+    assert sorted(names(again)) == sorted([*FORMATS, "old phone.wav", "z same.wav"])[1:]
+    assert again.notes == ("old phone.wav has a sample rate of 8000 Hz and no sound above 4000 Hz.",)
+    assert len(again.pack.index.events) == len(first.pack.index.events)
+
+
+def test_of_equal_files_the_one_that_looks_like_the_original_is_used(tmp_path: Path) -> None:
+    (tmp_path / "sounds" / "old").mkdir(parents=True)
+    for name in ("hit copy.wav", "hit.wav", "hit (2).wav"):
+        soundfile.write(tmp_path / "sounds" / name, np.clip(10 * strikes(1), -1, 1), RATE_HZ)
+    made = make(tmp_path / "sounds", tmp_path / "library")
+    assert names(made) == ["hit.wav"]
+    assert [each.what for each in made.left_out] == ["hit (2).wav", "hit copy.wav"]
+    assert [note.split(" for ")[0] for note in made.notes] == ["hit.wav is clipped"]
+    again = make(tmp_path / "sounds", tmp_path / "library")
+    assert (again.measured, again.left_out, again.notes) == (0, made.left_out, made.notes)
+
+
+def test_a_restored_file_is_read_even_if_it_has_the_time_and_size_of_the_damaged_one(
+    sounds: Path, tmp_path: Path
+) -> None:
+    whole, state = (sounds / "b.flac").read_bytes(), (sounds / "b.flac").stat()
+    (sounds / "b.flac").write_bytes(b"\0" * len(whole))
+    os.utime(sounds / "b.flac", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert [each.what for each in make(sounds, tmp_path / "library").left_out] == ["b.flac"]
+    (sounds / "b.flac").write_bytes(whole)
+    os.utime(sounds / "b.flac", ns=(state.st_atime_ns, state.st_mtime_ns))
+    made = make(sounds, tmp_path / "library")
+    assert (made.measured, made.left_out) == (1, ())
+
+
+def test_files_that_another_version_could_not_read_are_read_again(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sounds / "empty.wav").touch()
+    make(sounds, tmp_path / "library")
+    monkeypatch.setattr(known_files, "READERS", "newer")
+    assert make(sounds, tmp_path / "library").measured == 1
+    assert make(sounds, tmp_path / "library").measured == 0
+    monkeypatch.setattr(known_files, "ANALYSIS_VERSION", known_files.ANALYSIS_VERSION + 1)
+    assert make(sounds, tmp_path / "library").measured == len(FORMATS) + 1
+
+
+def test_metadata_is_read_again_by_a_version_that_reads_more(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def read_more(path: Path) -> SoundMetadata:
+        read.append(path)
+        return SoundMetadata("more")
+
+    make(sounds, tmp_path / "library")
+    monkeypatch.setattr(words, "read_metadata", read_more)
+    make(sounds, tmp_path / "library")
+    assert read == []
+    monkeypatch.setattr(known_files, "METADATA_VERSION", known_files.METADATA_VERSION + 1)
+    made = make(sounds, tmp_path / "library")
+    assert (len(read), made.measured) == (len(FORMATS), 0)
+    assert all("more" in each.words for each in made.pack.index.recordings)
+
+
+def test_words_are_embedded_once_by_each_encoder(sounds: Path, tmp_path: Path) -> None:
+    embedded: list[str] = []
+
+    def count(some: Sequence[str]) -> NDArray[np.float64]:
+        embedded.extend(some)
+        return embed(some)
+
+    def make_with(encoder: str) -> MadeLibrary:
+        embedded.clear()
+        return make_library([sounds], tmp_path / "library", LibraryTerms(), count, encoder=encoder)
+
+    first = make_with("mini 1")
+    assert embedded
+    assert make_with("mini 1").pack.index.embeddings.tolist() == first.pack.index.embeddings.tolist()
+    assert embedded == []
+    (sounds / "a.txt").write_text("a gate", "utf-8")
+    make_with("mini 1")
+    assert embedded == ["a gate"]
+    for other in ("mini 2", "", ""):
+        make_with(other)
+        assert "a gate" in embedded
+
+
+@pytest.mark.parametrize("pair", [("Tür.wav", "Tu\u0308r.wav"), ("door.wav", "Door.WAV")])
+def test_copies_whose_names_some_disks_do_not_distinguish_are_named_apart(
+    tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    (tmp_path / "sounds").mkdir()
+    for seed, name in enumerate(pair):
+        soundfile.write(tmp_path / "sounds" / name, strikes(seed), RATE_HZ, format="WAV")
+    made = make(tmp_path / "sounds", tmp_path / "library", copies=True)
+    copied = [unicodedata.normalize("NFC", each.path.name).casefold() for each in made.pack.index.recordings]
+    assert len(set(copied)) == 2
+    assert make(tmp_path / "sounds", tmp_path / "library", copies=True).measured == 0
+
+
 @pytest.mark.parametrize("copies", [False, True])
 def test_unchanged_files_are_not_read_again_if_paths_go_up(sounds: Path, tmp_path: Path, copies: bool) -> None:
     (tmp_path / "here").mkdir()
@@ -197,8 +354,9 @@ def test_a_stopped_run_continues(sounds: Path, tmp_path: Path) -> None:
     steps: list[Progress] = []
 
     def stop_after_two(progress: Progress) -> None:
-        steps.append(progress)
-        if progress.step == 2:
+        if progress.stage == building.STAGE:
+            steps.append(progress)
+        if len(steps) == 2:
             cancel.set()
 
     output = tmp_path / "library"
@@ -215,7 +373,7 @@ def test_a_stopped_run_continues(sounds: Path, tmp_path: Path) -> None:
 def test_a_journal_of_a_killed_run_is_used_up_to_its_incomplete_line(sounds: Path, tmp_path: Path) -> None:
     work = tmp_path / ".library.partial"
     work.mkdir()
-    journal = building.Journal(work / library_pack.JOURNAL_FILE)
+    journal = known_files.Journal(work / library_pack.JOURNAL_FILE)
     for name in ("a.wav", "c.aiff"):
         journal.add(building.measure(sounds / name))
     content = journal.path.read_bytes()
@@ -229,7 +387,7 @@ def test_a_continued_run_lists_the_problems_that_the_stopped_one_found(tmp_path:
     soundfile.write(tmp_path / "sounds" / "phone.wav", strikes(0, rate_hz=8000), 8000)
     work = tmp_path / ".library.partial"
     work.mkdir()
-    building.Journal(work / library_pack.JOURNAL_FILE).add(building.measure(tmp_path / "sounds" / "phone.wav"))
+    known_files.Journal(work / library_pack.JOURNAL_FILE).add(building.measure(tmp_path / "sounds" / "phone.wav"))
     made = make(tmp_path / "sounds", tmp_path / "library")
     assert made.measured == 0
     assert [note.split(" has ")[0] for note in made.notes] == ["phone.wav"]
@@ -259,6 +417,24 @@ def test_copies_of_files_that_are_gone_are_removed(sounds: Path, tmp_path: Path)
     assert all(each.path.parent == sounds for each in referring.pack.index.recordings)
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_recordings_that_are_gone_are_mentioned_once(sounds: Path, tmp_path: Path, copied: bool) -> None:
+    made = make(sounds, tmp_path / "library", copies=copied)
+    path_of = {each.path.name: each.path for each in made.pack.index.recordings}
+    (sounds / "a.wav").unlink()
+    (sounds / "c.aiff").rename(sounds / "other.aiff")
+    soundfile.write(sounds / "e.ogg", strikes(50), RATE_HZ)
+    made = make(sounds, tmp_path / "library", copies=copied)
+    assert made.notes == (f"{path_of['a.wav']} no longer exists and was removed from the library.",)
+    for name in ("b.flac", "d.mp3"):
+        (sounds / name).unlink()
+    made = make(sounds, tmp_path / "library", copies=copied)
+    assert made.notes == (
+        f"2 recordings no longer exist and were removed from the library, such as {path_of['b.flac']}.",
+    )
+    assert make(sounds, tmp_path / "library", copies=copied).notes == ()
+
+
 def test_folders_of_one_name_are_copied_apart(tmp_path: Path) -> None:
     for number in (1, 2):
         folder = tmp_path / str(number) / "steps"
@@ -270,6 +446,26 @@ def test_folders_of_one_name_are_copied_apart(tmp_path: Path) -> None:
     assert places == ["recordings/steps/x.wav", "recordings/steps-2/x.wav"]
 
 
+def test_copies_of_a_stopped_run_do_not_replace_those_of_restored_files(sounds: Path, tmp_path: Path) -> None:
+    output, cancel = tmp_path / "library", threading.Event()
+    make(sounds, output, copies=True)
+    kept = {name: ((sounds / name).read_bytes(), (sounds / name).stat().st_mtime_ns) for name in ("a.wav", "b.flac")}
+    for name in kept:
+        soundfile.write(sounds / name, strikes(60), RATE_HZ)
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == copies.STAGE:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        make(sounds, output, copies=True, on_progress=stop, cancel=cancel)
+    for name, (content, modified_ns) in kept.items():
+        (sounds / name).write_bytes(content)
+        os.utime(sounds / name, ns=(modified_ns, modified_ns))
+    for recording in make(sounds, output, copies=True).pack.index.recordings:
+        assert content_of(recording.path) == recording.content
+
+
 def test_a_full_disk_keeps_the_old_copies_of_changed_files(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,10 +475,10 @@ def test_a_full_disk_keeps_the_old_copies_of_changed_files(
     for name in FORMATS:
         (sounds / name).write_bytes((sounds / "a.wav").read_bytes() + name.encode())
 
-    def fail(source: Path, place: Path, cancel: object) -> None:
+    def fail(source: Recording, place: Path, cancel: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(place))
 
-    monkeypatch.setattr(library_pack, "_copy", fail)
+    monkeypatch.setattr(copies, "_copy", fail)
     with pytest.raises(PackError, match="The disk is full"):
         make(sounds, output, copies=True)
     assert read_library_pack(output).index.recordings == old
@@ -297,15 +493,15 @@ def test_a_full_disk_leaves_nothing_half_built(
     if is_update:
         make(sounds, output)
     before = sorted(path for path in output.rglob("*")) if is_update else []
-    copy, copied = library_pack._copy, []
+    copy, copied = copies._copy, []
 
-    def fill_up(source: Path, place: Path, cancel: object) -> None:
+    def fill_up(source: Recording, place: Path, cancel: object) -> None:
         if len(copied) == 3:
             raise OSError(errno.ENOSPC, "No space left on device", str(place))
         copied.append(place)
         copy(source, place, None)
 
-    monkeypatch.setattr(library_pack, "_copy", fill_up)
+    monkeypatch.setattr(copies, "_copy", fill_up)
     with pytest.raises(PackError, match="The disk is full"):
         make(sounds, output, copies=True)
     assert copied
@@ -320,21 +516,25 @@ def test_a_full_disk_leaves_nothing_half_built(
 def test_too_little_space_is_reported_before_copying(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library_pack.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
-    with pytest.raises(PackError, match=r"The copies need .* GB"):
+    monkeypatch.setattr(copies.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
+    with pytest.raises(PackError, match=r"The copies need .* MB"):
         make(sounds, tmp_path / "library", copies=True)
 
 
-def test_a_library_cannot_generate_and_says_so(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_installed_with_its_terms(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make(sounds, tmp_path / "packs" / "foley", terms=LibraryTerms("CC-BY-4.0", "A. Recordist", True))
-    with pytest.raises(PackError, match="library packs cannot generate sounds yet"):
-        read_pack(made.pack.path)
     monkeypatch.setenv("REWAS_PACKS", str(tmp_path / "packs"))
     (installed,) = (pack for pack in installed_packs() if pack.name == "foley")
-    assert installed.info is None
-    assert installed.problem is not None
+    assert installed.info == read_pack(made.pack.path).info
+    assert installed.problem is None
     assert made.pack.terms.permits == "Non-commercial use only. Credit: A. Recordist."
     assert made.pack.summary == f"A library of {len(FORMATS)} recordings, 12 s of sound."
+
+
+def test_other_terms_make_another_library(sounds: Path, tmp_path: Path) -> None:
+    every = [("", "", False), ("CC0-1.0", "", False), ("CC0-1.0", "J. Doe", False), ("CC0-1.0", "", True)]
+    made = [make(sounds, tmp_path / str(number), terms=LibraryTerms(*each)) for number, each in enumerate(every)]
+    assert len({read_pack(each.pack.path).info.content_sha256 for each in made}) == len(every)
 
 
 @pytest.mark.parametrize("place", ["sounds/library", ".", "sounds"])
@@ -424,7 +624,7 @@ def test_a_block_is_small_whatever_the_channels(tmp_path: Path) -> None:
 
 def test_the_journal_keeps_every_number(sounds: Path, tmp_path: Path) -> None:
     measured = building.measure(sounds / "a.wav")
-    journal = building.Journal(tmp_path / "journal")
+    journal = known_files.Journal(tmp_path / "journal")
     journal.add(measured)
     assert list(journal.read()) == [replace(measured, notes=())]
     assert json.loads(journal.path.read_text("utf-8").strip())["recording"]["path"] == str(sounds / "a.wav")

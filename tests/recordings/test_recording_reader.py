@@ -1,6 +1,7 @@
 """Parts of recordings at any rate continue each other, and an error reports a missing or changed file."""
 
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_library import RATE_HZ, MadeLibrary, noise
+from made_library import RATE_HZ, MadeLibrary, noise, strike_sound
 
 from rewas_engine.errors import MediaError
+from rewas_engine.recordings import forward_reading
 from rewas_engine.recordings.reading import RecordingReader
 
 
@@ -48,6 +50,33 @@ def test_the_same_rate_and_channels_give_the_samples_of_the_file(library: MadeLi
     with RecordingReader(library.index(), rate_hz=RATE_HZ, channels=2) as reader:
         assert np.array_equal(reader.read(0, 1000, -100, 300), samples[:, 900:1300])
         assert not reader.read(0, 0, -50, 0).any()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [
+        (".ogg", {"subtype": "VORBIS"}), (".ogg", {"subtype": "OPUS"}), (".mp3", {"subtype": "MPEG_LAYER_III"}),
+        (".flac", {}), (".aiff", {}),
+    ],
+)  # fmt: skip
+def test_parts_are_exact_in_any_order(tmp_path: Path, suffix: str, form: dict[str, str], monkeypatch) -> None:
+    monkeypatch.setattr(forward_reading, "KEPT_BYTES", 8 * RATE_HZ)
+    rng = np.random.default_rng(1)
+    made = MadeLibrary(tmp_path)
+    made.add_events("a.wav", [strike_sound(rng, gain) for gain in (0.9, 0.2, 0.5, 0.7, 0.1, 0.6)])
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, soundfile.read(tmp_path / "a.wav")[0], RATE_HZ, **form)
+    whole = soundfile.read(path, dtype="float32", always_2d=True)[0].T
+    index = made.index()
+    state = path.stat()
+    recording = replace(
+        index.recordings[0], path=path, size_bytes=state.st_size, modified_ns=state.st_mtime_ns,
+        samples=whole.shape[1], channels=len(whole),
+    )  # fmt: skip
+    with RecordingReader(replace(index, recordings=(recording,)), rate_hz=RATE_HZ, channels=len(whole)) as reader:
+        for start in rng.integers(0, whole.shape[1] - 100, 60).tolist():
+            stop = min(whole.shape[1], start + int(rng.integers(1, 20_000)))
+            np.testing.assert_allclose(reader.read(0, start, 0, stop - start), whole[:, start:stop], atol=1e-5)
 
 
 def test_a_faster_speed_raises_the_pitch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class EngineError(Exception):
@@ -17,6 +18,10 @@ class EngineError(Exception):
         super().__init__(f"{what} {remedy}")
         self.what = what
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the error for another process. By default, Python would rebuild it from its message alone."""
+        return _restore, (type(self), self.args, self.__dict__)
 
 
 class SettingsError(EngineError):
@@ -60,3 +65,9 @@ class Cancelled(EngineError):
 
     def __init__(self) -> None:
         super().__init__("The work was cancelled.", "Start it again to get a result.")
+
+
+def _restore(kind: type[EngineError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> EngineError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error

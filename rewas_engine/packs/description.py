@@ -15,10 +15,10 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import platformdirs
 import tomli_w
@@ -61,6 +61,11 @@ _VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
 
 _SOUND_TABLES = ("components", "audio", "window", "sampling", "picture", "files")
 """Tables of pack.toml that determine the sounds of the pack."""
+LIBRARY_CONTROLS = ("energy", "onsets")
+LIBRARY_RATE_HZ = 48_000
+"""Default sample rate of sounds that are performed from recordings."""
+_LIBRARY_ROLES = ("text_encoder", "video_encoder", "phi", JOINT_ROLE, CONFLICT_ROLE)
+"""Components that a library uses from a model pack: those that read video and prompts."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class PackDescription:
         sampling: Defaults of a generation.
         picture: Video format of the video encoder.
         files: Path within the pack -> SHA-256.
+        lender: The model pack whose components a library of recordings uses to read video and prompts; None for a
+            model pack. The tables from `components` to `picture` are then those of the lender.
     """
 
     info: PackInfo
@@ -86,6 +93,12 @@ class PackDescription:
     sampling: Mapping[str, Any]
     picture: Mapping[str, Any]
     files: Mapping[str, str]
+    lender: PackDescription | None = None
+
+    @property
+    def component_folder(self) -> Path:
+        """The folder that contains the components."""
+        return self.path if self.lender is None else self.lender.path
 
     @property
     def path(self) -> Path:
@@ -115,15 +128,20 @@ def installed_packs() -> list[InstalledPack]:
     The search folders are those of the environment variable REWAS_PACKS, the user's data folder, and the folder of the
     packs that are part of ReWaS.
     """
-    found: dict[str, InstalledPack] = {}
+    found = [_inspect_pack(path) for path in _installed_folders().values()]
+    return sorted(found, key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
+
+
+def _installed_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for folder in search_folders():
         if not folder.is_dir():
             continue
         for path in sorted(folder.iterdir()):
             unfinished = path.name.startswith(".")
             if (path / DESCRIPTION_FILE).is_file() and path.name not in found and not unfinished:
-                found[path.name] = _inspect_pack(path)
-    return sorted(found.values(), key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
+                found[path.name] = path
+    return found
 
 
 def search_folders() -> list[Path]:
@@ -145,10 +163,10 @@ def find_pack(pack: str | Path) -> Path:
                 f"The pack folder {path} does not exist.", "Give the folder that contains the pack's pack.toml."
             )
         return path
-    for installed in installed_packs():
-        if installed.name == pack:
-            return installed.path
-    raise pack_not_installed_error(str(pack), [installed.name for installed in installed_packs()])
+    folders = _installed_folders()
+    if pack not in folders:
+        raise pack_not_installed_error(str(pack), sorted(folders, key=lambda name: (name != DEFAULT_PACK, name)))
+    return folders[str(pack)]
 
 
 def pack_not_installed_error(name: str, installed: Iterable[str]) -> PackError:
@@ -159,17 +177,14 @@ def pack_not_installed_error(name: str, installed: Iterable[str]) -> PackError:
 
 
 def read_pack(path: Path) -> PackDescription:
-    """Read and validate a pack's description without reading its weights.
+    """Read and validate a pack's description without reading its weights or recordings.
 
-    Raises PackError if pack.toml is missing, unreadable, incomplete or of a newer format, if the pack is a library of
-    recordings, or if the family is not installed.
+    Raises PackError if pack.toml is missing, unreadable, incomplete or of a newer format, if the family is not
+    installed, or if the pack is a library of recordings and the model pack that it uses cannot be read.
     """
     document = read_document(path)
     if document.get("family") == LIBRARY_FAMILY:
-        raise PackError(
-            f"The pack {path.name} is a library of recordings, and library packs cannot generate sounds yet.",
-            "Choose another pack.",
-        )
+        return _read_library(path, document)
     try:
         if document.get("format") != PACK_FORMAT:
             raise ValueError(f"format is {document.get('format')!r}")
@@ -183,7 +198,8 @@ def read_pack(path: Path) -> PackDescription:
             checks_conflict=any(role in document["components"] for role in (CONFLICT_ROLE, JOINT_ROLE)),
             scores_words=JOINT_ROLE in document["components"],
             content_sha256=_hash_content(document),
-            **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
+            is_library=False,
+            **_texts(document),
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
@@ -191,6 +207,71 @@ def read_pack(path: Path) -> PackDescription:
     if family not in family_names():
         raise unknown_family_error(family)
     return PackDescription(info, family, **{table: document[table] for table in _SOUND_TABLES})
+
+
+class _Texts(TypedDict):
+    name: str
+    version: str
+    summary: str
+    licence: str
+    permits: str
+
+
+def _texts(document: Mapping[str, Any]) -> _Texts:
+    """The fields of pack.toml that describe any pack. Raises KeyError."""
+    return _Texts(
+        name=str(document["name"]),
+        version=str(document["version"]),
+        summary=str(document["summary"]),
+        licence=str(document["licence"]),
+        permits=str(document["permits"]),
+    )
+
+
+def read_model_pack(path: Path) -> PackDescription:
+    """Read a pack like `read_pack`. Raises PackError also if it is a library of recordings, which has no model."""
+    description = read_pack(path)
+    if description.info.is_library:
+        raise no_model_error(path.name)
+    return description
+
+
+def no_model_error(name: str) -> PackError:
+    """Return the error for a library of recordings where a model is needed."""
+    return PackError(f"The pack {name} is a library of recordings and has no model.", "Choose a pack with a model.")
+
+
+def _read_library(path: Path, document: Mapping[str, Any]) -> PackDescription:
+    try:
+        library, files = dict(document["library"]), dict(document["files"])
+        texts = _texts(document)
+        lender_name = str(library["model"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
+    try:
+        folder = find_pack(lender_name)
+        if read_document(folder).get("family") == LIBRARY_FAMILY:
+            raise no_model_error(lender_name)
+        lender = read_pack(folder)
+    except PackError as error:
+        raise PackError(
+            f"The library {path.name} uses the pack {lender_name} to read video and prompts. {error.what}", error.remedy
+        ) from error
+    # A recording without its own licence has that of the library, which every sound states.
+    determining = [LIBRARY_FAMILY, texts["licence"], library, files, lender.info.content_sha256]
+    content = json.dumps(determining, sort_keys=True, default=str)
+    info = PackInfo(
+        path=path,
+        controls=LIBRARY_CONTROLS,
+        sample_rate_hz=LIBRARY_RATE_HZ,
+        checks_conflict=lender.info.checks_conflict,
+        scores_words=False,
+        content_sha256=hashlib.sha256(content.encode()).hexdigest(),
+        is_library=True,
+        **texts,
+    )
+    components = {role: name for role, name in lender.components.items() if role in _LIBRARY_ROLES}
+    return replace(lender, info=info, family=LIBRARY_FAMILY, components=components, files=files, lender=lender)
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -214,12 +295,12 @@ def verify_files(description: PackDescription) -> None:
     """Compare every file of the pack with its hash, and the vocoder with the audio format in pack.toml.
 
     Raises PackError for the first file that is missing, differs, or would be loaded without a hash, and if pack.toml
-    and the vocoder contradict each other.
+    and the vocoder contradict each other. For a library of recordings, also compares the pack that it uses.
     """
-    for role in description.components:
-        for file in sorted((description.path / role).glob("*")):
-            if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
-                raise damaged_pack_error(description.path, f"it has no hash of {role}/{file.name}")
+    if description.lender is None:
+        _check_every_file_has_hash(description)
+    else:
+        verify_files(description.lender)
     for name, expected in description.files.items():
         path = description.path / name
         if not path.resolve().is_relative_to(description.path.resolve()):
@@ -228,7 +309,15 @@ def verify_files(description: PackDescription) -> None:
             raise damaged_pack_error(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
             raise damaged_pack_error(description.path, f"{name} is not the original file")
-    _check_vocoder(description)
+    if description.lender is None:
+        _check_vocoder(description)
+
+
+def _check_every_file_has_hash(description: PackDescription) -> None:
+    for role in description.components:
+        for file in sorted((description.path / role).glob("*")):
+            if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
+                raise damaged_pack_error(description.path, f"it has no hash of {role}/{file.name}")
 
 
 @contextmanager
@@ -391,12 +480,13 @@ class PackInfo:
 
     Args:
         licence, permits: Name of the licence, and what it permits in one sentence.
-        sample_rate_hz: Rate of its vocoder.
+        sample_rate_hz: Rate of its vocoder; the default rate of a library of recordings.
         controls: Controls that its adapter reads.
         path: Folder.
         checks_conflict: Whether it has a model for the conflict check.
         scores_words: Whether it can score how well a sound matches a prompt.
         content_sha256: SHA-256 of everything that determines its sounds: its files and the settings in its description.
+        is_library: Whether it is a library of recordings, which are performed, instead of a model.
     """
 
     name: str
@@ -410,3 +500,4 @@ class PackInfo:
     checks_conflict: bool
     scores_words: bool
     content_sha256: str
+    is_library: bool

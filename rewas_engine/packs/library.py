@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import platformdirs
@@ -32,24 +36,73 @@ def pack_folder(name: str) -> Path:
     return user_folder() / name
 
 
-def add_pack(source: Path, name: str | None = None) -> PackDescription:
+def add_pack(source: Path, name: str | None = None, check: Callable[[Path], object] | None = None) -> PackDescription:
     """Verify a pack and copy it into the user's folder, completely or not at all.
 
     Args:
-        source: The pack's folder.
+        source: The pack's folder, or a ZIP archive of it.
         name: Name of the copy; by default that of the folder.
+        check: Called with the folder of the complete copy before it gets its name.
 
     Raises:
-        PackError: The pack is damaged, the name is invalid or taken, or another process is adding a pack of this name.
+        PackError: The pack or archive is damaged, the disk is too small for it, the name is invalid or taken, or
+            another process is adding a pack of this name.
     """
-    verify_files(read_pack(find_pack(source)))
-    name = source.resolve().name if name is None else name
-    target = pack_folder(name)
-    if target.exists():
-        raise PackError(f"A pack {name} already exists.", "Remove it first, or add this one under another name.")
-    with new_pack_folder(target) as unfinished:
-        shutil.copytree(source, unfinished, dirs_exist_ok=True)
+    with _unpacked(source) if source.is_file() else nullcontext(source) as folder:
+        verify_files(read_pack(find_pack(folder)))
+        name = folder.resolve().name if name is None else name
+        target = pack_folder(name)
+        if target.exists():
+            raise PackError(f"A pack {name} already exists.", "Remove it first, or add this one under another name.")
+        with new_pack_folder(target) as unfinished:
+            if folder is source:
+                shutil.copytree(source, unfinished, dirs_exist_ok=True)
+            else:
+                for part in folder.iterdir():
+                    part.replace(unfinished / part.name)
+            if check is not None:
+                check(unfinished)
     return read_pack(target)
+
+
+@contextmanager
+def _unpacked(archive: Path) -> Iterator[Path]:
+    """Unpack an archive next to the user's packs. Yields the folder of the pack, and removes it afterwards."""
+    base = user_folder() / f".{archive.stem}.unpacked.partial"
+    base.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(base, ignore_errors=True)
+    top = base / archive.stem
+    try:
+        _unpack(archive, top)
+        folders = [folder for folder in (top, *sorted(top.iterdir())) if (folder / DESCRIPTION_FILE).is_file()]
+        if not folders:
+            raise PackError(
+                f"{archive.name} contains no pack.", f"Give an archive of a folder that contains {DESCRIPTION_FILE}."
+            )
+        yield folders[0]
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as content:
+            needed_bytes = sum(member.file_size for member in content.infolist())
+            free_bytes = shutil.disk_usage(folder.parent.parent).free
+            if needed_bytes > free_bytes:
+                raise PackError(
+                    f"The files in {archive.name} need {needed_bytes / 1e6:.1f} MB, but only {free_bytes / 1e6:.1f} MB "
+                    f"are free in {folder.parent.parent}.",
+                    "Free some space, and add the pack again.",
+                )
+            # This removes ".." and drives from the names of files.
+            content.extractall(folder)
+    # RuntimeError is raised for encrypted archives, NotImplementedError for rare compressions.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise PackError(
+            f"{archive.name} is not a ZIP archive, or it is damaged or encrypted ({error}).",
+            "Give the folder of a pack, or a ZIP archive of it.",
+        ) from error
 
 
 def remove_pack(name: str) -> Path:

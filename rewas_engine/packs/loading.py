@@ -32,11 +32,11 @@ def load_components(description: PackDescription, device: str, execution: Execut
 
     Raises PackError, and the errors of `load_component` if memory runs out.
     """
-    family = find_family(description.family)
+    loaders = find_family((description.lender or description).family).loaders
 
     def load(role: str) -> Any:
         dtype = DTYPES[component_precision(role, description, device, execution)]
-        component = load_component(description.path, role, description.components[role], dtype, family.loaders)
+        component = load_component(description.component_folder, role, description.components[role], dtype, loaders)
         if not isinstance(component, torch.nn.Module):
             return component
         component.to(device)

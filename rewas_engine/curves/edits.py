@@ -16,7 +16,7 @@ from rewas_engine.curves.events import (
     clamp_to_silence,
     event_shape,
     insert_event,
-    remove_event,
+    remove_events,
     select_events,
 )
 from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilt_bands
@@ -373,10 +373,7 @@ class MuteEvents(EnergyEdit):
         _check_numbers("mute", self.numbers)
 
     def _edit_energy(self, curve: EnergyCurve) -> Nats:
-        values = clamp_to_silence(curve)
-        for event in select_events(curve, self.numbers):
-            values = remove_event(values, event)
-        return values
+        return remove_events(clamp_to_silence(curve), select_events(curve, self.numbers))
 
     def __str__(self) -> str:
         return f"mute {_events(self.numbers)}"
@@ -401,7 +398,7 @@ class BoostEvents(EnergyEdit):
     def _edit_energy(self, curve: EnergyCurve) -> Nats:
         values = clamp_to_silence(curve)
         for event in select_events(curve, self.numbers):
-            shape, beneath = event_shape(values, event), remove_event(values, event)
+            shape, beneath = event_shape(values, event), remove_events(values, [event])
             values = insert_event(beneath, shape, event.start_index, event.peak_nats + self.nats)
         return values
 
@@ -425,7 +422,7 @@ class MoveEvent(EnergyEdit):
         _check_within(self, self.to_s, curve)
         values = clamp_to_silence(curve)
         return insert_event(
-            remove_event(values, event),
+            remove_events(values, [event]),
             event_shape(values, event),
             _start_index_at(self.to_s, event, curve),
             event.peak_nats,

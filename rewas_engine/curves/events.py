@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,8 +15,13 @@ from rewas_engine.errors import SettingsError
 MIN_EVENT_RISE_NATS = 0.5
 """Smaller rises are fluctuations of a continuous sound. 0.5 nats are 4.3 dB."""
 _SHARP_SHARE, _SLOW_SHARE, _SHARP_RISE_S = 0.8, 0.2, 0.1
-"""How far up a rise the onset lies. Spectrograms smear a strike in both directions; for the synthetic struck classes
-the upper share locates the onset within 11 ms. Rises that take longer than _SHARP_RISE_S begin at the lower share."""
+"""Shares of a rise. A rise that takes longer than _SHARP_RISE_S from the lower to the upper one begins at the lower."""
+_ATTACK_BELOW_TOP_NATS = 0.15
+"""How far below the top of its attack the onset of a strike lies. A spectrogram smears a strike in both directions: the
+higher the strike rises, the earlier the smear begins. No single share of the rise is therefore right both for strikes
+out of silence and for strikes out of a background. For the synthetic struck classes, this locates all onsets within
+10 ms, and on average within 4 ms.
+"""
 _DECAY_SHARE = 0.1
 """An event ends when its height has fallen to this share."""
 
@@ -113,10 +118,11 @@ def clamp_to_silence(curve: EnergyCurve) -> Nats:
     return np.maximum(curve.values.astype(np.float64), SILENCE_NATS)
 
 
-def remove_event(values: Nats, event: EnergyEvent) -> Nats:
-    """Replace an event in values `[T]` by its background."""
+def remove_events(values: Nats, events: Iterable[EnergyEvent]) -> Nats:
+    """Replace events in values `[T]` by their backgrounds."""
     changed = values.copy()
-    changed[event.start_index : event.end_index] = _background(values, event)
+    for event in events:
+        changed[event.start_index : event.end_index] = _background(values, event)
     return changed
 
 
@@ -207,13 +213,22 @@ def _build_event(number: int, hill: _Peak, values: Nats, rate_hz: float) -> Ener
 def _onset_s(rise: Nats, rate_hz: float) -> float:
     """Time of the onset in seconds from the first value of a rise, whose last value is the highest."""
 
-    def last_below_s(share: float) -> float:
-        level = rise[0] + share * (rise[-1] - rise[0])
-        below = int(np.flatnonzero(rise < level)[-1])
-        return (below + 0.5 + _crossing_fraction(rise[below], rise[below + 1], level)) / rate_hz
+    def last_below(level_nats: float, end: int) -> tuple[int, float]:
+        """Last value before `end` that is below a level, and the time in seconds at which the level is crossed."""
+        below = int(np.flatnonzero(rise[:end] < level_nats)[-1])
+        return below, (below + 0.5 + _crossing_fraction(rise[below], rise[below + 1], level_nats)) / rate_hz
 
-    sharp_s, slow_s = last_below_s(_SHARP_SHARE), last_below_s(_SLOW_SHARE)
-    return sharp_s if sharp_s - slow_s <= _SHARP_RISE_S else slow_s
+    height_nats = rise[-1] - rise[0]
+    below, sharp_s = last_below(rise[0] + _SHARP_SHARE * height_nats, rise.size)
+    slow_s = last_below(rise[0] + _SLOW_SHARE * height_nats, rise.size)[1]
+    if sharp_s - slow_s > _SHARP_RISE_S:
+        return slow_s
+    # The loudest value may belong to a later part of the sound. The attack ends where the values stop rising.
+    top = below + 1
+    while top + 1 < rise.size and rise[top + 1] > rise[top]:
+        top += 1
+    beneath_nats = min(_ATTACK_BELOW_TOP_NATS, (1 - _SHARP_SHARE) * height_nats, rise[top] - rise[below])
+    return last_below(rise[top] - beneath_nats, top + 1)[1]
 
 
 def _crossing_fraction(before_nats: float, after_nats: float, level_nats: float) -> float:

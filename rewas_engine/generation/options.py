@@ -26,6 +26,7 @@ from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds
+from rewas_engine.media.reference import ReferenceSound
 from rewas_engine.models.sampler_names import check_sampler
 
 
@@ -72,6 +73,9 @@ class Control:
             curve for a loop.
         texture: Which frequency bands stand out, in nats, as long as the clip, for packs with the control "texture".
             None leaves the texture to the prompt. Layers do not follow it.
+        like: A sound that the primary sound should resemble. A pack with the control "texture" follows the texture that
+            this sound has at each level of the energy. With any pack, a filter of up to 12 dB brings the spectrum of
+            the new sound closer, as long as it still matches its prompt. It excludes `texture`.
         strength: How strongly the controls steer, 0 to 2; 1 is as trained, 0 not at all. Called `control_strength` in
             messages and in `SamplingSettings`.
         start: Part of the sampling after which the controls act, 0 to 1; 0 is the initial noise.
@@ -86,6 +90,7 @@ class Control:
     kind: ControlName = "energy"
     energy: EnergyCurve | None = None
     texture: TextureCurve | None = None
+    like: ReferenceSound | None = None
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0

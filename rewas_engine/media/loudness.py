@@ -23,6 +23,7 @@ _PEAK_SLACK = 1 + 1e-4
 """A limited sound that was rounded to 24 bits may exceed the ceiling by this factor without being lowered again."""
 _BLOCK_S = Fraction(4, 10)
 _PIECE_S = 20
+_METER_CHANNELS = 5
 ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _OVERSAMPLING = 8
@@ -39,10 +40,11 @@ _CHUNK_SAMPLES = 2**18
 
 
 def integrated_loudness_lufs(waveform: NDArray[np.floating], sample_rate_hz: int) -> float | None:
-    """Measure the gated loudness of a waveform `[channels, samples]` with up to five channels.
+    """Measure the gated loudness of a waveform `[channels, samples]`.
 
     The gating blocks of long sounds do not cross the borders between pieces of 20 s, so that memory stays bounded.
-    Sounds shorter than a block of 0.4 s are one block.
+    Sounds shorter than a block of 0.4 s are one block. Of more than five channels, whose places are unknown, all count
+    the same.
 
     Returns:
         Loudness in LUFS; None below the absolute gate of -70 LUFS.
@@ -56,9 +58,13 @@ def integrated_loudness_lufs(waveform: NDArray[np.floating], sample_rate_hz: int
         if len(part) < block and first:
             break  # less than a block is left
         meter = pyloudnorm.Meter(sample_rate_hz, block_size=min(float(_BLOCK_S), len(part) / sample_rate_hz))
+        powers: NDArray[np.float64] | float = 0.0
         with np.errstate(divide="ignore"):
-            meter.integrated_loudness(part)
-        blocks += meter.blockwise_loudness
+            # The meter takes at most five channels.
+            for channels in [part] if part.shape[1] <= _METER_CHANNELS else part.T:
+                meter.integrated_loudness(channels)
+                powers = powers + 10 ** (np.array(meter.blockwise_loudness) / 10)
+            blocks += (10 * np.log10(powers)).tolist()
     return gated_mean_db(np.array(blocks))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +42,18 @@ class Stem:
         from rewas_engine.media.audio import write_wav
 
         return write_wav(path, self.waveform, self.sample_rate_hz)
+
+
+def spread_channels(waveform: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Give a waveform `[channels, samples]` another number of channels.
+
+    One channel goes to the first two, which are left and right in nearly all layouts. Several channels keep their
+    positions. Further channels are silent, and surplus ones are left out.
+    """
+    if len(waveform) == channels:
+        return waveform
+    source = np.repeat(waveform, 2, axis=0) if len(waveform) == 1 else waveform
+    spread = np.zeros((channels, waveform.shape[1]), waveform.dtype)
+    kept = min(channels, len(source))
+    spread[:kept] = source[:kept]
+    return spread

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, SettingsError, find_events, onset_strengths
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 
 nats = st.floats(-11.5, 4, width=32)
 curves = st.builds(
@@ -40,6 +41,22 @@ def test_strikes_are_found_at_their_times(floor: float, rate_hz: int) -> None:
         assert event.strength_nats == pytest.approx(event.peak_nats - floor, abs=1e-4)
         # Nine tenths of the way down at 20 nats a second.
         assert event.length_s == pytest.approx(0.9 * event.strength_nats / 20, abs=1.5 / rate_hz)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.003])
+@pytest.mark.parametrize("decay_s", [0.001, 0.02, 0.1])
+def test_the_onsets_of_a_sound_are_found_in_its_energy(background: float, decay_s: float) -> None:
+    rng = np.random.default_rng(0)
+    rate_hz, times_s = 16_000, [0.5137, 1.24, 2.0082, 3.4]
+    sound = background * rng.standard_normal(4 * rate_hz)
+    for time_s in times_s:
+        after_s = np.arange(round(0.5 * rate_hz)) / rate_hz
+        sound[round(time_s * rate_hz) :][: after_s.size] += (
+            0.2 * rng.standard_normal(after_s.size) * np.exp(-after_s / decay_s)
+        )
+    energy = AudioFrontEnd(MelConfig()).measure_energy(sound.astype(np.float32))
+    events = find_events(EnergyCurve(energy.values, energy.rate_hz))
+    np.testing.assert_allclose([event.time_s for event in events], times_s, atol=0.01)
 
 
 def test_events_at_the_start_and_end_of_the_clip_count() -> None:

@@ -99,14 +99,14 @@ def test_a_muted_event_leaves_the_gain_of_the_others(character) -> None:
     energy = strikes(-4)
     sound = np.repeat(np.exp(energy.values), 640) * rng.standard_normal(energy.values.size * 640)
     sound = (0.5 * sound / np.abs(sound).max()).astype(np.float32)
-    whole_db = standard_gain_db(sound, 16_000, character, energy, energy)
+    whole_db = standard_gain_db(sound[None], 16_000, character, energy, energy)
     edited = parse_edit("mute event 3").apply(energy)
     muted = sound.copy()
     muted[2 * 16_000 : 3 * 16_000] = 0
-    muted_db = standard_gain_db(muted, 16_000, character, edited, energy)
+    muted_db = standard_gain_db(muted[None], 16_000, character, edited, energy)
     assert muted_db == pytest.approx(whole_db, abs=1.0)
     lower = Offset(-1.0).apply(energy)
-    lower_db = standard_gain_db(sound, 16_000, character, lower, energy)
+    lower_db = standard_gain_db(sound[None], 16_000, character, lower, energy)
     assert lower_db - whole_db == pytest.approx(-8.7, abs=0.5)
 
 

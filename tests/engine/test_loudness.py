@@ -32,6 +32,14 @@ def test_the_calibration_signal_of_the_standard_has_its_loudness() -> None:
     assert integrated_loudness_lufs(stereo, 48_000) == pytest.approx(-23, abs=0.1)
 
 
+@pytest.mark.parametrize("channels", [6, 8, 16])
+def test_sounds_with_more_channels_than_the_meter_takes(channels: int) -> None:
+    one = tone(1000, -23)
+    expected = integrated_loudness_lufs(one, 48_000) + 10 * np.log10(channels)
+    assert integrated_loudness_lufs(np.repeat(one, channels, axis=0), 48_000) == pytest.approx(expected, abs=0.01)
+    assert integrated_loudness_lufs(np.zeros((channels, 48_000), np.float32), 48_000) is None
+
+
 @given(st.integers(0, 1000), st.floats(0.5, 20), st.floats(-60, -1))
 @settings(max_examples=20)
 def test_it_agrees_with_pyloudnorm(seed: int, duration_s: float, level_db: float) -> None:

@@ -53,9 +53,12 @@ if TYPE_CHECKING:
     from rewas_engine.media.cuts import find_cuts
     from rewas_engine.media.image_sequence import ImageSequence
     from rewas_engine.media.probe import ProbedClip
+    from rewas_engine.media.reference import ReferenceSound
     from rewas_engine.media.stem import Stem
     from rewas_engine.packs.description import InstalledPack, PackInfo, installed_packs
     from rewas_engine.pipeline import ReWaS
+    from rewas_engine.recordings.credits import UsedRecording
+    from rewas_engine.recordings.options import PerformanceOptions
     from rewas_engine.requests.layers import Layer
     from rewas_engine.requests.notes import Note
     from rewas_engine.requests.regeneration import Regenerate
@@ -97,10 +100,12 @@ __all__ = [
     "Output",
     "PackError",
     "PackInfo",
+    "PerformanceOptions",
     "ProbedClip",
     "Progress",
     "RaiseBand",
     "ReWaS",
+    "ReferenceSound",
     "Regenerate",
     "Sampling",
     "SamplingSettings",
@@ -115,6 +120,7 @@ __all__ = [
     "TextureCurve",
     "TextureEdit",
     "Tilt",
+    "UsedRecording",
     "VideoClip",
     "apply_edits",
     "curve_from_points",
@@ -213,8 +219,11 @@ _NAMES_BY_MODULE: dict[str, tuple[str, ...]] = {
         "installed_packs",
     ),
     "rewas_engine.pipeline": ("ReWaS",),
+    "rewas_engine.recordings.credits": ("UsedRecording",),
+    "rewas_engine.recordings.options": ("PerformanceOptions",),
     "rewas_engine.requests.layers": ("Layer",),
     "rewas_engine.requests.notes": ("Note",),
+    "rewas_engine.media.reference": ("ReferenceSound",),
     "rewas_engine.requests.regeneration": ("Regenerate",),
     "rewas_engine.requests.results": (
         "GenerationResult",

@@ -31,27 +31,41 @@ from rewas_engine.matching.familiarity import FamiliarityCheck
 from rewas_engine.matching.policy import ConflictCheck
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity, Suggestion
 from rewas_engine.matching.selection import select_matcher
-from rewas_engine.matching.sound_kinds import SoundKinds
+from rewas_engine.matching.sound_kinds import Character, SoundKinds
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.frame_stream import FrameSequence, FrameStream
 from rewas_engine.media.probe import ProbedClip, check_can_have_sound, read_clip, read_clip_with_sound
+from rewas_engine.media.reference import ReferenceSound
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.packs.backbones.families import find_family
-from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
+from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, no_model_error, read_pack, verify_files
 from rewas_engine.packs.loading import (
     LOADING_MEMORY_REMEDY,
     component_precision,
     load_components,
     load_with_memory_fallback,
 )
+from rewas_engine.recordings.library_pack import read_library_pack
+from rewas_engine.recordings.options import PerformanceOptions
 from rewas_engine.requests.layers import Layer, check_layers
 from rewas_engine.requests.levels import apply_typical_level
-from rewas_engine.requests.notes import unknown_prompt_note
-from rewas_engine.requests.plan import ResolvedEnergy, SoundRequest
+from rewas_engine.requests.library_maker import LibraryMaker
+from rewas_engine.requests.notes import (
+    Note,
+    recordings_repeat_note,
+    spectrum_only_note,
+    unknown_prompt_note,
+    unknown_recording_note,
+    unused_settings_note,
+)
+from rewas_engine.requests.plan import ResolvedEnergy, SoundPlan, SoundRequest
+from rewas_engine.requests.references import MeasuredReference
 from rewas_engine.requests.regeneration import Regenerate
 from rewas_engine.requests.results import GenerationResult
-from rewas_engine.requests.take_making import TakeGenerator
+from rewas_engine.requests.scoring import WordScorer
+from rewas_engine.requests.sound_makers import ModelMaker, SoundMaker
+from rewas_engine.requests.take_making import PlannedLayer, TakeGenerator
 from rewas_engine.requests.validation import (
     check_combination,
     check_curve_covers_clip,
@@ -77,7 +91,6 @@ class ReWaS:
         device: "cpu" or "cuda:0".
         execution: Precision and memory use.
         front_end: Turns waveforms into log-mels and energy.
-        sound_generator: Generates sound, with or without a clip.
         joint_scorer: Compares prompts, frames and sounds; None if the pack has no joint space.
         sound_kinds: Tells from a prompt how the energy of its sound behaves.
         matcher: Compares prompts with video for the conflict check; None if no model can.
@@ -96,18 +109,16 @@ class ReWaS:
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
         self._components = load_components(description, device, self.execution)
-        backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
         self._cache = cache = ContentCache(DEFAULT_CACHE_BYTES if self.execution.caching else 0)
-        window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
-        self.sound_generator = SoundGenerator(
-            backbone,
-            self.front_end,
-            window,
-            device,
-            batch_size=self.execution.effective_batch_size,
-            shares_batches=self.execution.shares_batches,
-            cache=cache,
-        )
+        self._window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
+        encoder = self._components.get("text_encoder", None)
+        sentence_encoder = encoder if isinstance(encoder, SentenceEncoder) else None
+        self._source: SoundGenerator | LibraryMaker
+        if self.pack.is_library:
+            library = read_library_pack(description.path)
+            self._source = LibraryMaker(library, self.front_end, sentence_encoder or SentenceEncoder.default())
+        else:
+            self._source = self._build_sound_generator(cache)
         self._estimator = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
         self._components.offload()  # Loading them has shown that everything fits into memory.
         self.joint_scorer: JointScorer | None = None
@@ -115,12 +126,39 @@ class ReWaS:
             self.joint_scorer = JointScorer.from_pack(
                 self._components, self.front_end.config.bins, self.pack.name, device
             )
-        encoder = self._components.get("text_encoder", None)
-        self.sound_kinds = SoundKinds(encoder if isinstance(encoder, SentenceEncoder) else None)
+        self.sound_kinds = SoundKinds(sentence_encoder)
         self._familiarity_check = (
             None if self.joint_scorer is None else FamiliarityCheck(self.joint_scorer, self.sound_kinds)
         )
         self.matcher = select_matcher(description, conflict_model, self.joint_scorer, device)
+
+    def _build_sound_generator(self, cache: ContentCache) -> SoundGenerator:
+        backbone = find_family(self._description.family).backbone
+        return SoundGenerator(
+            backbone(self._components, self.front_end.config, self.device),
+            self.front_end,
+            self._window,
+            self.device,
+            batch_size=self.execution.effective_batch_size,
+            shares_batches=self.execution.shares_batches,
+            cache=cache,
+        )
+
+    @property
+    def sound_generator(self) -> SoundGenerator:
+        """Generates sound with the model, with or without a clip. Raises PackError for a library of recordings."""
+        if isinstance(self._source, LibraryMaker):
+            raise no_model_error(self.pack.name)
+        return self._source
+
+    @property
+    def library_maker(self) -> LibraryMaker:
+        """Performs the recordings of a library, with or without a clip. Raises PackError for a model."""
+        if not isinstance(self._source, LibraryMaker):
+            raise PackError(
+                f"The pack {self.pack.name} is a model and has no recordings.", "Choose a library of recordings."
+            )
+        return self._source
 
     @classmethod
     @raises_out_of_memory("loading a pack", LOADING_MEMORY_REMEDY)
@@ -308,7 +346,7 @@ class ReWaS:
 
         Args:
             prompt: What the sound should be.
-            waveform: [samples] at the sample rate of the pack, at any level.
+            waveform: [samples] at the sample rate of the front end, at any level.
 
         Raises:
             SettingsError: The prompt or the sound is empty.
@@ -335,7 +373,9 @@ class ReWaS:
         control: Control | None = None,
         sampling: Sampling | None = None,
         output: Output | None = None,
+        performance: PerformanceOptions | None = None,
         layers: Sequence[Layer] = (),
+        layer_packs: Mapping[str, ReWaS] | None = None,
         regenerate: Regenerate | None = None,
         conflict: ConflictPolicy = "off",
         on_progress: ProgressCallback | None = None,
@@ -349,12 +389,14 @@ class ReWaS:
             seed: Seed of the first take, 0 or more. The same seed and settings give the same samples.
             takes: Number of takes, 1 to 100, with the seeds `seed`, `seed` + 1, … A take with faults is generated once
                 more, with one of the seeds that follow.
-            control: What the primary sound follows (energy, onsets or texture) and how strongly. None estimates the
-                energy from the video.
+            control: What the primary sound follows (energy, onsets, texture or another sound) and how strongly. None
+                estimates the energy from the video.
             sampling: Number of steps, guidance, sampler and negative prompt. None means the defaults of the pack.
             output: Sample rate, gain, loop and cuts. None means a sound without cuts at the sample rate of the pack.
+            performance: How a library performs its recordings. None means the defaults. Models do not use it.
             layers: Up to 8 additional sounds, each with its own stem. If a stem or their sum would clip, all stems are
                 lowered equally.
+            layer_packs: The loaded packs that layers name, by name.
             regenerate: An existing sound of this clip, to be regenerated in a range or as a whole. If no energy is
                 given, a strength below 1 follows the energy of that sound, and a strength of 1 follows the energy
                 estimated from the video, at the level of the kept part.
@@ -379,6 +421,7 @@ class ReWaS:
         self.conflict_check.check_policy(conflict)
         settings = self.sampling_settings(sampling, control)
         self._check_request(control, output, layers, regenerate)
+        layer_makers = [self._find_layer_pack(layer, layer_packs or {}) for layer in layers]
         rate_hz = resolve_output_rate_hz(
             output.sample_rate_hz,
             self.pack.sample_rate_hz,
@@ -392,6 +435,8 @@ class ReWaS:
         cuts_s = validate_cuts(output.cuts, read.duration_s)
         _check_curves(control, layers, read)
         source = None if regenerate is None else regenerate.inpaint_source(read.duration_s, self.front_end)
+        likes = [(self, control.like), *((model, one.like) for one, model in zip(layers, layer_makers, strict=True))]
+        reference, *layer_references = self._read_references(likes, tracker)
         frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, on first use
 
         def estimate_energy() -> EnergyCurve:
@@ -404,7 +449,7 @@ class ReWaS:
 
         request = SoundRequest(
             front_end=self.front_end,
-            window=self.sound_generator.window,
+            window=self._window,
             settings=settings,
             control=control.kind,
             duration_s=read.duration_s,
@@ -413,36 +458,35 @@ class ReWaS:
             inpaint_source=source,
             is_loop=output.loop,
             level=output.level,
+            follows_texture="texture" in self.pack.controls,
+            performance=performance or PerformanceOptions(),
         )
-        character = self.sound_kinds.character(prompt)
+        character = self._character(prompt, request.performance, reference)
         energy = request.resolve_energy(control.energy, control.edits, character, read, estimate_energy)
         report = self.conflict_check.apply_policy(conflict, prompt, read, frames, tracker)
         frames.cache_clear()  # Frames of a long clip must not stay in memory during generation.
         if report is not None and conflict == "soften":
             request = replace(request, settings=replace(settings, prompt_weight=prompt_weight(report)))
-        plan = request.plan_sound(prompt, energy, character, control.texture, cuts_s)
-        layer_request = replace(request, control="energy")  # A steady energy has no onsets.
+        plan = request.plan_sound(prompt, energy, character, control.texture, cuts_s, reference)
         planned_layers = [
-            (
+            model._plan_layer(
                 layer,
-                layer_request.plan_sound(
-                    layer.prompt,
-                    ResolvedEnergy.without_edits(layer.resolve_energy(energy.edited)),
-                    self.sound_kinds.character(layer.prompt),
-                ),
+                request if model is self else model._own_request(request),
+                layer.resolve_energy(energy.edited),
+                layer_reference,
             )
-            for layer in layers
+            for layer, model, layer_reference in zip(layers, layer_makers, layer_references, strict=True)
         ]
-        familiarities = {one: self.check_familiarity(one) for one in (prompt, *(layer.prompt for layer in layers))}
-        known = frozenset(one for one, found in familiarities.items() if found is None or found.is_known)
-        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint_scorer, known)
+        familiarity = self.check_familiarity(prompt)
+        generator = self._take_generator(prompt, familiarity)
         generated = generator.generate_takes(plan, seed, takes, tracker, planned_layers, output.gain_db)
         return GenerationResult(
             clip=read,
             pack=self.pack,
             prompt=prompt,
             takes=generated,
-            settings=request.settings,
+            settings=None if self.pack.is_library else request.settings,
+            performance=self._performed(plan),
             control=control,
             output=output,
             requested_energy=plan.requested_energy,
@@ -453,22 +497,49 @@ class ReWaS:
             notes=(
                 *energy.notes,
                 *(
-                    unknown_prompt_note(self.pack.name, one, found)
-                    for one, found in familiarities.items()
-                    if found is not None and not found.is_known
+                    note
+                    for model in dict.fromkeys(model for model, like in likes if like is not None)
+                    for note in model._reference_notes()
+                ),
+                *self._unknown_prompt_notes(prompt, familiarity),
+                *(
+                    note
+                    for planned, model in zip(planned_layers, layer_makers, strict=True)
+                    if (model, planned.layer.prompt) != (self, prompt)
+                    for note in model._unknown_prompt_notes(planned.layer.prompt, planned.familiarity)
+                ),
+                *self._repeat_notes(plan),
+                *(
+                    note
+                    for planned, model in zip(planned_layers, layer_makers, strict=True)
+                    for note in model._repeat_notes(planned.plan)
+                ),
+                *self._unused_setting_notes(sampling, control, performance, conflict),
+                *(
+                    unused_settings_note(
+                        model.pack.name, [f"the performance settings of the layer {layer.name}"], is_library=False
+                    )
+                    for layer, model in zip(layers, layer_makers, strict=True)
+                    if not model.pack.is_library and layer.performance not in (None, PerformanceOptions())
                 ),
             ),
-            familiarity=familiarities[prompt],
+            familiarity=familiarity,
             timings_s=dict(tracker.stage_times_s),
         )
 
     def check_familiarity(self, prompt: str) -> Familiarity | None:
-        """Return how well the pack knows a prompt; None if the pack has no joint space to tell."""
+        """Return how well the pack knows a prompt; None if the pack has no joint space to measure this.
+
+        A library knows a prompt if it has recordings with such words.
+        """
+        if isinstance(self._source, LibraryMaker):
+            return self._source.familiarity(validate_prompt(prompt))
         return None if self._familiarity_check is None else self._familiarity_check.check(prompt)
 
     def apply_typical_level(self, energy: EnergyCurve, prompt: str) -> EnergyCurve:
         """Move an estimated energy to the typical level of a prompt, as `generate` does at the level "standard"."""
-        return apply_typical_level(energy, self.sound_kinds.character(prompt), self.front_end.config.silence_nats)
+        character = self._character(prompt, PerformanceOptions())
+        return apply_typical_level(energy, character, self.front_end.config.silence_nats)
 
     @property
     def conflict_check(self) -> ConflictCheck:
@@ -529,7 +600,7 @@ class ReWaS:
     ) -> tuple[ProbedClip, FloatArray]:
         """The clip, and its own sound [samples] at the original speed.
 
-        The sound has the sample rate of the pack and the level of the training sounds.
+        The sound has the sample rate of the front end and the level of the training sounds.
         """
         with tracker.stage("decode"):
             check_can_have_sound(clip)
@@ -539,12 +610,28 @@ class ReWaS:
                 read.path,
                 start_s=begin_s,
                 duration_s=end_s - begin_s,
-                sample_rate_hz=self.pack.sample_rate_hz,
+                sample_rate_hz=self.front_end.config.sample_rate_hz,
                 origin_s=origin_s,
                 track=audio_track,
                 cancel=tracker.cancel,
             )
         return read, normalise(sound) if sound.any() else sound
+
+    def _read_references(
+        self, likes: Sequence[tuple[ReWaS, ReferenceSound | None]], tracker: ProgressTracker
+    ) -> list[MeasuredReference | None]:
+        """Read the reference sound of each sound, at the rate of the pack that makes it."""
+
+        @functools.cache
+        def read(model: ReWaS, like: ReferenceSound) -> MeasuredReference:
+            with tracker.stage("decode"):
+                return MeasuredReference.read(like, model.front_end, tracker.cancel)
+
+        return [None if like is None else read(model, like) for model, like in likes]
+
+    def _reference_notes(self) -> tuple[Note, ...]:
+        is_followed = self.pack.is_library or "texture" in self.pack.controls
+        return () if is_followed else (spectrum_only_note(self.pack.name),)
 
     def _open_frame_stream(self, read: ProbedClip, tracker: ProgressTracker) -> FrameStream:
         """Open the frames of a clip as a stream, so that a long clip is never completely in memory."""
@@ -554,6 +641,99 @@ class ReWaS:
     def _read_frames(self, read: ProbedClip, tracker: ProgressTracker) -> NDArray[np.uint8]:
         with tracker.stage("decode"):
             return self._estimator.read_frames(read, tracker.cancel)
+
+    def _character(
+        self, prompt: str, performance: PerformanceOptions, reference: MeasuredReference | None = None
+    ) -> Character:
+        by_words = self.sound_kinds.character(prompt)
+        if isinstance(self._source, LibraryMaker):
+            return self._source.character(prompt, performance.place, by_words, reference)
+        return by_words
+
+    def _take_generator(self, prompt: str, familiarity: Familiarity | None) -> TakeGenerator:
+        known = frozenset({prompt} if familiarity is None or familiarity.is_known else ())
+        # The joint space of a small pack cannot judge real recordings.
+        scorer = WordScorer(None if self.pack.is_library else self.joint_scorer, self.front_end, known)
+        maker: SoundMaker
+        if isinstance(self._source, LibraryMaker):
+            maker = self._source
+        else:
+            maker = ModelMaker(self.front_end, self._source, scorer)
+        return TakeGenerator(self.pack, self.front_end, maker, scorer, known)
+
+    def _find_layer_pack(self, layer: Layer, packs: Mapping[str, ReWaS]) -> ReWaS:
+        """The loaded pack that makes a layer."""
+        if layer.pack is None:
+            return self
+        if layer.pack not in packs:
+            raise SettingsError(
+                f"The layer {layer.name} names the pack {layer.pack}, which is not loaded.",
+                "Load it, and pass it in layer_packs.",
+            )
+        return packs[layer.pack]
+
+    def _own_request(self, request: SoundRequest) -> SoundRequest:
+        """Adapt a request for another pack to this one, with the default sampling settings of this pack."""
+        settings = self.sampling_settings()
+        return replace(
+            request,
+            front_end=self.front_end,
+            window=self._window,
+            settings=settings,
+            inpaint_source=None,
+            follows_texture="texture" in self.pack.controls,
+        )
+
+    def _plan_layer(
+        self, layer: Layer, request: SoundRequest, energy: EnergyCurve, reference: MeasuredReference | None
+    ) -> PlannedLayer:
+        """Plan a layer that this pack makes."""
+        performance = layer.performance or PerformanceOptions()
+        # A steady energy has no onsets.
+        request = replace(request, control="energy", performance=performance)
+        plan = request.plan_sound(
+            layer.prompt,
+            ResolvedEnergy.without_edits(energy),
+            self._character(layer.prompt, performance, reference),
+            reference=reference,
+        )
+        familiarity = self.check_familiarity(layer.prompt)
+        return PlannedLayer(layer, plan, self._take_generator(layer.prompt, familiarity), familiarity)
+
+    def _unknown_prompt_notes(self, prompt: str, found: Familiarity | None) -> tuple[Note, ...]:
+        if found is None or found.is_known:
+            return ()
+        describe = unknown_recording_note if self.pack.is_library else unknown_prompt_note
+        return (describe(self.pack.name, prompt, found),)
+
+    def _performed(self, plan: SoundPlan) -> PerformanceOptions | None:
+        """How the recordings of a library were performed, with a place within the list. None for a model."""
+        if not isinstance(self._source, LibraryMaker):
+            return None
+        performance, count = plan.request.performance, self._source.choose_for(plan).count
+        return performance if count is None else replace(performance, place=performance.place % count)
+
+    def _repeat_notes(self, plan: SoundPlan) -> tuple[Note, ...]:
+        count = self._source.choose_for(plan).count if isinstance(self._source, LibraryMaker) else None
+        return () if count is None else (recordings_repeat_note(self.pack.name, plan.prompt, count),)
+
+    def _unused_setting_notes(
+        self,
+        sampling: Sampling | None,
+        control: Control,
+        performance: PerformanceOptions | None,
+        conflict: ConflictPolicy,
+    ) -> tuple[Note, ...]:
+        if self.pack.is_library:
+            unused = {
+                "sampling settings": sampling not in (None, Sampling()),
+                "the strength and range of the control": (control.strength, control.start, control.end) != (1, 0, 1),
+                "the conflict policy “soften”": conflict == "soften",
+            }
+        else:
+            unused = {"performance settings": performance not in (None, PerformanceOptions())}
+        names = [name for name, is_given in unused.items() if is_given]
+        return (unused_settings_note(self.pack.name, names, is_library=self.pack.is_library),) if names else ()
 
     def _check_request(
         self, control: Control, output: Output, layers: Sequence[Layer], regenerate: Regenerate | None
@@ -566,6 +746,8 @@ class ReWaS:
             has_cuts=bool(output.cuts),
             has_layers=bool(layers),
             gain_db=output.gain_db,
+            has_texture=control.texture is not None,
+            has_reference=control.like is not None,
         )
         for name in (control.kind, *(() if control.texture is None else ("texture",))):
             if name not in self.pack.controls:

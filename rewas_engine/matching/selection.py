@@ -33,7 +33,7 @@ def select_matcher(
                 f"The pack {pack} names {class_name} for its conflict check, which this version does not know.",
                 "Update ReWaS, or choose another pack.",
             )
-        encoder = load_clip_encoder(description.path / CONFLICT_ROLE, device)
+        encoder = load_clip_encoder(description.component_folder / CONFLICT_ROLE, device)
         return OpenAiClipMatcher(encoder, f"the CLIP model of the pack {pack}", pack_phrases)
     if joint is not None:
         return EmbeddingMatcher(joint, pack, Fraction(description.picture["frame_rate"]))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.media.loudness import db_to_gain, limiting_gain, true_peak
-from rewas_engine.media.stem import Stem
+from rewas_engine.media.stem import Stem, spread_channels
 
 PCM24_STEPS = 2**23
 """Number of steps of a 24-bit sample from 0 to full scale."""
@@ -19,7 +19,7 @@ def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dic
     """Apply a gain to each stem, and lower all stems equally if a true peak would exceed -1 dBTP.
 
     Args:
-        stems: Stems of equal length, by role.
+        stems: Stems of equal length, by role. They may differ in their numbers of channels.
         gains_db: Gain of each stem, by role.
 
     Returns:
@@ -53,5 +53,7 @@ def _amplified(stem: Stem, gain_db: float) -> Iterator[NDArray[np.float64]]:
 
 def _mix(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> Iterator[NDArray[np.float64]]:
     every = [_amplified(stem, gains_db[role]) for role, stem in stems.items()]
+    channels = max(len(stem.waveform) for stem in stems.values())
     for parts in zip(*every, strict=True):
-        yield sum(parts[1:], start=parts[0])
+        spread = [spread_channels(part, channels) for part in parts]
+        yield sum(spread[1:], start=spread[0])

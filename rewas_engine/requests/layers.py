@@ -15,7 +15,9 @@ from rewas_engine.curves.edits import Smooth, apply_edits
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import DEFAULT_FLAT_NATS, flat_curve
 from rewas_engine.errors import SettingsError
+from rewas_engine.media.reference import ReferenceSound
 from rewas_engine.media.stem import MIX, PRIMARY
+from rewas_engine.recordings.options import PerformanceOptions
 
 MAX_LAYERS = 8
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -40,6 +42,9 @@ class Layer:
         energy: A curve in nats, as long as the clip; "steady", a constant level below the peak of the primary sound;
             or "following", a swell with the primary sound.
         gain_db: Change in level of its stem, -60 to 24 dB.
+        like: A sound that the layer should resemble.
+        pack: Name of another loaded pack that makes the layer; None for the pack of the primary sound.
+        performance: How a library performs its recordings for the layer. None means the defaults.
 
     Raises:
         SettingsError: The name is invalid, the prompt is empty or too long, or the gain is out of range.
@@ -49,6 +54,9 @@ class Layer:
     prompt: str
     energy: EnergyCurve | Literal["steady", "following"] = "steady"
     gain_db: float = 0.0
+    like: ReferenceSound | None = None
+    pack: str | None = None
+    performance: PerformanceOptions | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in (PRIMARY, MIX):

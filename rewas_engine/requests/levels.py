@@ -94,7 +94,7 @@ def standard_gain_db(
     8.7 dB below the standard level, and the sounds that an edit leaves alone keep their level.
 
     Args:
-        waveform: The sound [samples].
+        waveform: The sound [channels, samples].
         sample_rate_hz: Samples per second.
         character: Character of the prompt's sound.
         energy: Energy that the sound follows.
@@ -103,12 +103,12 @@ def standard_gain_db(
     Returns:
         Gain in dB; None if the sound is silent.
     """
-    loudness_lufs = integrated_loudness_lufs(waveform[None], sample_rate_hz)
+    loudness_lufs = integrated_loudness_lufs(waveform, sample_rate_hz)
     if loudness_lufs is None:
         return None
     gain_db = STANDARD_LOUDNESS_LUFS - loudness_lufs
     if character == "struck":
-        peak_db = 20 * float(np.log10(true_peak_of(waveform[None], sample_rate_hz)))
+        peak_db = 20 * float(np.log10(true_peak_of(waveform, sample_rate_hz)))
         softest_lufs, loudest_lufs = STRUCK_LOUDNESS_LUFS
         gain_db = float(np.clip(STANDARD_PEAK_DB - peak_db, softest_lufs - loudness_lufs, loudest_lufs - loudness_lufs))
     edits_db = _relative_level_db(energy, character) - _relative_level_db(unedited_energy, character)

@@ -11,7 +11,16 @@ from rewas_engine.matching.report import Familiarity
 from rewas_engine.matching.sound_kinds import Character
 from rewas_engine.media.audio import AudioTrack
 
-NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt", "audio_track", "retimed_sound"]
+NoteKind = Literal[
+    "little_motion",
+    "silent_energy",
+    "unknown_prompt",
+    "audio_track",
+    "retimed_sound",
+    "reference",
+    "unused_setting",
+    "recordings_repeat",
+]
 _MAX_QUOTED_CHARACTERS = 60
 
 
@@ -22,7 +31,9 @@ class Note:
     Attributes:
         kind: "little_motion": the video gives no usable energy. "silent_energy": the given energy is silent.
             "unknown_prompt": the pack does not know the prompt. "audio_track": the file has several audio tracks.
-            "retimed_sound": the energy was measured on the sound of a clip at another speed.
+            "retimed_sound": the energy was measured on the sound of a clip at another speed. "reference": the pack
+            follows only a part of the reference sound. "unused_setting": the pack does not use a setting of the
+            request. "recordings_repeat": the list of recordings starts over from the first.
         text: One or two sentences for the user.
     """
 
@@ -72,6 +83,32 @@ def unknown_prompt_note(pack_name: str, prompt: str, familiarity: Familiarity) -
     return Note("unknown_prompt", text)
 
 
+def unknown_recording_note(pack_name: str, prompt: str, familiarity: Familiarity) -> Note:
+    """Describe a prompt for which a library has no recording, with the words of the nearest ones."""
+    text = f"The {pack_name} library has no recording like “{_shorten(prompt)}” and performs another one."
+    if familiarity.nearest:
+        text += f" It has {_join([f'“{_shorten(words)}”' for words in familiarity.nearest])}."
+    return Note("unknown_prompt", text)
+
+
+def recordings_repeat_note(pack_name: str, prompt: str, count: int) -> Note:
+    """Describe a place beyond the last recordings for a prompt. count: how many choices of recordings there are."""
+    if count == 1:
+        text = f"The {pack_name} library has no other recordings for “{_shorten(prompt)}”, so the same ones are used."
+    else:
+        text = (
+            f"The {pack_name} library has {count} choices of recordings for “{_shorten(prompt)}”, so the list starts "
+            "over from the first."
+        )
+    return Note("recordings_repeat", text)
+
+
+def unused_settings_note(pack_name: str, names: Sequence[str], *, is_library: bool) -> Note:
+    """Describe settings that a pack does not use. names: such as "steps"."""
+    why = "performs recordings" if is_library else "has no recordings"
+    return Note("unused_setting", f"The pack {pack_name} {why}, so it does not use {_join(list(names))}.")
+
+
 def audio_track_note(name: str, track: AudioTrack) -> Note:
     """Describe which of several audio tracks was read. name: of the file or clip."""
     text = f"{name} has {track.count} audio tracks, and track {track.number} was read"
@@ -92,6 +129,14 @@ def retimed_sound_note(name: str, speed: Fraction) -> Note:
         "retimed_sound",
         f"{name} {how}. Its sound was measured at the original speed, and the energy was then retimed to match the "
         "clip.",
+    )
+
+
+def spectrum_only_note(pack_name: str) -> Note:
+    """Describe how a pack without the control "texture" follows a reference sound."""
+    return Note(
+        "reference",
+        f"The {pack_name} pack does not follow texture, so its sound has only the spectrum of the reference sound.",
     )
 
 

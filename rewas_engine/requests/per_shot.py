@@ -101,26 +101,26 @@ def crossfade_shots(parts: Sequence[FloatArray], starts: Sequence[int], samples:
     """Join waveforms with crossfades of constant power.
 
     Args:
-        parts: [N] samples of each shot.
+        parts: [N] or [channels, N] samples of each shot.
         starts: First sample of each shot in the result.
         samples: Length of the result.
         fade: Length of each crossfade in samples. A shot fades in while the previous one fades out, as far as that
             one reaches.
 
     Returns:
-        Waveform [samples] within ±1.
+        Waveform [samples] or [channels, samples] within ±1.
     """
-    whole = np.zeros(samples, np.float32)
+    whole = np.zeros((*parts[0].shape[:-1], samples), np.float32)
     angle = (np.arange(fade, dtype=np.float32) + 0.5) / fade * np.pi / 2
     for number, (part, start) in enumerate(zip(parts, starts, strict=True)):
-        own = part[: samples - start].copy()
+        own = part[..., : samples - start].copy()
         if number:
-            rising = np.sin(angle)[: own.size]
-            own[: rising.size] *= rising
+            rising = np.sin(angle)[: own.shape[-1]]
+            own[..., : rising.size] *= rising
         if number + 1 < len(parts):
             length = starts[number + 1] - start
-            falling = np.cos(angle)[: max(0, own.size - length)]
-            own[length : length + falling.size] *= falling
-            own = own[: length + falling.size]
-        whole[start : start + own.size] += own
+            falling = np.cos(angle)[: max(0, own.shape[-1] - length)]
+            own[..., length : length + falling.size] *= falling
+            own = own[..., : length + falling.size]
+        whole[..., start : start + own.shape[-1]] += own
     return limit_peak(whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -26,9 +26,11 @@ from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.matching.sound_kinds import Character
 from rewas_engine.media.probe import ProbedClip
+from rewas_engine.recordings.options import PerformanceOptions
 from rewas_engine.requests.levels import apply_typical_level, has_little_motion
 from rewas_engine.requests.notes import Note, little_motion_note, silent_energy_note
 from rewas_engine.requests.per_shot import ShotPlan
+from rewas_engine.requests.references import MeasuredReference
 from rewas_engine.requests.regeneration import Regenerate, match_level
 from rewas_engine.requests.validation import check_curve_covers_clip
 
@@ -47,7 +49,9 @@ class SoundRequest:
         regenerate: The existing sound to regenerate, if any.
         inpaint_source: Its log-mel and mask.
         is_loop: Whether the end of each sound joins its beginning.
+        performance: How a library performs its recordings.
         level: "standard" gives an energy from the video the typical level of the prompt's sound; "raw" keeps it.
+        follows_texture: Whether the pack has the control "texture".
     """
 
     front_end: AudioFrontEnd
@@ -60,6 +64,8 @@ class SoundRequest:
     inpaint_source: InpaintSource | None = None
     is_loop: bool = False
     level: LevelName = "standard"
+    follows_texture: bool = False
+    performance: PerformanceOptions = field(default_factory=PerformanceOptions)
 
     @property
     def steps(self) -> int:
@@ -126,6 +132,7 @@ class SoundRequest:
         character: Character,
         texture: TextureCurve | None = None,
         cuts_s: Sequence[Fraction] = (),
+        reference: MeasuredReference | None = None,
     ) -> SoundPlan:
         """Plan one sound of the request.
 
@@ -135,6 +142,7 @@ class SoundRequest:
             character: Character of the prompt's sound.
             texture: Texture that it follows.
             cuts_s: Cuts at which the sound starts anew, in seconds from the start of the clip.
+            reference: The reference sound. Its texture is followed if `texture` is None and the pack supports it.
 
         Raises:
             SettingsError: The control is "onsets" but the energy has none, or a loop would break off.
@@ -151,6 +159,8 @@ class SoundRequest:
         if self.is_loop and self.control == "energy":
             check_loop_join(resample_energy(frames))
         controls = self._controls_from(resample_energy(control_frames))
+        if reference is not None and texture is None and self.follows_texture:
+            texture = reference.timbre.texture_for(resample_energy(control_frames))
         if texture is not None:
             controls = replace(controls, texture=texture.resample(rate_hz, control_frames))
             texture = TextureCurve(texture.resample(rate_hz, frames), rate_hz, texture.source)
@@ -163,6 +173,7 @@ class SoundRequest:
             controls=controls,
             shots=ShotPlan.from_cuts(cuts_s, rate_hz, frames) if cuts_s else None,
             requested_texture=texture,
+            reference=reference,
         )
 
     def _controls_from(self, energy: EnergyCurve) -> Controls:
@@ -204,6 +215,7 @@ class SoundPlan:
         controls: Controls of the sound.
         shots: The shots, if the sound starts anew at cuts.
         requested_texture: Texture to compare the result with, if one is requested.
+        reference: The reference sound, if there is one.
     """
 
     request: SoundRequest
@@ -214,3 +226,13 @@ class SoundPlan:
     controls: Controls
     shots: ShotPlan | None = None
     requested_texture: TextureCurve | None = None
+    reference: MeasuredReference | None = None
+
+    @property
+    def follows_reference_texture(self) -> bool:
+        """Whether the texture that the sound follows is that of the reference sound."""
+        return self.reference is not None and self.controls.texture is not None
+
+    def without_texture(self) -> SoundPlan:
+        """The same plan with the texture left to the prompt."""
+        return replace(self, controls=replace(self.controls, texture=None), requested_texture=None)

@@ -18,6 +18,7 @@ from rewas_engine.exact_time import Seconds, exact_seconds, sample_count
 from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.media.audio import resample
 from rewas_engine.media.stem import Stem
+from rewas_engine.recordings.credits import UsedRecording
 from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 
 CROSSFADE_S = Fraction(20, 1000)
@@ -36,6 +37,7 @@ class Regenerate:
         end_s: End of the range in seconds from the start of the clip; None is the end of the clip.
         strength: How much the range may change, above 0 and up to 1. 1 starts from pure noise and fits the new sound
             to its surroundings.
+        recordings: The recordings in the sound, which still sound outside the range.
 
     Raises:
         SettingsError: The sound is beyond full scale, or the strength is out of its range.
@@ -45,6 +47,7 @@ class Regenerate:
     start_s: Seconds | None = None
     end_s: Seconds | None = None
     strength: float = 1.0
+    recordings: tuple[UsedRecording, ...] = ()
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
@@ -80,6 +83,10 @@ class Regenerate:
                 "Start the range at the end of the sound or earlier, and end it with the clip.",
             )
         return start_s, end_s
+
+    def kept_recordings(self, duration_s: Fraction) -> tuple[UsedRecording, ...]:
+        """The recordings in the kept part of the sound; none if the whole clip is regenerated."""
+        return () if self.range_s(duration_s) == (Fraction(0), duration_s) else self.recordings
 
     def inpaint_source(self, duration_s: Fraction, front_end: AudioFrontEnd) -> InpaintSource:
         """Return the log-mel of the sound for a pack, with the mask of the frames to keep.

@@ -15,8 +15,10 @@ from rewas_engine.generation.options import Control, Output
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity
 from rewas_engine.media.probe import ProbedClip
-from rewas_engine.media.stem import MIX, Stem
+from rewas_engine.media.stem import MIX, Stem, spread_channels
 from rewas_engine.packs.description import PackInfo
+from rewas_engine.recordings.credits import UsedRecording
+from rewas_engine.recordings.options import PerformanceOptions
 from rewas_engine.requests.notes import Note
 
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
@@ -24,8 +26,13 @@ FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerReport:
-    """How well a layer follows its energy and its prompt; the fields mean the same as in `Take`."""
+    """How well a layer follows its energy and its prompt; the fields mean the same as in `Take`.
 
+    Attributes:
+        pack: The pack that made the layer.
+    """
+
+    pack: PackInfo
     seed: int
     requested_energy: EnergyCurve
     produced_energy: EnergyCurve
@@ -33,6 +40,7 @@ class LayerReport:
     energy_correlation: float | None
     text_score: float | None
     faults: tuple[FaultName, ...]
+    recordings: tuple[UsedRecording, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,10 @@ class Take:
         texture_error_nats: Mean absolute difference of the two textures where the requested energy is audible.
         level_gain_db: Gain that brought the stems to the standard level, in dB; 0 at the level "raw". It contains
             neither the requested gains nor the reduction that keeps the true peak below -1 dBTP.
+        reference_distance_db: How far the long-term spectrum of the sound is from that of the reference sound: the root
+            of the mean squared difference over the mel bins, in dB. None without a reference, or if the sound is
+            silent.
+        recordings: The recordings in it, in the order of their first use; none if a model generated it.
     """
 
     seed: int
@@ -75,12 +87,17 @@ class Take:
     produced_texture: TextureCurve | None = None
     texture_error_nats: float | None = None
     level_gain_db: float = 0.0
+    reference_distance_db: float | None = None
+    recordings: tuple[UsedRecording, ...] = ()
 
     def mix(self) -> Stem:
-        """Return the exact sum of the stems."""
-        first = next(iter(self.stems.values()))
-        total = sum((stem.waveform for stem in self.stems.values()), np.zeros_like(first.waveform))
-        return Stem(MIX, total, first.sample_rate_hz)
+        """Return the exact sum of the stems. Stems with fewer channels use the first ones; see `spread_channels`."""
+        stems = tuple(self.stems.values())
+        channels = max(len(stem.waveform) for stem in stems)
+        total = np.zeros((channels, stems[0].waveform.shape[1]), np.float32)
+        for stem in stems:
+            total += spread_channels(stem.waveform, channels)
+        return Stem(MIX, total, stems[0].sample_rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +109,9 @@ class GenerationResult:
         pack: The pack.
         prompt: The prompt.
         takes: The takes, the best first.
-        settings: Sampling settings, with the defaults of the pack filled in.
+        settings: Sampling settings, with the defaults of the pack filled in; None if recordings were performed.
+        performance: How recordings were performed; None if a model generated the sound. A place beyond the last
+            recordings is counted again from the first.
         control: Requested control of the primary sound.
         output: Requested format of the stems.
         requested_energy: Energy that the primary sound followed, in nats, at the mel frame rate of the pack; as given
@@ -102,7 +121,7 @@ class GenerationResult:
         conflict_policy: Conflict policy of the request.
         conflict: Result of the conflict check; None if there was none.
         notes: What the editor must know about the sound: little motion, a silent energy, prompts that the pack does not
-            know.
+            know, and a reference sound of which the pack follows only the spectrum.
         familiarity: How well the pack knows the prompt; None if it cannot tell.
         timings_s: Seconds spent on each stage.
     """
@@ -111,7 +130,8 @@ class GenerationResult:
     pack: PackInfo
     prompt: str
     takes: tuple[Take, ...]
-    settings: SamplingSettings
+    settings: SamplingSettings | None
+    performance: PerformanceOptions | None = None
     control: Control
     output: Output
     requested_energy: EnergyCurve

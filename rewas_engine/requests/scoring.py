@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.curve import find_runs
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
+from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.media.audio import sample_peak
 from rewas_engine.requests.results import FaultName, Take
 
@@ -27,6 +31,27 @@ MIN_STUCK_S = 1
 MIN_REQUESTED_CHANGE_NATS = 1.0
 MIN_TEXT_SCORE = 0.1
 """Sounds that match their prompt rarely score less than this."""
+
+
+@dataclass(frozen=True)
+class WordScorer:
+    """Scores sounds against their prompts.
+
+    Args:
+        joint_scorer: Compares prompts with sounds; None if the pack cannot.
+        front_end: Log-mel front end of the pack.
+        known_prompts: Prompts that the pack can judge.
+    """
+
+    joint_scorer: JointScorer | None
+    front_end: AudioFrontEnd
+    known_prompts: frozenset[str]
+
+    def __call__(self, prompt: str, waveform: FloatArray) -> float | None:
+        """How well a waveform matches a prompt, 0 to 1; None for silence and for prompts the pack cannot judge."""
+        if self.joint_scorer is None or not waveform.any() or prompt not in self.known_prompts:
+            return None
+        return self.joint_scorer.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
 
 def find_faults(

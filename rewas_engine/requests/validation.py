@@ -25,6 +25,8 @@ def check_combination(
     has_cuts: bool = False,
     has_layers: bool = False,
     gain_db: float = 0,
+    has_texture: bool = False,
+    has_reference: bool = False,
 ) -> None:
     """Raise SettingsError for settings of a request that exclude each other.
 
@@ -34,7 +36,13 @@ def check_combination(
         has_cuts: Whether the sound starts anew at cuts.
         has_layers: Whether there are other sounds than the primary one.
         gain_db: Change in level of the primary stem.
+        has_texture: Whether a texture for the primary sound is given.
+        has_reference: Whether a reference sound for the primary sound is given.
     """
+    if has_texture and has_reference:
+        raise SettingsError(
+            "A texture and a reference sound both decide which frequencies stand out.", "Choose one of the two."
+        )
     if regenerates and has_layers:
         raise SettingsError(
             "A regenerated sound cannot have layers.", "Regenerate each stem in a request without layers."

@@ -19,16 +19,20 @@ class AlreadyLocked(Exception):
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, wait_s: float = _WAIT_S) -> Iterator[None]:
     """Hold an exclusive lock on a file, which exists only while it is held.
 
     A lock file left by a killed process does not block. File systems without lock support are not locked.
+
+    Args:
+        path: The lock file.
+        wait_s: How long to wait for another holder.
 
     Raises:
         AlreadyLocked: The lock is taken.
         OSError: The file cannot be written.
     """
-    lock = FileLock(path, timeout=_WAIT_S, poll_interval=_WAIT_S / 5, thread_local=False)
+    lock = FileLock(path, timeout=wait_s, poll_interval=_WAIT_S / 5, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from rewas_engine.errors import Cancelled
 
-StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
+StageName = Literal["decode", "energy", "conflict", "sample", "vocode", "perform"]
 """Stages of a call that analyses or generates sound."""
 
 
@@ -53,6 +53,7 @@ _STAGE_FRACTIONS: dict[StageName, tuple[float, float]] = {
     "conflict": (0.12, 0.12),
     "sample": (0.12, 0.92),
     "vocode": (0.92, 1.0),
+    "perform": (0.12, 1.0),
 }
 
 
@@ -94,7 +95,7 @@ class ProgressTracker:
             step: Finished steps.
             total_steps: All steps of the stage; 0 if they are not known.
             part: Index of the take that the step belongs to.
-            parts: Number of takes. Each one is sampled and vocoded in turn.
+            parts: Number of takes. Each one is sampled and vocoded, or performed, in turn.
 
         Raises:
             Cancelled: The caller asked to stop.
@@ -104,9 +105,9 @@ class ProgressTracker:
             return
         begin, end = _STAGE_FRACTIONS[stage]
         done = step / total_steps if total_steps else 0.0
-        first, last = _STAGE_FRACTIONS["sample"][0], _STAGE_FRACTIONS["vocode"][1]
+        first, last = _STAGE_FRACTIONS["perform"]
         fraction = begin + (end - begin) * done
-        if stage in ("sample", "vocode"):
+        if stage in ("sample", "vocode", "perform"):
             fraction = first + (last - first) * (part + (fraction - first) / (last - first)) / parts
         # A take that is generated a second time must not move the bar backwards.
         self._max_fraction = max(self._max_fraction, fraction)

@@ -44,8 +44,8 @@ def excitation(
         if times_s.size == 0:  # a span too short for the pattern still contains one event
             times_s = _single(rng, start_s, end_s)
         strengths = _strengths(rng, times_s)
-        fall_s = float(np.exp(rng.uniform(np.log(0.15), np.log(1.2)))) * (0.4 if pattern == "roll" else 1.0)
-        return times_s, strengths, _pulses_at(times_s, strengths, fall_s, count)
+        fall_s = draw_fall_s(rng) * (0.4 if pattern == "roll" else 1.0)
+        return times_s, strengths, pulses_at(times_s, strengths, fall_s, count)
     grid_s = np.arange(count) / ENVELOPE_RATE_HZ
     envelope = _gate_outside(_ENVELOPES[pattern](rng, grid_s, start_s, end_s), grid_s, start_s, end_s)
     if envelope.max() < WEAKEST:
@@ -157,8 +157,13 @@ def _strengths(rng: np.random.Generator, times_s: FloatArray) -> FloatArray:
     return np.where(accents, rng.uniform(0.85, high), rng.uniform(low, 0.7))
 
 
-def _pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count: int) -> FloatArray:
-    """Envelope [count] that jumps up at each event and falls over fall_s."""
+def draw_fall_s(rng: np.random.Generator) -> float:
+    """Draw the time, in seconds, over which the envelope falls after an event."""
+    return _log_uniform(rng, 0.15, 1.2)
+
+
+def pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count: int) -> FloatArray:
+    """Envelope [count] that jumps up at each event and falls over fall_s seconds."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
     pulses = np.where(since_s >= -0.005, strengths[:, None] * (1.0 - np.maximum(since_s, 0.0) / fall_s), 0.0)
     return np.asarray(np.max(pulses, axis=0, initial=0.0))

@@ -6,7 +6,7 @@ the class from the prompt and the timing from the energy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.world.classes import AMBIENCE_CLASSES, CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
-from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, excitation
+from rewas_engine.world.excitation import (
+    ENVELOPE_PATTERNS,
+    EVENT_PATTERNS,
+    PATTERNS,
+    draw_fall_s,
+    excitation,
+    pulses_at,
+)
 from rewas_engine.world.vocabulary import describe, describe_behind, describe_silence, join_captions
 
 FloatArray = NDArray[np.floating[Any]]
@@ -39,7 +46,7 @@ FAR_SHARE = 0.25
 # Each stream of random numbers has its own branch of the seed, so that drawing more numbers for the video never changes
 # the sound.
 SCENE_STREAM, SOUND_STREAM, VIDEO_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
-JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
+JOINED_CAPTION_STREAM, MURMUR_STREAM, CONTACT_STREAM, STAGE_STREAM, FOOTAGE_STREAM = range(6, 11)
 
 
 SHORTEST_S = 0.2
@@ -168,9 +175,7 @@ def sample_scene(
             class_name,
             loudness=_typical_intensity(envelope),
             rate_hz=_event_rate_hz(times_s) if counted else None,
-            far=distance > 0.5,
-            near=distance < 0.15,
-            indoors=reverb_s > 0.25,
+            **_viewpoint(distance, reverb_s),
             pattern=pattern if floor == 0.0 else "steady",
             event_count=times_s.size if counted else None,
             rising=_is_rising(envelope) if floor == 0.0 else None,
@@ -194,6 +199,59 @@ def sample_scene(
         and bool(np.random.default_rng([seed, OFF_SCREEN_STREAM]).random() < OFF_SCREEN_SHARE),
         ambience=ambience,
     )
+
+
+def with_contacts(scene: Scene, times_s: FloatArray, strengths: FloatArray) -> Scene:
+    """The scene with other events, such as the contacts of things that fall, and a caption that fits them.
+
+    Args:
+        scene: An audible scene of a struck class.
+        times_s: [N] seconds, ascending, at least one.
+        strengths: [N] intensities in 0..1.
+
+    Raises:
+        SettingsError: There are no events, or the scene has no strikes.
+    """
+    if times_s.size == 0 or scene.is_silent or scene.class_name not in STRUCK_CLASSES:
+        raise SettingsError(
+            f"A scene of {scene.class_name} cannot have {times_s.size} contacts.",
+            "Give at least one contact, and an audible scene of a struck class.",
+        )
+    rng = scene.random(CONTACT_STREAM)
+    pattern = _course_of(times_s)
+    envelope = pulses_at(times_s, strengths, draw_fall_s(rng), scene.envelope.size)
+    caption = describe(
+        rng,
+        scene.class_name,
+        loudness=_typical_intensity(envelope),
+        rate_hz=_event_rate_hz(times_s),
+        **_viewpoint(scene.distance, scene.reverb_s),
+        pattern=pattern,
+        event_count=times_s.size,
+        rising=_is_rising(envelope),
+    )
+    return replace(
+        scene,
+        pattern=pattern,
+        event_times_s=times_s,
+        event_strengths=strengths,
+        envelope=envelope,
+        caption=caption,
+        floor=0.0,
+    )
+
+
+def _course_of(times_s: FloatArray) -> str:
+    """The pattern that describes events at these times."""
+    if times_s.size <= 4:
+        return "single" if times_s.size == 1 else "few"
+    gaps_s = np.diff(times_s)
+    return "accelerating" if (gaps_s[1:] < 1.05 * gaps_s[:-1]).all() else "irregular"
+
+
+def _viewpoint(distance: float, reverb_s: float) -> dict[str, bool]:
+    """What a caption may say about the distance and the room."""
+    return {"far": distance > 0.5, "near": distance < 0.15, "indoors": reverb_s > 0.25}
 
 
 def _draw_background(seed: int, class_name: str, duration_s: float, peak: float) -> tuple[float, Scene | None]:

@@ -1,23 +1,28 @@
-"""Finds Blender and the ReWaS extension, and reads the timelines of a .blend file in a separate process."""
+"""Finds the ReWaS extension, and reads the timelines of a .blend file in a separate process of Blender."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from rewas_otio.errors import PluginError
+from rewas_server.blender_program import (
+    OTHER_PROGRAM,
+    BlenderError,
+    blender_command,
+    blender_environment,
+    find_blender,
+    version_in,
+)
 
-BLENDER_VARIABLE = "REWAS_BLENDER"
 EXTENSION_VARIABLE = "REWAS_EXTENSION"
 DEFAULT_TIME_LIMIT_S = 300.0
 _SCRIPT = Path("blender", "blend_timelines.py")
@@ -26,8 +31,6 @@ _EXTENSION_NAME = "rewas_nle"
 _MAX_LOG_BYTES = 4096
 _MAGIC = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 """How .blend files begin: uncompressed, zstandard, gzip."""
-_OWN_VARIABLES = ("BLENDER_USER_", "BLENDER_SYSTEM_", "PYTHON")
-_OTHER_PROGRAM = "Enter the path of Blender 4.2 or later (on a Mac: Blender.app/Contents/MacOS/Blender)."
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +57,10 @@ def read_blend(
     Raises BlendError.
     """
     _check_file(blend)
-    program = find_blender(blender)
+    try:
+        program = find_blender(blender, "read .blend files")
+    except BlenderError as error:
+        raise BlendError(error.what, error.remedy) from error
     script = find_extension(extension) / _SCRIPT
     with tempfile.TemporaryDirectory(prefix="rewas-blend-") as folder:
         output = Path(folder, "output")
@@ -62,34 +68,9 @@ def read_blend(
         output.mkdir()
         profile.mkdir()
         arguments = [str(blend.absolute()), str(output), *([scene] if scene else [])]
-        command = [*_command(program, script), "--", *arguments]
+        command = [*blender_command(program, script), "--", *arguments]
         ended = _run(command, profile, Path(folder, "log"), blend, time_limit_s)
         return _read_report(output, ended, blend, program)
-
-
-def find_blender(chosen: str = "") -> Path:
-    """Return the path of Blender, or of a Python with the module bpy. chosen: what the user entered, or "".
-
-    Raises BlendError if there is none.
-    """
-    for origin, name in (("", chosen), (f" ({BLENDER_VARIABLE})", os.environ.get(BLENDER_VARIABLE, ""))):
-        if not name:
-            continue
-        path = Path(name).expanduser()
-        found = shutil.which(path)
-        if found is None:
-            what = "is a folder" if path.is_dir() else "cannot be run" if path.exists() else "does not exist"
-            raise BlendError(f"The program {name}{origin} {what}.", _OTHER_PROGRAM)
-        return Path(found)
-    found = shutil.which("blender") or next(map(str, filter(Path.is_file, _usual_places())), None)
-    if found is not None:
-        return Path(found)
-    if importlib.util.find_spec("bpy") is not None:
-        return Path(sys.executable)
-    raise BlendError(
-        "Blender was not found, and only Blender can read .blend files.",
-        f"Install Blender 4.2 or later, or set {BLENDER_VARIABLE} to its path.",
-    )
 
 
 def find_extension(chosen: str = "") -> Path:
@@ -113,15 +94,6 @@ def find_extension(chosen: str = "") -> Path:
     return found
 
 
-def _usual_places() -> list[Path]:
-    """Return where the installers of Blender put it, newest version first."""
-    installed = Path(os.environ.get("PROGRAMFILES", r"C:\Program Files"), "Blender Foundation")
-    return [
-        Path("/Applications/Blender.app/Contents/MacOS/Blender"),
-        *sorted(installed.glob("Blender */blender.exe"), key=_version_in, reverse=True),
-    ]
-
-
 def _extension_folders() -> Iterator[Path]:
     """Yield where the extension may be: in a checkout, or in the profile of a Blender, newest version first."""
     yield Path(__file__).resolve().parents[2] / "addon" / _EXTENSION_NAME
@@ -130,7 +102,7 @@ def _extension_folders() -> Iterator[Path]:
     if (own := os.environ.get("BLENDER_USER_RESOURCES")) is not None:
         yield from sorted(Path(own, "extensions").glob(f"*/{_EXTENSION_NAME}"))
     profiles = _profiles_folder()
-    yield from sorted(profiles.glob(f"*/extensions/*/{_EXTENSION_NAME}"), key=_version_in, reverse=True)
+    yield from sorted(profiles.glob(f"*/extensions/*/{_EXTENSION_NAME}"), key=version_in, reverse=True)
 
 
 def _profiles_folder() -> Path:
@@ -140,15 +112,6 @@ def _profiles_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "Blender"
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "blender")
-
-
-def _version_in(path: Path) -> tuple[int, ...]:
-    """Return the version of Blender in a path, (0,) if there is none."""
-    for part in reversed(path.parts):
-        numbers = part.removeprefix("Blender ").split(".")
-        if len(numbers) > 1 and all(number.isdecimal() for number in numbers):
-            return tuple(map(int, numbers))
-    return (0,)
 
 
 def _check_file(blend: Path) -> None:
@@ -161,28 +124,6 @@ def _check_file(blend: Path) -> None:
         raise BlendError(f"{blend.name} is not a Blender file.", "Choose a file that Blender has saved.")
 
 
-def _command(program: Path, script: Path) -> list[str]:
-    if program.name.lower().startswith("python"):
-        return [str(program), "-I", str(script)]
-    return [
-        str(program),
-        "--background",
-        "--factory-startup",
-        "--disable-autoexec",
-        "-noaudio",
-        "--python-exit-code",
-        "1",
-        "--python",
-        str(script),
-    ]
-
-
-def _environment(profile: Path) -> Mapping[str, str]:
-    """Return the environment of Blender: with an empty profile, so that it does not read or change the user's."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_OWN_VARIABLES)}
-    return kept | {"BLENDER_USER_RESOURCES": str(profile)}
-
-
 def _run(command: list[str], profile: Path, log: Path, blend: Path, time_limit_s: float) -> str:
     """Run Blender. Returns how it ended as a clause, "" if it ended well. Raises BlendError."""
     with log.open("wb") as output:
@@ -192,11 +133,11 @@ def _run(command: list[str], profile: Path, log: Path, blend: Path, time_limit_s
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(profile),
+                env=blender_environment(profile),
                 start_new_session=True,
             )
         except OSError as error:
-            raise BlendError(f"{command[0]} does not start ({error.strerror or error}).", _OTHER_PROGRAM) from error
+            raise BlendError(f"{command[0]} does not start ({error.strerror or error}).", OTHER_PROGRAM) from error
         try:
             status = process.wait(time_limit_s)
         except BaseException as error:

@@ -78,6 +78,8 @@ def write_model_card(
     ]
     remarks_paragraph = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
+    folder = Path(config.picture_folder).name
+    further_clips = f"further video clips of the synthetic world in the folder {folder}, " if folder else ""
     text = f"""# {path.name}
 
 A small sound model with prompt and energy control, trained by `rewas train starter` on clips that the same program
@@ -89,7 +91,8 @@ Licence: {LICENCE}. {PERMITS}
 
 ## Training
 
-{config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed}, on
+{config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed},
+{further_clips}on
 {platform.machine()} ({torch.get_num_threads()} threads, bfloat16 forward passes, PyTorch {torch.__version__}).
 
 {_starting_points(began)}
@@ -102,7 +105,7 @@ Licence: {LICENCE}. {PERMITS}
 
 - It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts give the closest of these, or a mixture.
 - Everything is synthetic: recognisable, not realistic. The sample rate is 16 kHz, so there is nothing above 8 kHz.
-- The estimator was trained on drawn videos; on camera footage it sees motion, not its causes.
+- The estimator was trained on synthetic videos; on camera footage it sees motion, not its causes.
 - The energy estimated from a video is smoother than that of a sound: fast strikes merge. Where single hits matter, use
   a curve.
 - No speech, no music.

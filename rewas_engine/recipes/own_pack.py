@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.models.text import SENTENCE_ENCODER
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.packs.description import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.recipes.model_card import MEASURING_STAGE

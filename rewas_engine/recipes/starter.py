@@ -17,7 +17,8 @@ from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.text import SENTENCE_ENCODER, SentenceEncoder
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
+from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.recipes.model_card import measure_pack, read_trainings, write_model_card
@@ -25,6 +26,7 @@ from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.caption_embeddings import embed_captions
+from rewas_engine.training.clip_pictures import ClipPictures, JoinedPictures
 from rewas_engine.training.clip_sources import PictureSource, SoundSource
 from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
@@ -95,6 +97,9 @@ class StarterTraining:
         if uses_world and pictures is None:
             pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS)
         self.pictures = pictures
+        """Videos of the corpus, for the picture and the joint stage."""
+        self.further_pictures = ClipPictures(Path(config.picture_folder)) if config.picture_folder else None
+        """Further videos for the picture stage."""
         self.stages: dict[str, Callable[[], None]] = {
             "corpus": self.write_corpus,
             "words": self.train_words,
@@ -114,8 +119,9 @@ class StarterTraining:
             SettingsError: A stage is unknown, needs an earlier stage, or has results with other settings. This is
                 checked before any work starts.
         """
-        sources = [source for source in (self.sounds, self.pictures) if source is not None]
-        self.ledger.check(stages, all(source.is_written() for source in sources))
+        sources = [source for source in (self.sounds, self.pictures, self.further_pictures) if source is not None]
+        written = [source.is_written() for source in sources]  # checks every source, to refuse a wrong folder
+        self.ledger.check(stages, all(written))
         for stage in stages:
             if not self.ledger.is_finished(stage):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +138,8 @@ class StarterTraining:
     def write_corpus(self) -> None:
         """Render the clips of the sound stages and those with video, from separate seeds."""
         counter = PartCounter(self.report)
-        for name, corpus in (("sounds", self.sounds), ("pictures", self.pictures)):
+        corpora = (("sounds", self.sounds), ("pictures", self.pictures), ("clips", self.further_pictures))
+        for name, corpus in corpora:
             if corpus is not None:
                 corpus.write(os.cpu_count() or 1, partial(counter.report, f"corpus: {name}"), self.cancel)
 
@@ -210,8 +217,9 @@ class StarterTraining:
         """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
         began = {self._initialise("video_encoder", encoder), self._initialise("phi", phi)}
-        if self.pictures is not None:
-            corpus = self.pictures.videos(self.front_end)
+        sources = tuple(source for source in (self.pictures, self.further_pictures) if source is not None)
+        if sources:
+            corpus = JoinedPictures(sources).videos(self.front_end)
             reader = LabelReader(int(encoder.config.features))
             loss = picture_loss(corpus, encoder, phi, reader, self.config.picture_batches)
             trained_modules = torch.nn.ModuleList([encoder, phi, reader])

@@ -10,7 +10,7 @@ import torch
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.text import SENTENCE_ENCODER
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.pack_writer import SAMPLING, write_pack

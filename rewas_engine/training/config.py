@@ -63,6 +63,8 @@ class StarterConfig:
         sounds, pictures: Number of world clips for the sound stages, and of clips with video. Their scene seeds start
             at SEEDS_APART · seed, and MOST_CLIPS later for clips with video.
         widths, heads: Channels and attention heads of the denoiser's levels; only the deepest level has attention.
+        picture_folder: Folder of clips of `rewas train world`, drawn or rendered, that the picture stage learns from
+            besides the clips of the corpus; "" for none.
         picture_crop_frames: Length of the crops in the picture stage; after the share picture_whole_from of the steps
             it uses whole clips.
         vocoder_corrections, vocoder_scatter_offset, picture_looks: Settings of vocoder and video encoder that take
@@ -96,6 +98,7 @@ class StarterConfig:
     vocoder_corrections: int = 8
     vocoder_scatter_offset: float = 0.75
     picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
+    picture_folder: str = ""
     picture_batch: int = 16
     picture_crop_frames: int = 64
     picture_whole_from: float = 0.7

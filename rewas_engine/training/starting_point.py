@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rewas_engine.packs.components import load_component
-from rewas_engine.packs.description import PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.packs.description import PackDescription, find_pack, read_model_pack, verify_files
 
 NOTHING = "nothing"
 """Name of the starting point of a stage that does not continue a pack."""
@@ -26,7 +26,7 @@ class StartingPoint:
     """
 
     def __init__(self, pack: str) -> None:
-        self._description: PackDescription | None = read_pack(find_pack(pack)) if pack else None
+        self._description: PackDescription | None = read_model_pack(find_pack(pack)) if pack else None
         if self._description is not None:
             verify_files(self._description)
 

@@ -1,165 +1,49 @@
-"""Export clips of the synthetic world as video and sound files, for viewing and for other tools."""
+"""Export clips of the drawn world as video and sound files, for viewing and for other tools."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from concurrent.futures import as_completed
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
+from rewas_engine.training.clip_series import ClipSeries, check_rate, check_size, describe_scene
+from rewas_engine.world import render_video, sample_scene
 
-from rewas_engine.errors import Cancelled, SettingsError
-from rewas_engine.runtime.atomic_files import atomic_path
-from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.clip_workers import worker_pool
-from rewas_engine.training.folder_settings import FolderSettings
-from rewas_engine.world import SAMPLE_RATE_HZ, Scene, render_video, sample_scene
-from rewas_engine.world.sound import render_layers
-
-SETTINGS_FILE = "world.json"
-LEAST_RATE, GREATEST_RATE = 1, 120
-SMALLEST, LARGEST = 16, 2160
-
-ReportClips = Callable[[int, int], object]
+_CRF = 20
 
 
 @dataclass(frozen=True)
-class ClipFolder:
-    """A folder of clips with consecutive seeds. Each has video, sound, stems and a description.
+class ClipFolder(ClipSeries):
+    """A folder of clips of the drawn world.
 
     Attributes:
-        folder: The folder.
-        first_seed: Seed of clip 0.
         frame_rate: Frames per second, exact.
         width, height: Pixels, even, as H.264 requires.
     """
 
-    folder: Path
-    first_seed: int = 0
     frame_rate: Fraction = Fraction(25)
     width: int = 256
     height: int = 144
 
     def __post_init__(self) -> None:
         """Raise SettingsError for an invalid seed, frame rate or size."""
-        if self.first_seed < 0:
-            raise SettingsError(f"The first seed is {self.first_seed}.", "Give a seed of 0 or more.")
-        if not LEAST_RATE <= self.frame_rate <= GREATEST_RATE:
-            raise SettingsError(
-                f"The frame rate {self.frame_rate} is out of range.",
-                f"Give a rate from {LEAST_RATE} to {GREATEST_RATE}.",
-            )
-        if any(side % 2 or not SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
-            raise SettingsError(
-                f"Frames of {self.width} x {self.height} cannot be encoded.",
-                f"Give even sizes from {SMALLEST} to {LARGEST}.",
-            )
+        super().__post_init__()
+        check_rate(self.frame_rate)
+        check_size(self.width, self.height)
 
-    def write(
-        self, clips: int, workers: int, report: ReportClips | None = None, cancel: CancelSignal | None = None
-    ) -> int:
-        """Render the missing clips of the range 0..clips-1.
-
-        Files are written atomically, and the description of a clip is written last.
-
-        Returns:
-            The number of rendered clips.
-
-        Raises:
-            SettingsError: The folder contains clips with other settings or another corpus.
-            Cancelled: The work was cancelled.
-        """
-        if clips < 1 or workers < 1:
-            raise SettingsError(f"{clips} clips cannot be rendered by {workers} workers.", "Use numbers above 0.")
-        self._check_folder()
-        missing = [index for index in range(clips) if not self.path(index, ".json").is_file()]
-        make = partial(_write_clip, self)
-        with worker_pool(workers) as pool:
-            waiting = [pool.submit(make, index) for index in missing]
-            for count, done in enumerate(as_completed(waiting), start=1):
-                done.result()
-                if report is not None:
-                    report(clips - len(missing) + count, clips)
-                if cancel is not None and cancel.is_set():
-                    pool.shutdown(cancel_futures=True)
-                    raise Cancelled()
-        return len(missing)
-
-    def path(self, index: int, suffix: str) -> Path:
-        """Path of a clip's file."""
-        return self.folder / f"clip_{index:06d}{suffix}"
-
-    def _check_folder(self) -> None:
-        settings = {
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that determines the clips."""
+        return {
             "first_seed": self.first_seed,
             "frame_rate": str(self.frame_rate),
             "width": self.width,
             "height": self.height,
         }
-        folder_settings = FolderSettings(self.folder / SETTINGS_FILE, settings)
-        if not folder_settings.matches() and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise SettingsError(f"The folder {self.folder} contains other files.", "Choose another folder.")
-        folder_settings.ensure()
 
-
-def _write_clip(clips: ClipFolder, index: int) -> None:
-    scene = sample_scene(clips.first_seed + index)
-    layers = render_layers(scene)
-    primary, *others = layers.values()
-    mix = sum(others, start=primary)
-    sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
-    for suffix, samples in sounds.items():
-        with atomic_path(clips.path(index, suffix)) as unfinished:
-            soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
-    frames = render_video(scene, frame_rate=clips.frame_rate, width=clips.width, height=clips.height)
-    with atomic_path(clips.path(index, ".mp4")) as unfinished:
-        _encode(unfinished, frames, clips.frame_rate, mix)
-    with atomic_path(clips.path(index, ".json")) as unfinished:
-        unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
-
-
-def description(scene: Scene) -> dict[str, Any]:
-    """Describe a clip for its JSON file: times in seconds, strengths and distance in 0..1."""
-    ambience = scene.ambience
-    return {
-        "class": scene.class_name,
-        "seed": scene.seed,
-        "duration_s": scene.duration_s,
-        "caption": scene.caption,
-        "full_caption": scene.full_caption,
-        "pattern": scene.pattern,
-        "event_times_s": [round(float(time_s), 5) for time_s in scene.event_times_s],
-        "event_strengths": [round(float(strength), 4) for strength in scene.event_strengths],
-        "ambience": {"class": ambience.class_name, "caption": ambience.caption} if ambience is not None else None,
-        "off_screen": scene.off_screen,
-        "silent_motion": scene.silent_motion,
-        "still": scene.still,
-        "distance": round(scene.distance, 4),
-        "reverb_s": round(scene.reverb_s, 4),
-    }
-
-
-def _encode(path: Path, frames: NDArray[np.uint8], frame_rate: Fraction, sound: NDArray[np.float32]) -> None:
-    """Write frames [T, H, W, 3] as H.264 at exactly this rate, and the sound [samples] as AAC."""
-    with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
-        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        video.codec_context.time_base = 1 / frame_rate
-        track = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, 1 / frame_rate
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
-        samples.sample_rate, samples.pts = SAMPLE_RATE_HZ, 0
-        container.mux(track.encode(samples))
-        container.mux(track.encode(None))
+    def write_clip(self, index: int) -> None:
+        """Render one clip."""
+        scene = sample_scene(self.first_seed + index)
+        frames = render_video(scene, frame_rate=self.frame_rate, width=self.width, height=self.height)
+        self.write_files(index, scene, frames, self.frame_rate, _CRF, describe_scene(scene))

@@ -18,13 +18,14 @@ from rewas_engine import ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.description import read_pack
 from rewas_engine.recipes import own_pack, starter
 from rewas_engine.recipes.own_model_card import measure_held_out
 from rewas_engine.recipes.own_pack import RecordingsTraining
 from rewas_engine.recipes.pack_terms import PackTerms
-from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
+from rewas_engine.recipes.starter import COMPONENT_CLASSES
 from rewas_engine.recipes.untrained_starter import TINY, write_untrained_pack
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.config import StarterConfig

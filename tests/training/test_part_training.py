@@ -21,13 +21,14 @@ from rewas_engine import PackError, ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.packs.description import PackDescription, read_pack, verify_files
 from rewas_engine.packs.loading import load_components
 from rewas_engine.recipes import part_training
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
 from rewas_engine.recipes.part_training import TRAINING_EXECUTION, AdapterTraining, PhiTraining
-from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an_audio
 from rewas_engine.recipes.untrained_starter import TINY
 from rewas_engine.runtime.progress import Progress

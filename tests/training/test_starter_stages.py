@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from rewas_engine.training.vocoder_stage import (
     _spectral_distance,
     vocoder_loss,
 )
+from rewas_engine.training.world_export import ClipFolder
 from rewas_engine.world import CLASS_NAMES, sample_scene
 from rewas_engine.world.vocabulary import further_captions
 
@@ -258,6 +260,24 @@ def test_a_corpus_with_other_settings_is_refused(trained) -> None:
 
 
 @pytest.mark.slow
+def test_the_picture_stage_learns_from_further_clips(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    ClipFolder(clips, 900, Fraction(25), 64, 64).write(2, workers=1)
+    config, run = replace(SMALL, picture_folder=str(clips)), tmp_path / "run"
+    training = StarterTraining(config, run)
+    training.run(("corpus", "picture"))
+    assert sorted(path.name for path in clips.glob("*.frames.npy")) == [
+        "clip_000000.frames.npy",
+        "clip_000001.frames.npy",
+    ]
+    assert training.ledger.is_finished("picture")
+    with pytest.raises(SettingsError, match=r"The stage picture .* other settings: picture_folder"):
+        StarterTraining(replace(SMALL, picture_folder=""), run).run(("picture",))
+    with pytest.raises(SettingsError, match="contains no clips of the synthetic world"):
+        StarterTraining(replace(SMALL, picture_folder=str(tmp_path)), tmp_path / "other").run(("picture",))
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_stopped_corpus_keeps_its_finished_clips(tmp_path: Path) -> None:
     cancel = threading.Event()
     cancel.set()

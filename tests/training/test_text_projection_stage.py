@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.models.text import SentenceEncoder
-from rewas_engine.recipes.starter import SENTENCE_ENCODER
 from rewas_engine.training import words_stage
 from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.loop import LoopConfig, train

@@ -177,7 +177,7 @@ def _train(
     fine_tune: bool,
     as_json: bool,
 ) -> None:
-    from rewas_engine.packs.description import find_pack, read_pack
+    from rewas_engine.packs.description import find_pack, read_model_pack
     from rewas_engine.recipes.pack_terms import PackTerms
     from rewas_engine.training.config import read_settings
     from rewas_engine.training.datasets import read_dataset
@@ -185,7 +185,7 @@ def _train(
 
     data, layout, table, start_from, (name, licence, permits) = dataset_options
     terms = PackTerms(name, licence, permits)
-    source = read_pack(find_pack(start_from))
+    source = read_model_pack(find_pack(start_from))
     settings = read_settings(settings, config) if config is not None else settings
     settings = settings if device is None else replace(settings, device=device)
     with cancel_on_ctrl_c() as cancel:

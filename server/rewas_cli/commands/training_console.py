@@ -21,10 +21,10 @@ def print_continued_pack(pack: PackInfo) -> None:
 
 def print_start_pack(start_from: str) -> None:
     """Do the same for the pack that the settings continue, if any. Raises PackError."""
-    from rewas_engine.packs.description import find_pack, read_pack
+    from rewas_engine.packs.description import find_pack, read_model_pack
 
     if start_from:
-        print_continued_pack(read_pack(find_pack(start_from)).info)
+        print_continued_pack(read_model_pack(find_pack(start_from)).info)
 
 
 def progress_printer() -> ProgressCallback:

@@ -104,21 +104,20 @@ def _generate_sounds(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list
     """Generate the sounds [S] of every condition that the pack supports, for the clips of `texture_clip_indices`."""
     places, supported = texture_clip_indices(bench), bench.model.pack.controls
     sounds_of = {
-        "none": bench.vocode(bench.uncontrolled[places], clips),
+        "none": bench.uncontrolled_sounds.choose(places).waveforms,
         "energy": [bench.plain_waveforms[place] for place in places],
     }
     if "onsets" in supported:
         rate_hz = float(bench.model.front_end.config.frame_rate_hz)
-        mels = bench.generate(
+        sounds_of["onsets"] = bench.generate(
             "Onsets alone",
             [clip.plain for clip in clips],
             [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
             seeds=[clip.seed for clip in clips],
             settings=onset_settings(bench),
-        )
-        sounds_of["onsets"] = bench.vocode(mels, clips)
+        ).waveforms
     if "texture" in supported:
-        sounds_of["energy_and_texture"] = bench.vocode(generate_with_texture(bench), clips)
+        sounds_of["energy_and_texture"] = generate_with_texture(bench).waveforms
     return sounds_of
 
 

@@ -1,5 +1,5 @@
-"""The bench: test clips of the world, and the sounds that a pack generates for them, each condition once for all
-figures.
+"""The bench: test clips of the world, and the sounds that a pack makes for them. All figures share the sounds of a
+condition.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.sound_sources import Sounds, SoundSource, measure_log_mels, select_source
 from rewas_engine.evaluation.sound_store import Request, SoundStore
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.packs.description import no_model_error
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.world import Scene, captions, held_out_captions, render_sound
-
-CLIPS_AT_ONCE_ON_CPU = 4
-CLIPS_AT_ONCE_ON_GPU = 64
 
 
 class Watch:
@@ -140,7 +139,7 @@ def swap_partners(clips: Sequence[BenchClip]) -> list[int]:
 
 
 class Bench:
-    """A pack and its test clips. Generated sounds are kept, since energy, prompt and vocoder figures share them.
+    """A pack and its test clips. Sounds are kept, since energy, prompt and vocoder figures share them.
 
     Args:
         model: The pack.
@@ -169,16 +168,26 @@ class Bench:
         return self._judge or Judge.load()
 
     @cached_property
-    def plain(self) -> NDArray[np.float32]:
-        """Log-mels [N, T, bins] of plain prompts with the clips' own energies."""
+    def source(self) -> SoundSource:
+        """Makes the sounds of the pack."""
+        return select_source(self.model)
+
+    @cached_property
+    def plain_sounds(self) -> Sounds:
+        """Sounds of plain prompts with the clips' own energies."""
         return self.generate(
             "Plain prompts, own energy", [clip.plain for clip in self.clips], [_energy(clip) for clip in self.clips]
         )
 
     @cached_property
+    def plain(self) -> NDArray[np.float32]:
+        """Log-mels [N, T, bins] of `plain_sounds`."""
+        return self.plain_sounds.log_mels
+
+    @cached_property
     def plain_waveforms(self) -> list[FloatArray]:
-        """Waveforms, [S] each: `plain` after the vocoder."""
-        return self.vocode(self.plain, self.clips)
+        """Waveforms, [S] each, of `plain_sounds`."""
+        return self.plain_sounds.waveforms
 
     @cached_property
     def plain_vocoded(self) -> NDArray[np.float32]:
@@ -186,8 +195,8 @@ class Bench:
         return self.log_mels(self.plain_waveforms)
 
     @cached_property
-    def uncontrolled(self) -> NDArray[np.float32]:
-        """Log-mels [N, T, bins] of the same prompts and noise with the adapter switched off."""
+    def uncontrolled_sounds(self) -> Sounds:
+        """Sounds of the same prompts and noise without control."""
         return self.generate(
             "Without control",
             [clip.plain for clip in self.clips],
@@ -196,20 +205,25 @@ class Bench:
         )
 
     @cached_property
+    def uncontrolled(self) -> NDArray[np.float32]:
+        """Log-mels [N, T, bins] of `uncontrolled_sounds`."""
+        return self.uncontrolled_sounds.log_mels
+
+    @cached_property
     def swapped(self) -> NDArray[np.float32]:
         """Log-mels [N, T, bins] of the same prompts and noise with another class's energies."""
         return self.generate(
             "Another class's energy",
             [clip.plain for clip in self.clips],
             [_energy(self.clips[other]) for other in swap_partners(self.clips)],
-        )
+        ).log_mels
 
     @cached_property
     def paraphrased(self) -> NDArray[np.float32]:
         """Log-mels [N, T, bins] of unseen phrasings, with the same energies and noise."""
         return self.generate(
             "Unseen paraphrases", [clip.paraphrase for clip in self.clips], [_energy(clip) for clip in self.clips]
-        )
+        ).log_mels
 
     def generate(
         self,
@@ -219,8 +233,8 @@ class Bench:
         *,
         seeds: Sequence[int] | None = None,
         settings: SamplingSettings | None = None,
-    ) -> NDArray[np.float32]:
-        """Generate log-mels.
+    ) -> Sounds:
+        """Make sounds.
 
         Args:
             what: Description for the progress.
@@ -229,14 +243,11 @@ class Bench:
             seeds: [N]; None is the clips' own.
             settings: Sampling settings; None is the bench's own.
 
-        Returns:
-            [N, T, bins] nats.
-
         Raises:
             Cancelled: The work was cancelled.
         """
         drawn = [clip.seed for clip in self.clips] if seeds is None else list(seeds)
-        at_once = CLIPS_AT_ONCE_ON_CPU if self.model.device == "cpu" else CLIPS_AT_ONCE_ON_GPU
+        at_once = self.source.clips_at_once
         starts = range(0, len(prompts), at_once)
         order = range(len(starts)) if self._store is None else self._store.order(len(starts))
         parts: dict[int, NDArray[np.float32]] = {}
@@ -246,30 +257,18 @@ class Bench:
             request = Request(prompts[chosen], controls[chosen], drawn[chosen], settings or self.settings)
             parts[part] = self._generate(request) if self._store is None else self._store.get(request, self._generate)
         self.watch.report(what, len(prompts), len(prompts))
-        return np.concatenate([parts[part] for part in sorted(parts)])
+        return self.sounds(np.concatenate([parts[part] for part in sorted(parts)]))
 
     def _generate(self, request: Request) -> NDArray[np.float32]:
-        log_mels = self.model.sound_generator.generate_log_mels(
-            request.prompts, request.controls, request.seeds, request.settings, lambda step: self.watch.check()
-        )
-        return np.asarray(log_mels.float().cpu().numpy())
+        return self.source.generate(request, self.watch.check)
 
-    def vocode(self, log_mels: NDArray[np.float32], clips: Sequence[BenchClip]) -> list[FloatArray]:
-        """Vocode log-mels [N, T, bins] to waveforms [S] as long as their clips."""
-        waveforms = []
-        for number, (log_mel, clip) in enumerate(zip(log_mels, clips, strict=True)):
-            self.watch.report("Vocoding", number, len(clips))
-            waveforms.append(
-                self.model.sound_generator.vocoder.vocode(
-                    torch.from_numpy(log_mel).to(self.model.device), clip.sound.size
-                )
-            )
-        return waveforms
+    def sounds(self, made: NDArray[np.float32]) -> Sounds:
+        """Return sounds of the kind of array that the pack makes: log-mels of a model, waveforms of a library."""
+        return Sounds(made, self.source, lambda done, total: self.watch.report("Vocoding", done, total))
 
     def log_mels(self, waveforms: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Log-mels [N, T, bins] of waveforms of one length."""
-        stacked = torch.from_numpy(np.stack(waveforms))
-        return torch.cat([self.model.front_end.log_mel(part) for part in stacked.split(32)]).numpy()
+        return measure_log_mels(self.model.front_end, waveforms)
 
 
 def check_audio_format(model: ReWaS) -> None:
@@ -280,6 +279,12 @@ def check_audio_format(model: ReWaS) -> None:
             f"{model.front_end.config.bins} bins, which differ from the test clips and the judge.",
             "Use a pack with 16000 Hz and 64 bins.",
         )
+
+
+def check_has_model(model: ReWaS) -> None:
+    """Raise PackError if a pack is a library of recordings, which has no sampling settings to compare."""
+    if model.pack.is_library:
+        raise no_model_error(model.pack.name)
 
 
 def _energy(clip: BenchClip) -> Controls:

@@ -14,10 +14,18 @@ from rewas_engine.curves.texture import texture_error
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
+from rewas_engine.evaluation.sound_sources import NO_VOCODER, Sounds
 
 EXAMPLES = 6
 TEXTURE_SHARE = 4
 """Texture is measured on every fourth clip of the bench, because its effect is clear on a few clips."""
+
+_VOCODED = (
+    ("vocoded_correlation_mean", "Energy correlation after the vocoder, mean", ""),
+    ("vocoded_correlation_worse_tenth", "Energy correlation after the vocoder, 10th percentile", ""),
+    ("vocoded_mae_nats", "Energy error after the vocoder", "nats"),
+)
+"""Key, label and unit of the figures of vocoded sounds."""
 
 EnergyAgreements = tuple[list[float], list[float]]
 """Correlation, and mean absolute difference in nats, of each clip."""
@@ -28,9 +36,8 @@ def energy_section(bench: Bench) -> Section:
     requested = [clip.energy for clip in bench.clips]
     correlations, maes_nats = energy_agreements(requested, bench.plain)
     uncontrolled, _ = energy_agreements(requested, bench.uncontrolled)
-    vocoded_correlations, vocoded_maes_nats = energy_agreements(requested, bench.plain_vocoded)
-    of_mel, of_sound = summary(correlations), summary(vocoded_correlations)
-    figures = (
+    of_mel = summary(correlations)
+    figures = [
         Figure("energy_correlation_mean", "Energy correlation of the mel, mean", of_mel.mean),
         Figure("energy_correlation_worse_tenth", "Energy correlation of the mel, 10th percentile", of_mel.worse_tenth),
         Figure("energy_mae_nats", "Energy error of the mel", summary(maes_nats).mean, "nats"),
@@ -40,28 +47,28 @@ def energy_section(bench: Bench) -> Section:
             abs(float(np.mean(uncontrolled))),
             note=f"mean {np.mean(uncontrolled):+.3f}, mean magnitude {np.mean(np.abs(uncontrolled)):.3f}",
         ),
-        Figure("vocoded_correlation_mean", "Energy correlation after the vocoder, mean", of_sound.mean),
-        Figure(
-            "vocoded_correlation_worse_tenth",
-            "Energy correlation after the vocoder, 10th percentile",
-            of_sound.worse_tenth,
-        ),
-        Figure("vocoded_mae_nats", "Energy error after the vocoder", summary(vocoded_maes_nats).mean, "nats"),
-    )
+    ]
     details = {
         "correlation_by_class": mean_by_class(bench.clips, correlations),
         "mae_nats_by_class": mean_by_class(bench.clips, maes_nats),
-        "vocoded_correlation_by_class": mean_by_class(bench.clips, vocoded_correlations),
     }
-    plot_data = {
+    plot_data: dict[str, object] = {
         "correlations": np.array(correlations),
-        "vocoded_correlations": np.array(vocoded_correlations),
         "uncontrolled_correlations": np.array(uncontrolled),
         "requested": np.stack(requested),
         "produced": bench.plain.mean(axis=-1),
         "examples": [_example(bench, number) for number in example_numbers(bench.clips)],
     }
-    return Section("energy", "Energy", figures, details, plot_data)
+    if bench.source.has_vocoder:
+        vocoded_correlations, vocoded_maes_nats = energy_agreements(requested, bench.plain_vocoded)
+        of_sound = summary(vocoded_correlations)
+        values = (of_sound.mean, of_sound.worse_tenth, summary(vocoded_maes_nats).mean)
+        figures += [Figure(key, label, value, unit) for (key, label, unit), value in zip(_VOCODED, values, strict=True)]
+        details["vocoded_correlation_by_class"] = mean_by_class(bench.clips, vocoded_correlations)
+        plot_data["vocoded_correlations"] = np.array(vocoded_correlations)
+    else:
+        figures += [unsupported_figure(key, label, NO_VOCODER) for key, label, _ in _VOCODED]
+    return Section("energy", "Energy", tuple(figures), details, plot_data)
 
 
 def texture_section(bench: Bench) -> Section:
@@ -72,7 +79,7 @@ def texture_section(bench: Bench) -> Section:
         return Section("texture", "Texture", (unsupported_figure("texture_error_nats", label, why),))
     places = texture_clip_indices(bench)
     clips = [bench.clips[place] for place in places]
-    wanted, produced = clip_textures(clips), generate_with_texture(bench)
+    wanted, produced = clip_textures(clips), generate_with_texture(bench).log_mels
     errors = [
         texture_error(*row) for row in zip(wanted, textures(produced), (clip.energy for clip in clips), strict=True)
     ]
@@ -100,8 +107,8 @@ def texture_clip_indices(bench: Bench) -> list[int]:
     return list(range(0, len(bench.clips), TEXTURE_SHARE))
 
 
-def generate_with_texture(bench: Bench) -> NDArray[np.float32]:
-    """Generate log-mels [N, T, bins] of the clips of `texture_clip_indices` with their own energies and textures."""
+def generate_with_texture(bench: Bench) -> Sounds:
+    """Generate sounds of the clips of `texture_clip_indices` with their own energies and textures."""
     clips = [bench.clips[place] for place in texture_clip_indices(bench)]
     controls = [
         Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, clip_textures(clips), strict=True)
@@ -147,10 +154,12 @@ def example_numbers(clips: Sequence[BenchClip]) -> list[int]:
 
 
 def _example(bench: Bench, number: int) -> dict[str, object]:
-    return {
+    example: dict[str, object] = {
         "prompt": bench.clips[number].plain,
         "log_mel": bench.plain[number],
         "requested": bench.clips[number].energy,
         "produced": bench.plain[number].mean(axis=-1),
-        "vocoded": bench.plain_vocoded[number].mean(axis=-1),
     }
+    if bench.source.has_vocoder:
+        example["vocoded"] = bench.plain_vocoded[number].mean(axis=-1)
+    return example

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.bench import Bench
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.joint_retrieval import PairFigures, measure_joint
@@ -34,12 +38,17 @@ def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
     )
     figures = [figure for pair, row in figures_by_pair.pairs.items() for figure in _figures(pair, row)]
     words = scorer.embed_text([clip.plain for clip in bench.clips]).cpu().numpy()
-    for key, label, log_mels in (
-        ("made", "Prompts against generated sounds, mean cosine (CLAP-like)", bench.plain),
-        ("real", "Prompts against original sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
-    ):
+
+    def mean_cosine(log_mels: Sequence[FloatArray] | NDArray[np.float32]) -> float:
         sounds = np.stack([scorer.embed_sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
-        figures.append(Figure(f"joint_score_{key}", label, float((words * sounds).sum(axis=1).mean())))
+        return float((words * sounds).sum(axis=1).mean())
+
+    made, real = (f"Prompts against {which} sounds, mean cosine (CLAP-like)" for which in ("generated", "original"))
+    if bench.model.pack.is_library:
+        figures.append(unsupported_figure("joint_score_made", made, "recordings are not scored in the joint space"))
+    else:
+        figures.append(Figure("joint_score_made", made, mean_cosine(bench.plain)))
+    figures.append(Figure("joint_score_real", real, mean_cosine([clip.log_mel for clip in bench.clips])))
     details = {
         "scenes": {"heard": figures_by_pair.heard, "seen": figures_by_pair.seen},
         "calibration": {

@@ -91,14 +91,13 @@ def onset_settings(bench: Bench) -> SamplingSettings:
 
 def _generate_from_onsets(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
     rate_hz = float(bench.model.front_end.config.frame_rate_hz)
-    produced = bench.generate(
+    return bench.generate(
         "Onsets alone",
         [clip.plain for clip in clips],
         [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
         seeds=[clip.seed for clip in clips],
         settings=onset_settings(bench),
-    )
-    return bench.vocode(produced, clips)
+    ).waveforms
 
 
 def _f1(clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> list[OnsetScore]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import mean_note
-from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, confusion
+from rewas_engine.evaluation.sound_sources import NO_VOCODER
 
 BATCH_CLIPS = 64
 CONDITIONS = ("real", "plain", "vocoded", "swapped", "paraphrased")
-"""Real clips; plain prompts, before and after the vocoder; energy of another class; unseen paraphrases."""
+"""Real clips, plain prompts before the vocoder, plain prompts after it (if the pack has one), energy of another class,
+and unseen paraphrases."""
 
 Table = NDArray[np.int64]
 
@@ -27,7 +29,7 @@ def prompt_section(bench: Bench) -> Section:
     log_mels = {
         "real": np.stack([clip.log_mel for clip in bench.clips]),
         "plain": bench.plain,
-        "vocoded": bench.plain_vocoded,
+        **({"vocoded": bench.plain_vocoded} if bench.source.has_vocoder else {}),
         "swapped": bench.swapped,
         "paraphrased": bench.paraphrased,
     }
@@ -36,7 +38,7 @@ def prompt_section(bench: Bench) -> Section:
     right = {name: np.equal(true, names).astype(np.float64) for name, names in judged.items()}
     shares = {name: accuracy(table) or 0.0 for name, table in tables.items()}
     by_class = {name: class_accuracies(table, classes) for name, table in tables.items()}
-    worst, worst_vocoded = (min(by_class[name].items(), key=lambda row: row[1]) for name in ("plain", "vocoded"))
+    worst = _worst(by_class["plain"])
     figures = (
         Figure("real_class", "Class accuracy, original sounds", shares["real"], note="limit of the judge"),
         Figure("class", "Class accuracy, plain prompts", shares["plain"]),
@@ -50,13 +52,7 @@ def prompt_section(bench: Bench) -> Section:
             "points",
             note=mean_note(100 * (right["plain"] - right["paraphrased"])),
         ),
-        Figure("vocoded_class", "Class accuracy after the vocoder", shares["vocoded"]),
-        Figure(
-            "vocoded_class_worst",
-            "Class accuracy after the vocoder, worst class",
-            worst_vocoded[1],
-            note=worst_vocoded[0].replace("_", " "),
-        ),
+        *_vocoded_figures(shares, by_class),
     )
     details = {
         "classes": list(classes),
@@ -65,6 +61,22 @@ def prompt_section(bench: Bench) -> Section:
         "confused_most": {name: top_confusions(tables[name], classes) for name in ("plain", "swapped", "paraphrased")},
     }
     return Section("words", "Words", figures, details)
+
+
+def _vocoded_figures(shares: Mapping[str, float], by_class: Mapping[str, Mapping[str, float]]) -> tuple[Figure, Figure]:
+    mean, lowest = (
+        ("vocoded_class", "Class accuracy after the vocoder"),
+        ("vocoded_class_worst", "Class accuracy after the vocoder, worst class"),
+    )
+    if "vocoded" not in shares:
+        return unsupported_figure(*mean, NO_VOCODER), unsupported_figure(*lowest, NO_VOCODER)
+    name, share = _worst(by_class["vocoded"])
+    return Figure(*mean, shares["vocoded"]), Figure(*lowest, share, note=name.replace("_", " "))
+
+
+def _worst(by_class: Mapping[str, float]) -> tuple[str, float]:
+    """The class with the lowest accuracy, and that accuracy."""
+    return min(by_class.items(), key=lambda row: row[1])
 
 
 def classify_sounds(judge: Judge, log_mels: NDArray[np.float32]) -> list[str]:

@@ -16,7 +16,9 @@ _HOW = """## How it was measured
   Prompts are phrases for the class without modifiers; the noise of a clip is the same in every condition.
 - **Energy.** Mean of the log-mel over its bins, 100 values per second. Pearson correlation and mean absolute difference
   in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
-  the same prompt and noise with the adapter switched off.
+  the same prompt and noise with the adapter switched off; for a library, a constant energy of the same mean.
+- **Libraries.** The words of the prompt choose the recordings, which are performed at 48 kHz to follow the energy. The
+  mel is that of the performed sound. The energy for onsets alone rises at each onset and then falls.
 - **Prompts.** A classifier that was trained separately on real clips recognises the class. *Another class's energy*:
   the energy of a clip of another class, each used once. *Unseen paraphrases*: phrases that training has not used.
 - **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
@@ -48,8 +50,7 @@ def markdown(evaluation: Evaluation, plots: Plots) -> str:
     pack, setting = evaluation.pack, evaluation.setting
     head = f"""# {pack["name"]} {pack["version"]}: evaluation
 
-{setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} per class; {setting["num_steps"]}
-steps, guidance scale {setting["guidance_scale"]:g} ({setting["onsets_guidance_scale"]:g} with onsets alone), on
+{setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} per class; {_method(setting)}, on
 {setting["device"]}. The pack's controls:
 {", ".join(pack["controls"])}.
 The targets are those of packs trained on a {evaluation.trained.upper()}.
@@ -62,6 +63,14 @@ The targets are those of packs trained on a {evaluation.trained.upper()}.
         parts += [table for table in _tables(section) if table]
         parts += [f"![{caption}]({name})\n" for name, caption in plots.get(section.name, ())]
     return "\n".join([*parts, _HOW])
+
+
+def _method(setting: Mapping[str, Any]) -> str:
+    """Say how the sounds were made."""
+    if setting["num_steps"] is None:
+        return f"performed from recordings, with video and prompts read by the pack {setting['lender']}"
+    scales = f"{setting['guidance_scale']:g} ({setting['onsets_guidance_scale']:g} with onsets alone)"
+    return f"{setting['num_steps']} steps, guidance scale {scales}"
 
 
 def _verdict(evaluation: Evaluation) -> str:

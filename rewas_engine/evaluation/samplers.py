@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.bench import Bench, BenchClip, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.bench import Bench, BenchClip, Watch, bench_clips, check_audio_format, check_has_model
 from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.judge import Judge
@@ -87,10 +87,11 @@ def compare_samplers(
         cancel: Stops the work when it is set.
 
     Raises:
-        PackError: The pack's audio format differs from the world's.
+        PackError: The pack is a library of recordings, or its audio format differs from the world's.
         SettingsError: A setting is invalid.
         Cancelled: The work was cancelled.
     """
+    check_has_model(model)
     check_audio_format(model)
     watch = Watch(on_progress, cancel)
     watch.section = "samplers"
@@ -159,7 +160,7 @@ def _generate(
     started = time.perf_counter()
     what = f"{settings.sampler}, {settings.num_inference_steps} steps"
     controls = [Controls(energy=clip.energy) for clip in clips]
-    log_mels = bench.generate(what, [clip.plain for clip in clips], controls, settings=settings)
+    log_mels = bench.generate(what, [clip.plain for clip in clips], controls, settings=settings).log_mels
     return log_mels, time.perf_counter() - started
 
 

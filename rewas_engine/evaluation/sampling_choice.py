@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, check_audio_format, check_has_model
 from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import TARGETS, Trained
@@ -101,9 +101,10 @@ def try_settings(
 
     Raises:
         SettingsError: A setting is out of range.
-        PackError: The pack's audio format differs from the world's.
+        PackError: The pack is a library of recordings, or its audio format differs from the world's.
         Cancelled: The work was cancelled.
     """
+    check_has_model(model)
     check_audio_format(model)
     shares = (model.sampling_settings().unguided_share,) if unguided_shares is None else unguided_shares
     grid = [
@@ -132,7 +133,7 @@ def _try_setting(bench: Bench, trained: Trained) -> TriedSetting:
         f"{settings.num_inference_steps} steps, guidance {settings.guidance_scale:g}",
         [clip.plain for clip in clips],
         [Controls(energy=clip.energy) for clip in clips],
-    )
+    ).log_mels
     seconds_a_clip = (time.perf_counter() - started) / len(clips)
     correlations, maes_nats = energy_agreements([clip.energy for clip in clips], plain)
     figures = (

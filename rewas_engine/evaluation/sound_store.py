@@ -1,4 +1,4 @@
-"""Generated sounds on disk, so that an interrupted evaluation can continue and parallel ones share the work."""
+"""Sounds of an evaluation on disk, so that an interrupted evaluation can continue and parallel ones share the work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from rewas_engine.packs.description import PackDescription
 from rewas_engine.runtime.atomic_files import save_array_atomic
 
 _SOUND_COMPONENTS = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
-"""Components of a pack that determine the generated log-mels."""
+"""Components of a model pack that determine the generated log-mels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +42,15 @@ class Request:
 
 
 class SoundStore:
-    """A folder of log-mels by request, for one pack's components on one kind of device."""
+    """A folder with the sounds of each request, for one pack on one kind of device."""
 
     def __init__(self, folder: Path, pack: PackDescription, device: str) -> None:
         # Window length and audio format matter too, but are not in these files.
         rest = [dict(pack.audio), dict(pack.window), device.split(":")[0]]
-        files = {name: digest for name, digest in pack.files.items() if name.split("/")[0] in _SOUND_COMPONENTS}
-        key = hashlib.sha256(json.dumps([files, rest], sort_keys=True).encode()).hexdigest()[:16]
+        content: Any = pack.info.content_sha256
+        if not pack.info.is_library:
+            content = {name: digest for name, digest in pack.files.items() if name.split("/")[0] in _SOUND_COMPONENTS}
+        key = hashlib.sha256(json.dumps([content, rest], sort_keys=True).encode()).hexdigest()[:16]
         self.folder = folder / key
 
     @staticmethod
@@ -56,11 +59,11 @@ class SoundStore:
         return [int(part) for part in np.random.default_rng(os.getpid()).permutation(parts)]
 
     def get(self, request: Request, generate: Callable[[Request], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Load the log-mels [B, T, bins] of a request, or generate and store them. Files are written atomically."""
+        """Load the array [B, ...] of a request, or make and store it. Files are written atomically."""
         path = self.folder / f"{request.digest()[:32]}.npy"
         if path.is_file():
             return np.asarray(np.load(path))
-        log_mels = generate(request)
+        made = generate(request)
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_array_atomic(path, log_mels)
-        return log_mels
+        save_array_atomic(path, made)
+        return made

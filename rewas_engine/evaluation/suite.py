@@ -169,15 +169,20 @@ def _pack(model: ReWaS) -> dict[str, Any]:
 
 def _setting(run: _Run) -> dict[str, Any]:
     settings = run.bench.settings
+    sampling = {
+        "num_steps": settings.num_inference_steps,
+        "guidance_scale": settings.guidance_scale,
+        "onsets_guidance_scale": onset_settings(run.bench).guidance_scale,
+        "unguided_share": settings.unguided_share,
+    }
+    lender = read_pack(run.model.pack.path).lender
     return {
         "split": TEST.name,
         "clips_per_class": run.plan.clips_per_class,
         "clips": len(run.bench.clips),
         "classes": list(run.plan.world_classes),
-        "num_steps": settings.num_inference_steps,
-        "guidance_scale": settings.guidance_scale,
-        "onsets_guidance_scale": onset_settings(run.bench).guidance_scale,
-        "unguided_share": settings.unguided_share,
+        **(sampling if lender is None else dict.fromkeys(sampling)),
+        "lender": None if lender is None else lender.info.name,
         "device": run.model.device,
     }
 
@@ -208,9 +213,7 @@ _SECTIONS: dict[str, _SectionSpec] = {
         lambda run: conflict_section(run.bench, TEST, CONFLICT_SCENES_A_CLIP * run.plan.clips_per_class), needs=()
     ),
     "real": _SectionSpec(_real, needs=()),
-    "speed": _SectionSpec(
-        lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs=()
-    ),
+    "speed": _SectionSpec(lambda run: speed_section(run.bench), needs=()),
 }
 SECTION_NAMES = tuple(_SECTIONS)
 """All sections, in the order in which they run."""

@@ -42,15 +42,15 @@ def align_section(bench: Bench) -> Section:
         seeds=[clip.seed for clip in clips],
     )
     sounds = {
-        "picture": bench.vocode(produced, clips),
+        "picture": produced.waveforms,
         "real": [clip.sound for clip in clips],
-        "words": bench.vocode(bench.uncontrolled[places], clips),
+        "words": bench.uncontrolled_sounds.choose(places).waveforms,
     }
     moving = [motion_peaks(frames, rate) for frames in videos]
     aligned = {name: _align(row, moving, rate) for name, row in sounds.items()}
     shared = {name: _align(row, moving, rate, one_to_one=True) for name, row in sounds.items()}
-    to_picture, _ = energy_agreements(energies, produced)
-    to_sound, _ = energy_agreements([clip.energy for clip in clips], produced)
+    to_picture, _ = energy_agreements(energies, produced.log_mels)
+    to_sound, _ = energy_agreements([clip.energy for clip in clips], produced.log_mels)
     figures = (
         Figure("av_align", "AV-Align, video → energy → sound", float(np.mean(aligned["picture"]))),
         Figure("av_align_words", "AV-Align, prompt alone", float(np.mean(aligned["words"]))),
@@ -72,7 +72,9 @@ def align_section(bench: Bench) -> Section:
             float(np.mean(to_sound)),
         ),
         Figure(
-            "from_picture_class", "Class accuracy of sounds from video", share_correct(bench.judge, clips, produced)
+            "from_picture_class",
+            "Class accuracy of sounds from video",
+            share_correct(bench.judge, clips, produced.log_mels),
         ),
     )
     details = {

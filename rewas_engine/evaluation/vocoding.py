@@ -9,10 +9,14 @@ import numpy as np
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
-from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.griffin_lim import griffin_lim
 from rewas_engine.evaluation.prompt_adherence import share_correct
+from rewas_engine.evaluation.sound_sources import NO_VOCODER
 
+_L1, _L1_WORST = "Vocoder's mel L1 on original sounds", "Vocoder's mel L1, worst class"
+_REAL_CLASS = "Class accuracy of original sounds after the vocoder"
+_GRIFFIN_LIM = "Griffin-Lim's mel L1, for comparison"
 REFERENCE_SHARE = 10
 """Griffin-Lim is slow, so it runs on every tenth clip."""
 
@@ -24,9 +28,14 @@ RIPPLE_QUIETEST_POWER = 1e-8
 
 
 def vocoder_section(bench: Bench) -> Section:
-    """Build the section: loss of the vocoder on real log-mels, Griffin-Lim on some clips, and ripple within hops."""
+    """Build the section: loss of the vocoder on real log-mels, Griffin-Lim on some clips, and ripple within hops.
+
+    Without a vocoder, the section has only the ripple of the sounds.
+    """
+    if not bench.source.has_vocoder:
+        return _section_without_vocoder(bench)
     real = np.stack([clip.log_mel for clip in bench.clips])
-    vocoded = bench.vocode(real, bench.clips)
+    vocoded = bench.sounds(real).waveforms
     revocoded, hop = bench.log_mels(vocoded), bench.model.front_end.config.hop_samples
     losses = [float(loss) for loss in np.abs(revocoded - real).mean(axis=(1, 2))]
     by_class = mean_by_class(bench.clips, losses)
@@ -34,11 +43,11 @@ def vocoder_section(bench: Bench) -> Section:
     chosen = list(range(0, len(bench.clips), REFERENCE_SHARE))
     references = _griffin_lim_losses(bench, [bench.clips[number] for number in chosen])
     figures = (
-        Figure("vocoder_l1", "Vocoder's mel L1 on original sounds", float(np.mean(losses)), "nats"),
-        Figure("vocoder_l1_worst", "Vocoder's mel L1, worst class", worst, "nats", worst_name.replace("_", " ")),
+        Figure("vocoder_l1", _L1, float(np.mean(losses)), "nats"),
+        Figure("vocoder_l1_worst", _L1_WORST, worst, "nats", worst_name.replace("_", " ")),
         Figure(
             "vocoder_real_class",
-            "Class accuracy of original sounds after the vocoder",
+            _REAL_CLASS,
             share_correct(bench.judge, bench.clips, revocoded),
         ),
         Figure(
@@ -46,11 +55,11 @@ def vocoder_section(bench: Bench) -> Section:
             "Ripple of the power within a hop after the vocoder",
             mean_ripple(vocoded, hop),
             "",
-            f"original sounds: {mean_ripple([clip.sound for clip in bench.clips], hop):.2f}",
+            f"original sounds: {_original_ripple(bench):.2f}",
         ),
         Figure(
             "griffin_lim_l1",
-            "Griffin-Lim's mel L1, for comparison",
+            _GRIFFIN_LIM,
             float(np.mean(references)),
             "nats",
             f"on {len(chosen)} clips, where the vocoder has {np.mean([losses[number] for number in chosen]):.3f}",
@@ -61,6 +70,29 @@ def vocoder_section(bench: Bench) -> Section:
         "griffin_lim_l1_by_class": mean_by_class([bench.clips[number] for number in chosen], references),
     }
     return Section("vocoder", "Vocoder", figures, details)
+
+
+def _section_without_vocoder(bench: Bench) -> Section:
+    """The figures that need a vocoder, without values, and the ripple of the sounds."""
+    hop = bench.model.front_end.config.hop_samples
+    figures = (
+        unsupported_figure("vocoder_l1", _L1, NO_VOCODER),
+        unsupported_figure("vocoder_l1_worst", _L1_WORST, NO_VOCODER),
+        unsupported_figure("vocoder_real_class", _REAL_CLASS, NO_VOCODER),
+        Figure(
+            "vocoder_ripple",
+            "Ripple of the power within a hop",
+            mean_ripple(bench.plain_waveforms, hop),
+            "",
+            f"plain prompts with their own energy; original sounds: {_original_ripple(bench):.2f}",
+        ),
+        unsupported_figure("griffin_lim_l1", _GRIFFIN_LIM, NO_VOCODER),
+    )
+    return Section("vocoder", "Vocoder", figures)
+
+
+def _original_ripple(bench: Bench) -> float:
+    return mean_ripple([clip.sound for clip in bench.clips], bench.model.front_end.config.hop_samples)
 
 
 def mean_ripple(waveforms: Sequence[FloatArray], hop_samples: int) -> float:

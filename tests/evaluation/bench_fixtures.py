@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,37 @@ from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
+from rewas_engine.evaluation.sound_store import Request
 from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
 
 BINS = 64
 STRIKES_S = np.array([0.5, 1.0, 1.5, 2.0])
 CLICKS_SAMPLES = 40_000
 SILENT = np.zeros(CLICKS_SAMPLES, np.float32)
+
+
+class ScriptedSource:
+    """A source that makes log-mels and waveforms with given functions."""
+
+    has_vocoder = True
+    clips_at_once = 64
+
+    def __init__(
+        self,
+        generate: Callable[[Request], NDArray[np.float32]],
+        vocode: Callable[[NDArray[np.float32]], list[FloatArray]] | None = None,
+    ) -> None:
+        self._generate, self._vocode = generate, vocode
+
+    def generate(self, request: Request, check: Callable[[], None]) -> NDArray[np.float32]:
+        return self._generate(request)
+
+    def log_mels(self, made: NDArray[np.float32]) -> NDArray[np.float32]:
+        return made
+
+    def waveforms(self, made: NDArray[np.float32], on_sound: Callable[[int, int], object]) -> list[FloatArray]:
+        assert self._vocode is not None
+        return self._vocode(made)
 
 
 class ScriptedJudge(Judge):

@@ -16,7 +16,8 @@ from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
+from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.recipes.untrained_starter import write_untrained_pack
 from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.world import CLASS_NAMES

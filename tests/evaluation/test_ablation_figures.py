@@ -1,18 +1,15 @@
 """The ablation on sounds with known strikes and classes in each condition."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
-from bench_fixtures import SILENT, STRIKES_S, ScriptedJudge, clicks, make_bench, strike_clip, values_of
+from bench_fixtures import SILENT, STRIKES_S, ScriptedJudge, ScriptedSource, clicks, make_bench, strike_clip, values_of
 from pack_fixtures import full_model
 
-from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.ablation import CONDITIONS, ablation_section
-from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.evaluation.figures import Section
+from rewas_engine.evaluation.sound_store import Request
 from rewas_engine.training.corpus import world_front_end
 
 ALL, HALF, LATE = clicks(STRIKES_S), clicks(STRIKES_S[:2]), clicks(STRIKES_S + 0.2)
@@ -33,11 +30,14 @@ MARKS = {"none": 0, "onsets": 1, "energy_and_texture": 2}
 def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
     """The section of sixteen clips, every fourth of which counts."""
 
-    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
-        return np.full((len(prompts), 1, 1), MARKS["_and_".join(controls[0].names)], np.float32)
+    def generate(request: Request) -> FloatArray:
+        name = "none" if request.settings.control_strength == 0 else "_and_".join(request.controls[0].names)
+        repeats = 4 if name == "none" else 1
+        assert tuple(request.prompts) == tuple(prompt for prompt in REQUESTED for _ in range(repeats))
+        return np.full((len(request.prompts), 1, 1), MARKS[name], np.float32)
 
-    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
-        assert tuple(clip.class_name for clip in clips) == REQUESTED
+    def vocode(log_mels: FloatArray) -> list[FloatArray]:
+        assert len(log_mels) == len(REQUESTED)
         return SOUNDS[list(MARKS)[int(log_mels[0, 0, 0])]]
 
     judge = ScriptedJudge()
@@ -47,10 +47,8 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
         full_model(tmp_path_factory.mktemp("pack")),
         [strike_clip(name) for name in REQUESTED for _ in range(4)],
         judge,
-        uncontrolled=np.full((16, 1, 1), MARKS["none"], np.float32),
         plain_waveforms=[sound for counted in SOUNDS["energy"] for sound in (counted, SILENT, SILENT, SILENT)],
-        generate=generate,
-        vocode=vocode,
+        source=ScriptedSource(generate, vocode),
     )
     return ablation_section(bench)
 

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from bench_fixtures import make_bench, make_clip, mels_of
+from bench_fixtures import ScriptedSource, make_bench, make_clip, mels_of
 from curve_fixtures import ACROSS, STEPS
 from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.evaluation.bench import BenchClip
-from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.evaluation.sound_store import Request
 
 CLIPS = [make_clip(name, mels_of([energy])[0]) for name, energy in (("rain", STEPS), ("bell", ACROSS))]
 """The energies of the other class are those of the clips in reverse."""
@@ -36,35 +34,34 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 def test_each_condition_changes_one_thing(
     model: ReWaS, condition: str, prompts: list[str], energies: list[FloatArray], strength: float
 ) -> None:
-    requests: list[tuple[Sequence[str], Sequence[Controls], SamplingSettings | None]] = []
+    requests: list[Request] = []
 
-    def generate(
-        what: str, prompts: Sequence[str], controls: Sequence[Controls], settings: SamplingSettings | None = None
-    ) -> FloatArray:
-        requests.append((prompts, controls, settings))
+    def generate(request: Request) -> FloatArray:
+        requests.append(request)
         return mels_of([STEPS, STEPS])
 
-    bench = make_bench(model, CLIPS, generate=generate)
+    bench = make_bench(model, CLIPS, source=ScriptedSource(generate))
     assert bench.settings.control_strength == 1
     np.testing.assert_array_equal(getattr(bench, condition), mels_of([STEPS, STEPS]))
-    ((texts, controls, settings),) = requests
-    assert list(texts) == prompts
-    assert [each.names for each in controls] == [("energy",)] * 2
-    for each, energy in zip(controls, energies, strict=True):
+    (request,) = requests
+    assert list(request.prompts) == prompts
+    assert [each.names for each in request.controls] == [("energy",)] * 2
+    for each, energy in zip(request.controls, energies, strict=True):
         np.testing.assert_allclose(each.energy, energy, atol=1e-6)
-    assert (settings or bench.settings).control_strength == strength
+    assert request.settings.control_strength == strength
 
 
 def test_plain_vocoded_uses_the_vocoder(model: ReWaS) -> None:
     received: list[FloatArray] = []
 
-    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    def vocode(log_mels: FloatArray) -> list[FloatArray]:
         received.extend(log_mels)
-        return [np.full(8, number, np.float32) for number in range(len(clips))]
+        return [np.full(8, number, np.float32) for number in range(len(log_mels))]
 
     def log_mels(waveforms: Sequence[FloatArray]) -> FloatArray:
         return np.stack([waveform[:1, None] for waveform in waveforms])
 
-    bench = make_bench(model, CLIPS, plain=mels_of([ACROSS, STEPS]), vocode=vocode, log_mels=log_mels)
+    source = ScriptedSource(lambda request: mels_of([ACROSS, STEPS]), vocode)
+    bench = make_bench(model, CLIPS, source=source, log_mels=log_mels)
     assert bench.plain_vocoded.ravel().tolist() == [0, 1]
     np.testing.assert_array_equal(np.stack(received), bench.plain)

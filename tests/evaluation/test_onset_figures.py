@@ -1,19 +1,18 @@
 """Onset figures on sounds with known strikes: on time, early, late, too few, too many."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_fixtures import SILENT, STRIKES_S, clicks, figures_of, make_bench, strike_clip, values_of
+from bench_fixtures import SILENT, STRIKES_S, ScriptedSource, clicks, figures_of, make_bench, strike_clip, values_of
 from pack_fixtures import full_model, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.onset_control import onset_section, strikes
+from rewas_engine.evaluation.sound_store import Request
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +58,11 @@ def test_figures_are_means_over_the_clips(model: ReWaS) -> None:
 def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
     requests: list[Controls] = []
 
-    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
-        requests.extend(controls)
-        return np.zeros((len(prompts), 1, 1), np.float32)
+    def generate(request: Request) -> FloatArray:
+        requests.extend(request.controls)
+        return np.zeros((len(request.prompts), 1, 1), np.float32)
 
-    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    def vocode(log_mels: FloatArray) -> list[FloatArray]:
         # A strike too few, and two too many.
         return [clicks(STRIKES_S[:3]), clicks(np.append(STRIKES_S, [0.75, 1.25]))]
 
@@ -71,8 +70,7 @@ def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
         full_model(tmp_path),
         [strike_clip(), strike_clip()],
         plain_waveforms=[SILENT, SILENT],
-        generate=generate,
-        vocode=vocode,
+        source=ScriptedSource(generate, vocode),
     )
     figures = figures_of(onset_section(bench))
     assert [controls.names for controls in requests] == [("onsets",)] * 2

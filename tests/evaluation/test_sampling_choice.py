@@ -12,6 +12,7 @@ from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.bench import Bench
 from rewas_engine.evaluation.figures import Trained
 from rewas_engine.evaluation.sampling_choice import TriedSetting, _try_setting
+from rewas_engine.evaluation.sound_sources import Sounds
 
 RISING = np.linspace(-8, -4, 50, dtype=np.float32)
 
@@ -31,12 +32,12 @@ def try_setting(
     clips = [make_clip("rain", log_mel) for log_mel in requested]
     bench = make_bench(tiny_model(folder), clips, judge, swapped=foreign)
 
-    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls]) -> np.ndarray:
+    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls]) -> Sounds:
         assert what == "1 steps, guidance 1"
         assert list(prompts) == ["rain"] * 10
         for control, clip in zip(controls, bench.clips, strict=True):
             np.testing.assert_array_equal(control.energy, clip.energy)
-        return generated
+        return bench.sounds(generated)
 
     vars(bench)["generate"] = generate
     assert isinstance(bench, Bench)

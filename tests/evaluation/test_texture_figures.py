@@ -1,11 +1,10 @@
 """The texture figures on mels whose bands are off by known amounts, with the control and without it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_fixtures import BINS, figures_of, make_bench, make_clip, mels_of
+from bench_fixtures import BINS, ScriptedSource, figures_of, make_bench, make_clip, mels_of
 from curve_fixtures import STEPS, following
 from numpy.typing import NDArray
 from pack_fixtures import full_model
@@ -13,6 +12,7 @@ from pack_fixtures import full_model
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.control_following import texture_section
+from rewas_engine.evaluation.sound_store import Request
 
 ENERGY = -4 + STEPS
 LOWS_AND_HIGHS = np.repeat(np.array([1, 1, -1, -1], np.float32), BINS // 4)
@@ -27,14 +27,14 @@ def off_by(nats: float, energy: FloatArray = ENERGY) -> NDArray[np.float32]:
 def test_texture_is_compared_with_and_without_the_control(tmp_path: Path) -> None:
     requests: list[Controls] = []
 
-    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
-        requests.extend(controls)
+    def generate(request: Request) -> FloatArray:
+        requests.extend(request.controls)
         return np.stack([off_by(0.2), off_by(-0.4, -4 + following(0.6))])
 
     clips = [make_clip(name, off_by(0)) for name in ["rain"] * 4 + ["bell"] * 4]
     # Every fourth clip counts: the first and the fifth.
     plain = np.stack([off_by(0.5), *[off_by(3)] * 3, off_by(1.5), *[off_by(3)] * 3])
-    section = texture_section(make_bench(full_model(tmp_path), clips, plain=plain, generate=generate))
+    section = texture_section(make_bench(full_model(tmp_path), clips, plain=plain, source=ScriptedSource(generate)))
     figures = figures_of(section)
     assert [controls.names for controls in requests] == [("energy", "texture")] * 2
     # With a weight of 7 nats above silence, the 0.05 that prevents division by 0 changes less than a hundredth.

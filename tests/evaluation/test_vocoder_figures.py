@@ -63,7 +63,10 @@ def build_section(vocoder: FaultyVocoder | BuzzingVocoder, monkeypatch: pytest.M
     for clip, fault in zip(CLIPS, FAULTS_NATS, strict=True):
         judge.set_classes(clip.log_mel[None], [clip.class_name])
         judge.set_classes(clip.log_mel[None] - fault, [clip.class_name if abs(fault) < 0.25 else "fire"])
-    model = SimpleNamespace(front_end=FRONT_END, device="cpu", sound_generator=SimpleNamespace(vocoder=vocoder))
+    pack = SimpleNamespace(is_library=False)
+    model = SimpleNamespace(
+        pack=pack, front_end=FRONT_END, device="cpu", sound_generator=SimpleNamespace(vocoder=vocoder)
+    )
     return vocoder_section(Bench(model, judge, CLIPS, SamplingSettings(1, 1.0, 1.0, 0.0), Watch()))
 
 

@@ -114,12 +114,12 @@ def bench(
         from rewas_engine.evaluation.procedure_benchmark import compare_procedures, machine, write_bench_clip
         from rewas_engine.evaluation.samplers import compare_samplers, measure_few_steps
         from rewas_engine.evaluation.throughput import batch_table
-        from rewas_engine.packs.description import find_pack, read_pack
+        from rewas_engine.packs.description import find_pack, read_model_pack
         from rewas_engine.world import CLASS_NAMES
 
         if threads is not None:
             torch.set_num_threads(threads)
-        description = read_pack(find_pack(pack))
+        description = read_model_pack(find_pack(pack))
         about = description.info
         report: dict[str, Any] = {name: getattr(about, name) for name in ("version", "licence", "permits")}
         report["pack"] = about.name

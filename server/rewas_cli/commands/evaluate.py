@@ -33,6 +33,7 @@ from rewas_cli.console import Printer, cancel_on_ctrl_c, note, protect_stdout
 if TYPE_CHECKING:
     from rewas_engine.evaluation.figures import Evaluation
     from rewas_engine.evaluation.sampling_choice import TriedSetting
+    from rewas_engine.packs.description import PackInfo
     from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 _LINE_INTERVAL_S = 30.0
@@ -142,6 +143,7 @@ def evaluate(
     from rewas_engine.evaluation.sampling_choice import CHOICE_CLIPS_PER_CLASS, best_setting, try_settings
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
+    from rewas_engine.packs.description import find_pack, read_pack
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         _check_option_combination(choose, only, num_steps, guidance_scale, generated, real, fast, clips_per_class)
@@ -150,6 +152,7 @@ def evaluate(
         plan = EvaluationPlan(_split_names(only), clips, real, targets.value, _split_names(classes))
         if real is not None:
             real_clip_entries(real)
+        _check_pack_options(read_pack(find_pack(pack)).info, choose, num_steps, guidance_scale)
         folder = _validate_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
         with evaluation_progress(model.pack.name) as on_progress:
@@ -215,6 +218,17 @@ def _check_option_combination(
         raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
 
 
+def _check_pack_options(pack: PackInfo, choose: bool, num_steps: int | None, guidance_scale: float | None) -> None:
+    """Refuse options that a library of recordings does not use. Raises ProblemError (SETTINGS)."""
+    given = {"--choose": choose, "--steps": num_steps is not None, "--guidance-scale": guidance_scale is not None}
+    names = [name for name, is_given in given.items() if is_given]
+    if pack.is_library and names:
+        raise _settings_problem(
+            f"The pack {pack.name} performs recordings, so {' and '.join(names)} would have no effect.",
+            f"Omit {'it' if len(names) == 1 else 'them'}, or choose a pack with a model.",
+        )
+
+
 def _settings_problem(message: str, advice: str) -> Exception:
     from rewas_api.errors import ProblemError, ProblemKind
 
@@ -266,8 +280,8 @@ def _figure_table(evaluation: Evaluation) -> Table:
     from rewas_engine.evaluation.report import format_target, format_value, format_verdict
 
     pack, setting = evaluation.pack, evaluation.setting
-    title = (
-        f"{pack['name']} {pack['version']}: {setting['clips_per_class']} clips per class, {setting['num_steps']} steps"
+    title = f"{pack['name']} {pack['version']}: {setting['clips_per_class']} clips per class, " + (
+        "performed from recordings" if setting["num_steps"] is None else f"{setting['num_steps']} steps"
     )
     table = Table("figure", "value", "target", "", "note", title=escape(title), title_justify="left")
     for section in evaluation.sections:

@@ -87,6 +87,8 @@ def _energy_overview(drawn: Mapping[str, Any]) -> Figure:
         ("vocoded_correlations", _ORANGE, "after the vocoder"),
         ("correlations", _BLUE, "mel"),
     ):
+        if key not in drawn:  # A library has no vocoder.
+            continue
         values = drawn[key]
         histogram.hist(values, bins=edges, color=colour, alpha=0.65, label=f"{label}: mean {values.mean():.3f}")
     _label(histogram, "Correlation with the requested energy", "correlation", "clips")
@@ -112,6 +114,8 @@ def _energy_examples(drawn: Mapping[str, Any]) -> Figure:
             ("produced", _BLUE, "mel"),
             ("vocoded", _ORANGE, "sound"),
         ):
+            if key not in example:
+                continue
             times_s = (np.arange(example[key].size) + 0.5) / _MEL_RATE_HZ
             width = 3.0 if key == "requested" else 1.2
             curves.plot(times_s, example[key], color=colour, linewidth=width, label=label)
@@ -143,6 +147,7 @@ def _draw_classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
         "paraphrased": (_GREEN, "^", "unseen paraphrases", 34),
         "vocoded": ("#7b4fa3", "D", "after the vocoder", 14),
     }
+    looks = {condition: look for condition, look in looks.items() if condition in by_class}
     for place, name in enumerate(names):
         row = [by_class[condition][name] for condition in looks]
         axis.plot([min(row), max(row)], [place, place], color=_GRID, linewidth=3, zorder=1)

@@ -56,7 +56,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Reconnect to a restarted server within a second, not after a backoff of minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # The time limit of an attempt to connect: a busy server may need more than a moment to answer.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Detect a server that hangs in the middle of a stream.
     ("grpc.keepalive_time_ms", 10_000),

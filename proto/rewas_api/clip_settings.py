@@ -7,9 +7,8 @@ Example, as it appears in an .otio file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from rewas_api import enum_names
@@ -17,11 +16,13 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import (
     MAX_PROMPT_CHARACTERS,
     LayerSettings,
-    format_value,
     validate_gain_db,
     validate_layers,
+    validate_location,
 )
+from rewas_api.performance_settings import PerformanceSettings, validate_performance
 from rewas_api.v1 import rewas_pb2
+from rewas_api.value_checks import invalid_value, known_entries, validate_choice, validate_number
 
 METADATA_KEY = "rewas"
 """Key of ReWaS metadata on clips, stems and timelines."""
@@ -73,6 +74,8 @@ class ClipSettings:
         new_sound_at_cuts: Whether the primary sound starts afresh at every cut found in the frames.
         conflict_policy: What happens if the frames contradict the prompt, one of CONFLICT_POLICIES.
         level: How loud the stems are, one of LEVELS.
+        like: Location of a sound that the primary sound should resemble: a file URL or a path.
+        performance: How the recordings of a library are performed.
 
     Raises:
         ProblemError: SETTINGS for a value of the wrong type or out of bounds.
@@ -98,6 +101,8 @@ class ClipSettings:
     new_sound_at_cuts: bool | None = None
     conflict_policy: str | None = None
     level: str | None = None
+    like: str | None = None
+    performance: PerformanceSettings | None = None
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
@@ -128,6 +133,8 @@ class ClipSettings:
                 given[name] = names.to_number(given[name])
         if self.layers is not None:
             given["layers"] = [layer.to_proto() for layer in self.layers]
+        if self.performance is not None:
+            given["performance"] = self.performance.to_proto()
         return rewas_pb2.SoundSettings(**given)
 
     @classmethod
@@ -137,25 +144,59 @@ class ClipSettings:
         for field in fields(cls):
             if field.name == "layers":
                 given["layers"] = tuple(map(LayerSettings.from_proto, settings.layers)) or None
+            elif field.name == "performance":
+                given["performance"] = PerformanceSettings.from_proto(settings.performance)
             elif field.name in _ENUMS:
                 given[field.name] = _ENUMS[field.name].to_name(getattr(settings, field.name))
             elif field.name != "prompt" and settings.HasField(field.name):
                 given[field.name] = getattr(settings, field.name)
         return cls(**given)
 
+    @property
+    def packs(self) -> frozenset[str]:
+        """Names of the packs of the primary sound and of the layers; "" for the default one."""
+        return frozenset({self.pack or "", *self.layer_packs.values()})
+
+    @property
+    def layer_packs(self) -> dict[str, str]:
+        """The packs of the layers that name one, by the layer's name."""
+        return {layer.name: layer.pack for layer in self.layers or () if layer.pack}
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Locations of the sounds that the primary sound and the layers should resemble, each once."""
+        likes = (self.like, *(layer.like for layer in self.layers or ()))
+        return tuple(dict.fromkeys(like for like in likes if like))
+
+    def with_references(self, locate: Callable[[str], str]) -> ClipSettings:
+        """Return these settings with other locations of the reference sounds. locate: returns the new location."""
+        if not self.references:
+            return self
+        layers = self.layers and tuple(
+            replace(layer, like=locate(layer.like)) if layer.like else layer for layer in self.layers
+        )
+        return replace(self, like=locate(self.like) if self.like else None, layers=layers)
+
     def to_metadata(self) -> dict[str, Any]:
         """Convert to a dictionary for an OTIO file, without what is None or empty."""
         held = {name: value for name, value in vars(self).items() if value not in (None, "")}
         if self.layers is not None:
             held["layers"] = [layer.to_metadata() for layer in self.layers]
+        if self.performance is not None:
+            held["performance"] = self.performance.to_metadata()
         return held
 
     def over(self, defaults: ClipSettings) -> ClipSettings:
-        """Return these settings with `defaults` for what is None. The prompt is never taken from the defaults."""
+        """Return these settings with `defaults` for what is None, also within `performance`.
+
+        The prompt is never taken from the defaults.
+        """
         # All values are valid already, so only their combination is checked.
         merged = object.__new__(ClipSettings)
         below = vars(defaults)
         vars(merged).update({name: below[name] if own is None else own for name, own in vars(self).items()})
+        if self.performance is not None:
+            object.__setattr__(merged, "performance", self.performance.over(defaults.performance))
         merged._check_combination()
         return merged
 
@@ -179,16 +220,13 @@ def read_clip_settings(clip: OtioClip, owner: str = "") -> ClipSettings | None:
     ours = clip.metadata.get(METADATA_KEY)
     if ours is None:
         return None
-    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is not a Mapping for isinstance.
-    if not isinstance(ours, Mapping) and not hasattr(ours, "items"):
+    held = known_entries(ours, _NAMES)
+    if held is None:
         raise ProblemError(
             f'The metadata["{METADATA_KEY}"] of {_lowercase_first(clip_name)} is not a dictionary.',
             'Remove it, or write it as a dictionary with the key "prompt".',
             ProblemKind.TIMELINE,
         )
-    # Ending a loop over one of OTIO's dictionaries takes as long as everything else here.
-    keys = set(islice(ours, len(ours)))
-    held = {name: ours[name] for name in _NAMES if name in keys}
     given = {name: value for name, value in held.items() if value is not None}
     try:
         return ClipSettings(**given)
@@ -222,6 +260,11 @@ _ENUMS: dict[str, enum_names.EnumNames[Any]] = {
     "conflict_policy": enum_names.CONFLICT_POLICY,
     "level": enum_names.LEVEL,
 }
+_PARSERS: dict[str, Callable[[object, str], Any]] = {
+    "like": validate_location,
+    "performance": validate_performance,
+    "gain_db": validate_gain_db,
+}
 _INTEGER_RANGES = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_inference_steps": (1, 1000)}
 _FLOAT_RANGES = {
     "guidance_scale": (0.0, 20.0),
@@ -235,13 +278,11 @@ def _validate(name: str, value: object, owner: str) -> Any:
     if name in ("prompt", "pack", "negative_prompt"):
         return _validate_text(name, value, owner)
     if name in _ENUMS:
-        if value in _ENUMS[name].all:
-            return str(value)
-        raise _invalid_value(name, value, owner, f"Set one of {', '.join(_ENUMS[name].all)}.")
+        return validate_choice(name, value, _lowercase_first(owner), _ENUMS[name].all)
     if name == "layers":
         return validate_layers(value) or None
-    if name == "gain_db":
-        return validate_gain_db(value, _lowercase_first(owner))
+    if name in _PARSERS:
+        return _PARSERS[name](value, _lowercase_first(owner))
     if name in ("loop", "mix", "new_sound_at_cuts"):
         if isinstance(value, bool):
             return value
@@ -255,14 +296,7 @@ def _validate(name: str, value: object, owner: str) -> Any:
 
 def _validate_number(name: str, value: object, owner: str) -> int | float:
     low, high = _INTEGER_RANGES.get(name) or _FLOAT_RANGES[name]
-    whole = name in _INTEGER_RANGES
-    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-        if not whole:
-            return float(value)
-        if value == int(value):
-            return int(value)
-    sort = "a whole number" if whole else "a number"
-    raise _invalid_value(name, value, owner, f"Set {sort} from {low} to {high}.")
+    return validate_number(name, value, _lowercase_first(owner), low, high, is_whole=name in _INTEGER_RANGES)
 
 
 def _validate_text(name: str, value: object, owner: str) -> str:
@@ -278,8 +312,7 @@ def _validate_text(name: str, value: object, owner: str) -> str:
 
 
 def _invalid_value(name: str, value: object, owner: str, remedy: str) -> ProblemError:
-    what = f"{name} of {_lowercase_first(owner)} is {format_value(value)}."
-    return ProblemError(what, remedy, ProblemKind.SETTINGS)
+    return invalid_value(name, value, _lowercase_first(owner), remedy)
 
 
 def _lowercase_first(owner: str) -> str:

@@ -49,8 +49,10 @@ LAYER_ENERGY = EnumNames(rewas_pb2.LayerEnergy)
 LEVEL = EnumNames(rewas_pb2.Level)
 NOTE_KIND = EnumNames(rewas_pb2.NoteKind)
 PRIORITY = EnumNames(rewas_pb2.Priority)
+ROOM = EnumNames(rewas_pb2.Room)
 SAMPLER = EnumNames(rewas_pb2.Sampler)
 STAGE = EnumNames(rewas_pb2.Stage)
+TAIL = EnumNames(rewas_pb2.Tail)
 TAKE_FAULT = EnumNames(rewas_pb2.TakeFault)
 VERDICT = EnumNames(rewas_pb2.Verdict)
 
@@ -64,8 +66,10 @@ __all__ = [
     "LEVEL",
     "NOTE_KIND",
     "PRIORITY",
+    "ROOM",
     "SAMPLER",
     "STAGE",
+    "TAIL",
     "TAKE_FAULT",
     "VERDICT",
     "EnumNames",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.performance_settings import PerformanceSettings, validate_performance
 from rewas_api.v1 import rewas_pb2
+from rewas_api.value_checks import format_value, invalid_value, known_entries, validate_number
 
 MAX_LAYERS = 8
 LAYER_ENERGIES = enum_names.LAYER_ENERGY.all
@@ -20,7 +20,8 @@ GAIN_RANGE_DB = (-60.0, 24.0)
 MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RESERVED_NAMES = ("primary", "mix")
-_FIELDS = ("name", "prompt", "gain_db", "energy")
+MAX_LOCATION_CHARACTERS = 4096
+_FIELDS = ("name", "prompt", "gain_db", "energy", "like", "pack", "performance")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class LayerSettings:
         prompt: Description of the sound, 1 to 2000 characters.
         gain_db: Gain of its stem in decibels, within GAIN_RANGE_DB.
         energy: What its energy does, one of LAYER_ENERGIES.
+        like: Location of a sound that it should resemble: a file URL or a path.
+        pack: Name of the pack that makes it; None for the pack of the primary sound.
+        performance: How the recordings of a library are performed for it.
 
     Raises:
         ProblemError: SETTINGS for a value of the wrong type or out of bounds.
@@ -41,6 +45,9 @@ class LayerSettings:
     prompt: str
     gain_db: float | None = None
     energy: str | None = None
+    like: str | None = None
+    pack: str | None = None
+    performance: PerformanceSettings | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _RESERVED_NAMES:
@@ -62,21 +69,48 @@ class LayerSettings:
                 f"The energy of the layer {self.name} of the clip is {format_value(self.energy)}.",
                 f"Set {' or '.join(LAYER_ENERGIES)}.",
             )
+        if self.like is not None:
+            object.__setattr__(self, "like", validate_location(self.like, f"the layer {self.name} of the clip"))
+        if self.pack is not None and not isinstance(self.pack, str):
+            raise invalid_value("pack", self.pack, f"the layer {self.name} of the clip", "Set a text.")
+        object.__setattr__(self, "pack", self.pack or None)
+        if self.performance is not None:
+            performance = validate_performance(self.performance, f"the layer {self.name} of the clip")
+            object.__setattr__(self, "performance", performance)
 
     def to_proto(self) -> rewas_pb2.Layer:
         """Convert to the contract's message."""
         energy = enum_names.LAYER_ENERGY.to_number(self.energy)
-        return rewas_pb2.Layer(name=self.name, prompt=self.prompt, gain_db=self.gain_db, energy=energy)
+        return rewas_pb2.Layer(
+            name=self.name,
+            prompt=self.prompt,
+            gain_db=self.gain_db,
+            energy=energy,
+            like=self.like,
+            pack=self.pack,
+            performance=None if self.performance is None else self.performance.to_proto(),
+        )
 
     @classmethod
     def from_proto(cls, layer: rewas_pb2.Layer) -> LayerSettings:
         """Convert from the contract's message. Raises ProblemError (SETTINGS) for a value out of bounds."""
-        gain_db = layer.gain_db if layer.HasField("gain_db") else None
-        return cls(layer.name, layer.prompt, gain_db, enum_names.LAYER_ENERGY.to_name(layer.energy))
+        owner = f"the layer {layer.name} of the clip"
+        return cls(
+            layer.name,
+            layer.prompt,
+            gain_db=layer.gain_db if layer.HasField("gain_db") else None,
+            energy=enum_names.LAYER_ENERGY.to_name(layer.energy),
+            like=layer.like if layer.HasField("like") else None,
+            pack=layer.pack if layer.HasField("pack") else None,
+            performance=PerformanceSettings.from_proto(layer.performance, owner),
+        )
 
     def to_metadata(self) -> dict[str, Any]:
         """Convert to a dictionary for an OTIO file, without what is None."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        held = {name: value for name, value in vars(self).items() if value is not None}
+        if self.performance is not None:
+            held["performance"] = self.performance.to_metadata()
+        return held
 
 
 def validate_layers(value: object) -> tuple[LayerSettings, ...]:
@@ -98,37 +132,50 @@ def validate_layers(value: object) -> tuple[LayerSettings, ...]:
     return layers
 
 
+def validate_location(value: object, owner: str) -> str | None:
+    """Check the location of a reference sound; "" means none.
+
+    Raises ProblemError (SETTINGS) for a value that is too long or not a text. owner: what it belongs to, in messages.
+    """
+    if not isinstance(value, str):
+        raise _invalid_settings(
+            f"like of {owner} is {format_value(value)}.", "Set the path of a sound that the result should resemble."
+        )
+    if len(value) > MAX_LOCATION_CHARACTERS:
+        raise _invalid_settings(
+            f"like of {owner} has {len(value)} characters.",
+            f"Set a path of at most {MAX_LOCATION_CHARACTERS} characters.",
+        )
+    return value or None
+
+
 def validate_gain_db(value: object, owner: str) -> float:
     """Check a gain in decibels and return it as a float.
 
     Raises ProblemError (SETTINGS), which names the `owner`, for a value outside GAIN_RANGE_DB.
     """
-    low, high = GAIN_RANGE_DB
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high:
-        return float(value)
-    what = f"gain_db of {owner} is {format_value(value)}."
-    raise _invalid_settings(what, f"Set a number from {low:g} to {high:g}.")
-
-
-def format_value(value: object) -> str:
-    """Format a value for a message, at most 60 characters long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return validate_number("gain_db", value, owner, *GAIN_RANGE_DB)
 
 
 def _parse_layer(value: Any) -> LayerSettings:
-    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is not a Mapping for isinstance.
-    if not isinstance(value, Mapping) and not hasattr(value, "items"):
+    held = known_entries(value, _FIELDS)
+    if held is None:
         raise _invalid_settings(
             f"A layer of the clip is {format_value(value)}.", "Write it as a dictionary with name and prompt."
         )
-    keys = set(islice(value, len(value)))
-    held = {name: value[name] for name in _FIELDS if name in keys}
-    return LayerSettings(held.get("name", ""), held.get("prompt", ""), held.get("gain_db"), held.get("energy"))
+    return LayerSettings(**({"name": "", "prompt": ""} | held))
 
 
 def _invalid_settings(what: str, remedy: str) -> ProblemError:
     return ProblemError(what, remedy, ProblemKind.SETTINGS)
 
 
-__all__ = ["GAIN_RANGE_DB", "LAYER_ENERGIES", "MAX_LAYERS", "LayerSettings", "validate_gain_db", "validate_layers"]
+__all__ = [
+    "GAIN_RANGE_DB",
+    "LAYER_ENERGIES",
+    "MAX_LAYERS",
+    "LayerSettings",
+    "validate_gain_db",
+    "validate_layers",
+    "validate_location",
+]

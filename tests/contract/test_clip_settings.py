@@ -18,10 +18,19 @@ from rewas_api.clip_settings import (
 )
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import LAYER_ENERGIES, LayerSettings
+from rewas_api.performance_settings import ROOMS, TAILS, PerformanceSettings, validate_performance
 from rewas_api.v1 import rewas_pb2
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
 prompts = text.filter(str.strip)
+performances = st.builds(
+    PerformanceSettings,
+    place=st.none() | st.integers(0, 10**6),
+    tail=st.none() | st.sampled_from(TAILS),
+    pitch_variation_cents=st.none() | st.floats(0, 1200),
+    timing_variation_s=st.none() | st.floats(0, 0.1),
+    room=st.none() | st.sampled_from(ROOMS),
+).map(validate_performance)
 layers = st.lists(
     st.builds(
         LayerSettings,
@@ -29,6 +38,8 @@ layers = st.lists(
         prompt=prompts,
         gain_db=st.none() | st.floats(-60, 24),
         energy=st.none() | st.sampled_from(LAYER_ENERGIES),
+        pack=st.none() | text.filter(bool),
+        performance=st.none() | performances,
     ),
     min_size=1,
     max_size=3,
@@ -55,6 +66,7 @@ settings = st.builds(
     sampler=st.none() | st.sampled_from(SAMPLERS),
     new_sound_at_cuts=st.none() | st.just(False),
     conflict_policy=st.none() | st.sampled_from(CONFLICT_POLICIES),
+    performance=st.none() | performances,
 )
 
 
@@ -67,7 +79,16 @@ def test_settings_survive_an_otio_file(written: ClipSettings) -> None:
     assert read is not None
     for name, value in vars(written).items():
         if name == "layers" and value is not None:
-            assert [layer.prompt for layer in read.layers or ()] == [layer.prompt for layer in value]
+            assert [(layer.prompt, layer.pack) for layer in read.layers or ()] == [
+                (layer.prompt, layer.pack) for layer in value
+            ]
+            continue
+        if name == "performance" and value is not None:
+            assert read.performance is not None
+            numbers, expected_numbers = read.performance.to_metadata(), value.to_metadata()
+            for choice in ("tail", "room"):
+                assert numbers.pop(choice, None) == expected_numbers.pop(choice, None)
+            assert numbers == pytest.approx(expected_numbers, rel=1e-12)
             continue
         # OTIO's JSON may lose the last bit of a float.
         expected = pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
@@ -86,6 +107,30 @@ def test_settings_of_the_clip_override_defaults(own: ClipSettings, defaults: Cli
     assert merged.prompt == own.prompt
     assert merged.seed == (defaults.seed if own.seed is None else own.seed)
     assert merged.over(defaults) == merged
+
+
+def test_a_performance_takes_what_it_leaves_open_from_the_defaults() -> None:
+    own = ClipSettings(prompt="steps", performance=PerformanceSettings(place=2))
+    defaults = ClipSettings(performance=PerformanceSettings(place=1, tail="natural"))
+    assert own.over(defaults).performance == PerformanceSettings(place=2, tail="natural")
+    assert ClipSettings(prompt="steps").over(defaults).performance == defaults.performance
+    assert own.over(ClipSettings()).performance == own.performance
+
+
+def test_a_performance_that_sets_nothing_is_none() -> None:
+    assert ClipSettings(prompt="steps", performance=PerformanceSettings()) == ClipSettings(prompt="steps")
+    message = rewas_pb2.SoundSettings(prompt="steps", performance=rewas_pb2.Performance())
+    assert ClipSettings.from_proto(message) == ClipSettings(prompt="steps")
+    assert LayerSettings("wind", "wind", pack="", performance=PerformanceSettings()) == LayerSettings("wind", "wind")
+
+
+def test_a_value_of_the_performance_of_a_layer_is_refused_by_layer_and_field() -> None:
+    message = rewas_pb2.SoundSettings(prompt="rain", layers=[rewas_pb2.Layer(name="wind", prompt="wind")])
+    message.layers[0].performance.place = 1_000_001
+    with pytest.raises(
+        ProblemError, match=r"performance\.place of the layer wind of the clip is 1000001\. Set a whole number from 0"
+    ):
+        ClipSettings.from_proto(message)
 
 
 def test_unknown_names_are_kept() -> None:
@@ -146,6 +191,15 @@ def test_a_clip_without_rewas_metadata_has_no_settings() -> None:
         ("layers", [{"name": "wind", "prompt": "wind", "energy": "loud"}]),
         ("layers", [{"name": "wind", "prompt": "wind"}, {"name": "wind", "prompt": "rain"}]),
         ("layers", [{"name": f"wind{number}", "prompt": "wind"} for number in range(9)]),
+        ("layers", [{"name": "wind", "prompt": "wind", "pack": 3}]),
+        ("layers", [{"name": "wind", "prompt": "wind", "performance": {"place": -1}}]),
+        ("performance", "natural"),
+        ("performance", {"place": -1}),
+        ("performance", {"place": 1.5}),
+        ("performance", {"place": True}),
+        ("performance", {"tail": "long"}),
+        ("performance", {"pitch_variation_cents": 1201}),
+        ("performance", {"timing_variation_s": float("nan")}),
         ("takes", 2.5),
         ("takes", True),
         ("num_inference_steps", 1001),

@@ -32,6 +32,23 @@ PUBLIC_NAMES = {
         "LayerSettings",
         "validate_gain_db",
         "validate_layers",
+        "validate_location",
+    },
+    "rewas_api.performance_settings": {
+        "MAX_PITCH_VARIATION_CENTS",
+        "MAX_PLACE",
+        "MAX_TIMING_VARIATION_S",
+        "ROOMS",
+        "TAILS",
+        "PerformanceSettings",
+        "validate_performance",
+    },
+    "rewas_api.value_checks": {
+        "format_value",
+        "invalid_value",
+        "known_entries",
+        "validate_choice",
+        "validate_number",
     },
     "rewas_api.clip_settings": {
         "CONFLICT_POLICIES",

@@ -71,6 +71,18 @@ class LayerEnergy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LAYER_ENERGY_STEADY: _ClassVar[LayerEnergy]
     LAYER_ENERGY_FOLLOWING: _ClassVar[LayerEnergy]
 
+class Tail(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TAIL_UNSPECIFIED: _ClassVar[Tail]
+    TAIL_CURVE: _ClassVar[Tail]
+    TAIL_NATURAL: _ClassVar[Tail]
+
+class Room(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROOM_UNSPECIFIED: _ClassVar[Room]
+    ROOM_IN: _ClassVar[Room]
+    ROOM_OUT: _ClassVar[Room]
+
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     JOB_STATE_UNSPECIFIED: _ClassVar[JobState]
@@ -93,6 +105,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_VOCODE: _ClassVar[Stage]
     STAGE_DELIVER: _ClassVar[Stage]
     STAGE_LOAD: _ClassVar[Stage]
+    STAGE_PERFORM: _ClassVar[Stage]
 
 class InterruptionCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -126,6 +139,9 @@ class NoteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTE_KIND_UNKNOWN_PROMPT: _ClassVar[NoteKind]
     NOTE_KIND_AUDIO_TRACK: _ClassVar[NoteKind]
     NOTE_KIND_RETIMED_SOUND: _ClassVar[NoteKind]
+    NOTE_KIND_UNUSED_SETTING: _ClassVar[NoteKind]
+    NOTE_KIND_REFERENCE: _ClassVar[NoteKind]
+    NOTE_KIND_RECORDINGS_REPEAT: _ClassVar[NoteKind]
 PROBLEM_KIND_UNSPECIFIED: ProblemKind
 PROBLEM_KIND_SETTINGS: ProblemKind
 PROBLEM_KIND_MEDIA: ProblemKind
@@ -165,6 +181,12 @@ CONFLICT_POLICY_REFUSE: ConflictPolicy
 LAYER_ENERGY_UNSPECIFIED: LayerEnergy
 LAYER_ENERGY_STEADY: LayerEnergy
 LAYER_ENERGY_FOLLOWING: LayerEnergy
+TAIL_UNSPECIFIED: Tail
+TAIL_CURVE: Tail
+TAIL_NATURAL: Tail
+ROOM_UNSPECIFIED: Room
+ROOM_IN: Room
+ROOM_OUT: Room
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
@@ -182,6 +204,7 @@ STAGE_SAMPLE: Stage
 STAGE_VOCODE: Stage
 STAGE_DELIVER: Stage
 STAGE_LOAD: Stage
+STAGE_PERFORM: Stage
 INTERRUPTION_CAUSE_UNSPECIFIED: InterruptionCause
 INTERRUPTION_CAUSE_WORKER_ENDED: InterruptionCause
 INTERRUPTION_CAUSE_OUT_OF_MEMORY: InterruptionCause
@@ -203,6 +226,9 @@ NOTE_KIND_SILENT_ENERGY: NoteKind
 NOTE_KIND_UNKNOWN_PROMPT: NoteKind
 NOTE_KIND_AUDIO_TRACK: NoteKind
 NOTE_KIND_RETIMED_SOUND: NoteKind
+NOTE_KIND_UNUSED_SETTING: NoteKind
+NOTE_KIND_REFERENCE: NoteKind
+NOTE_KIND_RECORDINGS_REPEAT: NoteKind
 
 class Rational(_message.Message):
     __slots__ = ("numerator", "denominator")
@@ -281,7 +307,7 @@ class ListPacksResponse(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Pack(_message.Message):
-    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem", "content_sha256")
+    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem", "content_sha256", "is_library")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
@@ -293,6 +319,7 @@ class Pack(_message.Message):
     SCORES_TEXT_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    IS_LIBRARY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     licence: str
@@ -304,7 +331,8 @@ class Pack(_message.Message):
     scores_text: bool
     problem: Problem
     content_sha256: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., content_sha256: _Optional[str] = ...) -> None: ...
+    is_library: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., content_sha256: _Optional[str] = ..., is_library: bool = ...) -> None: ...
 
 class LoadPackRequest(_message.Message):
     __slots__ = ("pack",)
@@ -501,8 +529,22 @@ class TimelineWork(_message.Message):
     defaults: SoundSettings
     def __init__(self, timeline_otio_json: _Optional[str] = ..., timeline_sha256: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
 
+class Performance(_message.Message):
+    __slots__ = ("place", "tail", "pitch_variation_cents", "timing_variation_s", "room")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    PITCH_VARIATION_CENTS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_VARIATION_S_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    tail: Tail
+    pitch_variation_cents: float
+    timing_variation_s: float
+    room: Room
+    def __init__(self, place: _Optional[int] = ..., tail: _Optional[_Union[Tail, str]] = ..., pitch_variation_cents: _Optional[float] = ..., timing_variation_s: _Optional[float] = ..., room: _Optional[_Union[Room, str]] = ...) -> None: ...
+
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level")
+    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level", "like", "performance")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
@@ -523,6 +565,8 @@ class SoundSettings(_message.Message):
     MIX_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     negative_prompt: str
     pack: str
@@ -543,19 +587,27 @@ class SoundSettings(_message.Message):
     mix: bool
     sample_rate_hz: int
     level: Level
-    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
+    like: str
+    performance: Performance
+    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., like: _Optional[str] = ..., performance: _Optional[_Union[Performance, _Mapping]] = ...) -> None: ...
 
 class Layer(_message.Message):
-    __slots__ = ("name", "prompt", "gain_db", "energy")
+    __slots__ = ("name", "prompt", "gain_db", "energy", "like", "pack", "performance")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     prompt: str
     gain_db: float
     energy: LayerEnergy
-    def __init__(self, name: _Optional[str] = ..., prompt: _Optional[str] = ..., gain_db: _Optional[float] = ..., energy: _Optional[_Union[LayerEnergy, str]] = ...) -> None: ...
+    like: str
+    pack: str
+    performance: Performance
+    def __init__(self, name: _Optional[str] = ..., prompt: _Optional[str] = ..., gain_db: _Optional[float] = ..., energy: _Optional[_Union[LayerEnergy, str]] = ..., like: _Optional[str] = ..., pack: _Optional[str] = ..., performance: _Optional[_Union[Performance, _Mapping]] = ...) -> None: ...
 
 class Regeneration(_message.Message):
     __slots__ = ("sound_url", "start_s", "end_s", "strength")
@@ -864,8 +916,22 @@ class Stem(_message.Message):
     samples: int
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
+class UsedRecording(_message.Message):
+    __slots__ = ("name", "words", "licence", "credit", "content_sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    words: str
+    licence: str
+    credit: str
+    content_sha256: str
+    def __init__(self, name: _Optional[str] = ..., words: _Optional[str] = ..., licence: _Optional[str] = ..., credit: _Optional[str] = ..., content_sha256: _Optional[str] = ...) -> None: ...
+
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers", "level_gain_db")
+    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers", "level_gain_db", "reference_distance_db", "recordings")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_ENERGY_FIELD_NUMBER: _ClassVar[int]
@@ -879,6 +945,8 @@ class Take(_message.Message):
     REPLACED_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     LEVEL_GAIN_DB_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_DISTANCE_DB_FIELD_NUMBER: _ClassVar[int]
+    RECORDINGS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     output_energy: EnergyCurve
@@ -892,7 +960,9 @@ class Take(_message.Message):
     replaced_seed: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerResult]
     level_gain_db: float
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ..., level_gain_db: _Optional[float] = ...) -> None: ...
+    reference_distance_db: float
+    recordings: _containers.RepeatedCompositeFieldContainer[UsedRecording]
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ..., level_gain_db: _Optional[float] = ..., reference_distance_db: _Optional[float] = ..., recordings: _Optional[_Iterable[_Union[UsedRecording, _Mapping]]] = ...) -> None: ...
 
 class Note(_message.Message):
     __slots__ = ("kind", "text")
@@ -913,7 +983,7 @@ class Familiarity(_message.Message):
     def __init__(self, known: bool = ..., score: _Optional[float] = ..., nearest_prompts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LayerResult(_message.Message):
-    __slots__ = ("name", "seed", "requested_energy", "output_energy", "energy_mae_nats", "energy_correlation", "text_score", "faults")
+    __slots__ = ("name", "seed", "requested_energy", "output_energy", "energy_mae_nats", "energy_correlation", "text_score", "faults", "recordings", "pack")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_ENERGY_FIELD_NUMBER: _ClassVar[int]
@@ -922,6 +992,8 @@ class LayerResult(_message.Message):
     ENERGY_CORRELATION_FIELD_NUMBER: _ClassVar[int]
     TEXT_SCORE_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDINGS_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
     name: str
     seed: int
     requested_energy: EnergyCurve
@@ -930,7 +1002,9 @@ class LayerResult(_message.Message):
     energy_correlation: float
     text_score: float
     faults: _containers.RepeatedScalarFieldContainer[TakeFault]
-    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., text_score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ...) -> None: ...
+    recordings: _containers.RepeatedCompositeFieldContainer[UsedRecording]
+    pack: Pack
+    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., text_score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., recordings: _Optional[_Iterable[_Union[UsedRecording, _Mapping]]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ...) -> None: ...
 
 class SoundResult(_message.Message):
     __slots__ = ("clip", "pack", "settings", "takes", "requested_energy", "requested_texture", "cuts_s", "conflict", "prompt_weight", "timings", "notes", "familiarity")

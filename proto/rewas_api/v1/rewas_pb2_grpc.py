@@ -129,7 +129,7 @@ class RewasServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPacks(self, request, context):
-        """Lists the installed model packs: the default pack first, damaged packs with their problem.
+        """Lists the installed packs: the default pack first, damaged packs with their problem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

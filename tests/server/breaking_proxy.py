@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that breaks connections in the middle of a transfer."""
+"""A TCP proxy on loopback that breaks connections in the middle of a transfer, or connects late."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from contextlib import contextmanager
 
 
 class BreakingProxy:
-    """Forwards connections to a port. Connection n is reset after it has sent `limits_bytes[n]` bytes."""
+    """Forwards connections to a port.
 
-    def __init__(self, target_port: int, limits_bytes: Sequence[int]) -> None:
+    Connection n is reset after it has sent `limits_bytes[n]` bytes. Each one reaches the port after `delay_s`.
+    """
+
+    def __init__(self, target_port: int, limits_bytes: Sequence[int], delay_s: float = 0.0) -> None:
         self._target_port = target_port
         self._limits_bytes = list(limits_bytes)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.broken = 0
+        self._delay_s = delay_s
 
     def run(self) -> None:
         """Accept connections until the listener is closed."""
@@ -26,6 +30,7 @@ class BreakingProxy:
             while True:
                 client, _ = self._listener.accept()
                 limit = self._limits_bytes.pop(0) if self._limits_bytes else None
+                threading.Event().wait(self._delay_s)
                 server = socket.create_connection(("127.0.0.1", self._target_port))
                 threading.Thread(target=self._forward, args=(client, server, limit), daemon=True).start()
                 threading.Thread(target=self._forward, args=(server, client, None), daemon=True).start()
@@ -63,9 +68,9 @@ def _reset(connection: socket.socket) -> None:
 
 
 @contextmanager
-def breaking_proxy(target_port: int, limits_bytes: Sequence[int]) -> Iterator[BreakingProxy]:
+def breaking_proxy(target_port: int, limits_bytes: Sequence[int] = (), delay_s: float = 0.0) -> Iterator[BreakingProxy]:
     """Run a proxy for the length of the block."""
-    proxy = BreakingProxy(target_port, limits_bytes)
+    proxy = BreakingProxy(target_port, limits_bytes, delay_s)
     thread = threading.Thread(target=proxy.run, daemon=True)
     thread.start()
     try:

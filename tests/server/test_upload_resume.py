@@ -67,6 +67,14 @@ def test_an_upload_survives_broken_connections(server: ServerProcess, folder: Pa
     assert all(total == 16 * MIB for _, total in steps)
 
 
+def test_a_server_that_answers_late_is_found(server: ServerProcess) -> None:
+    with (
+        breaking_proxy(server.port, delay_s=0.5) as proxy,
+        RewasClient(f"127.0.0.1:{proxy.port}", token=server.token) as client,
+    ):
+        assert client.get_server_info().version
+
+
 def test_a_later_call_continues_an_upload(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
     sha256 = write_file(tmp_path / "shot.mov", 6 * MIB)
 

@@ -86,6 +86,8 @@ def sound(prompt: str) -> rewas_pb2.SoundResult:
     for seed in (7, 8):
         take = result.takes.add(seed=seed, output_energy=curve(-3.5), energy_mae_nats=0.5, energy_correlation=0.9)
         take.faults.append(rewas_pb2.TAKE_FAULT_CLIPPED)
+        for number in range(9):
+            take.recordings.add(name=f"{HOSTILE_NAME} {number}.wav", licence="CC-BY-4.0", credit="H. Smith")
         take.stems.add(role="primary", artifact=rewas_pb2.Artifact(name="growl 1.wav", size_bytes=len(AUDIO)))
         take.stems.add(role="mix", artifact=rewas_pb2.Artifact(name="linked.wav", size_bytes=1))
     return result
@@ -400,6 +402,12 @@ def test_names_and_prompts_are_text(server: WebServer) -> None:
     assert "style" not in tags.names
     assert not any(name == "style" or name.startswith("on") for name in tags.attributes)
     assert re.findall(r"(?:https?:)?//[^\s\"'<]+", text) == []
+
+
+def test_the_recordings_of_a_take_are_named_with_their_terms(server: WebServer) -> None:
+    page = server.get("/live")[2].decode()
+    assert " 7.wav, CC-BY-4.0, H. Smith</bdi></li><li>and 1 more</li>" in page
+    assert " 8.wav" not in page
 
 
 def test_an_unchanged_page_is_not_sent_again(server: WebServer) -> None:

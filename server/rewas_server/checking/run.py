@@ -44,7 +44,7 @@ from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.files.uploads import use_upload
 from rewas_server.logs import LogPrivacy, log_to_server
 from rewas_server.work.limits import MAX_TIMELINE_OTIO_BYTES, otio_too_long
-from rewas_server.work.requests import TimelineRequest, parse_request, parse_timeline_request
+from rewas_server.work.requests import PackUse, TimelineRequest, parse_request, parse_timeline_request
 from rewas_server.work.timeline import assemble_timeline, plan_timeline
 from rewas_server.work.translation import problem_from_error
 
@@ -94,8 +94,9 @@ class RequestReader:
         self._read_uploaded_timeline(message)
         request = parse_request(message)
         installed = installed_packs()
-        for name in sorted(request.packs):
-            _check_pack(name or self._settings.default_pack, installed)
+        for use in request.pack_uses:
+            _check_pack(use, installed, self._settings.default_pack)
+        packs = frozenset(use.pack for use in request.pack_uses)
         check_project_folders(message.project_folders)
         locate = functools.partial(self._media.locate, project_folders=message.project_folders)
         children: tuple[ChildWork, ...] = ()
@@ -103,7 +104,7 @@ class RequestReader:
             children = self._plan(request, message, request.media_problems(locate))
         else:
             request.check_media(locate)
-        return CheckedWork(message.WhichOneof("work") or "", request.name, request.packs, children)
+        return CheckedWork(message.WhichOneof("work") or "", request.name, packs, children)
 
     def _plan(
         self,
@@ -178,12 +179,13 @@ def _remove_paths(sound: rewas_pb2.SoundResult) -> None:
             stem.artifact.ClearField("path")
 
 
-def _check_pack(name: str, installed: list[InstalledPack]) -> None:
+def _check_pack(use: PackUse, installed: list[InstalledPack], default_pack: str) -> None:
+    name = use.pack or default_pack
     found = next((pack for pack in installed if pack.name == name), None)
     if found is None:
-        raise problem_from_error(pack_not_installed_error(name, [pack.name for pack in installed]))
+        raise use.name_in_problem(pack_not_installed_error(name, [pack.name for pack in installed]))
     if found.problem is not None:
-        raise problem_from_error(found.problem)
+        raise use.name_in_problem(found.problem)
 
 
 def _too_large(name: str, what: str, limit_bytes: int) -> ProblemError:

@@ -19,9 +19,10 @@ from rewas_server.jobs.lifecycle import FINAL_STATES
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.timelines import clip_outcome
 from rewas_server.web.energy_plot import EnergyPlot, plot_energy
+from rewas_server.work.stem_provenance import recordings_of_take
 
 MAX_ACTIVE, MAX_WAITING, MAX_ENDED = 20, 20, 8
-MAX_CLIPS, MAX_TAKES, MAX_STEMS = 4, 4, 10
+MAX_CLIPS, MAX_TAKES, MAX_STEMS, MAX_RECORDINGS = 4, 4, 10, 8
 _ACTIVE_STATES = frozenset(
     {
         rewas_pb2.JOB_STATE_RUNNING,
@@ -36,6 +37,7 @@ _STAGES = {
     rewas_pb2.STAGE_CONFLICT: "Comparing prompt and frames",
     rewas_pb2.STAGE_SAMPLE: "Generating",
     rewas_pb2.STAGE_VOCODE: "Generating the waveform",
+    rewas_pb2.STAGE_PERFORM: "Performing recordings",
     rewas_pb2.STAGE_DELIVER: "Writing the stems",
     rewas_pb2.STAGE_LOAD: "Loading the model",
 }
@@ -84,12 +86,17 @@ class StemView:
 
 @dataclass(frozen=True)
 class TakeView:
-    """A take with its energy."""
+    """A take with its energy.
+
+    recordings: a line for each recording in it, without the last `hidden_recordings` of them.
+    """
 
     title: str
     stems: tuple[StemView, ...]
     plot: EnergyPlot | None
     faults: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
+    hidden_recordings: int = 0
 
 
 @dataclass(frozen=True)
@@ -270,7 +277,7 @@ def _sounds(job: rewas_pb2.Job) -> Iterable[SoundView]:
 
 
 def _sound_view(job_id: str, sound: rewas_pb2.SoundResult, clip: str, *, has_files: bool) -> SoundView:
-    facts = [_seconds(sound.clip.duration_s), f"pack {sound.pack.name}" if sound.pack.name else ""]
+    facts = [_seconds(sound.clip.duration_s), _packs_text(sound)]
     takes = tuple(
         _take_view(job_id, sound, take, number, has_files=has_files)
         for number, take in enumerate(sound.takes[:MAX_TAKES], start=1)
@@ -289,6 +296,12 @@ def _sound_view(job_id: str, sound: rewas_pb2.SoundResult, clip: str, *, has_fil
     )
 
 
+def _packs_text(sound: rewas_pb2.SoundResult) -> str:
+    layers = [layer.pack.name for take in sound.takes[:1] for layer in take.layers]
+    names = list(dict.fromkeys(name for name in (sound.pack.name, *layers) if name))
+    return f"pack{'s' if len(names) > 1 else ''} {' and '.join(names)}" if names else ""
+
+
 def _take_view(
     job_id: str, sound: rewas_pb2.SoundResult, take: rewas_pb2.Take, number: int, *, has_files: bool
 ) -> TakeView:
@@ -301,11 +314,14 @@ def _take_view(
         for stem, take_name in ((stem, f"{stem.role}, take {number}") for stem in take.stems[:MAX_STEMS])
         if has_files
     ]
+    recordings = [used.credit_line() for used in recordings_of_take(take)]
     return TakeView(
         f"Take {number}, seed {take.seed}: energy {', '.join(match)}",
         tuple(stems),
         plot_energy({"requested": sound.requested_energy, "produced": take.output_energy}, description),
         tuple(_FAULTS[fault] for fault in take.faults if fault in _FAULTS),
+        tuple(recordings[:MAX_RECORDINGS]),
+        len(recordings[MAX_RECORDINGS:]),
     )
 
 

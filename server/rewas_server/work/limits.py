@@ -90,7 +90,10 @@ def otio_too_long(kind: str, size_bytes: int, limit_bytes: int) -> ProblemError:
 
 def _check_settings(settings: rewas_pb2.SoundSettings) -> None:
     _check_count("layers", settings.layers, MAX_LAYERS)
-    _check_length("The pack name", settings.pack, MAX_PACK_NAME_CHARACTERS)
+    for pack in (settings.pack, *(layer.pack for layer in settings.layers)):
+        _check_length("The pack name", pack, MAX_PACK_NAME_CHARACTERS)
+    for like in (settings.like, *(layer.like for layer in settings.layers)):
+        check_url("The location of the reference sound", like)
 
 
 def _check_energy(energy: rewas_pb2.EnergyInput) -> None:

@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_api.layer_settings import format_value
 from rewas_api.v1 import rewas_pb2
+from rewas_api.value_checks import format_value
 from rewas_engine import ImageSequence, MediaError, SettingsError, TextureCurve, VideoClip
 from rewas_engine.checks import check_seed
 from rewas_engine.requests.validation import check_combination, validate_cuts
+from rewas_server.delivery.provenance import location_name
 from rewas_server.files.media import local_path
 from rewas_server.otio.clip_keys import COUNTS_BY_MEDIA_KEY, NUMBER_KEY
 from rewas_server.otio.clips import (
@@ -40,11 +41,43 @@ from rewas_server.work.energy_requests import EnergySpec, parse_energy_work, par
 from rewas_server.work.limits import MAX_TIMELINE_CLIPS, check_limits, check_url
 from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
 
+if TYPE_CHECKING:
+    from rewas_engine import ReferenceSound
+
 MAX_TIMELINE_NUMBER = 999_999
 
 T = TypeVar("T")
 LocateMedia = Callable[[str, Mapping[str, str]], Path]
 """Maps a clip's target_url and the uploads of its request to the file to read. Raises ProblemError."""
+
+
+@dataclass(frozen=True)
+class PackUse:
+    """A use of a pack.
+
+    Attributes:
+        pack: Name of the pack; "" for the default one.
+        user: What needs it, as the start of a sentence; "" for a primary sound, which messages do not name.
+    """
+
+    pack: str
+    user: str
+
+    def name_in_problem(self, error: Exception) -> ProblemError:
+        """Return the problem of a pack that cannot be used, with the name of what needs it."""
+        problem = problem_from_error(error)
+        what = f"{self.user} needs the pack {self.pack}. {problem.what}" if self.user else problem.what
+        return ProblemError(what, problem.remedy, problem.kind)
+
+
+def pack_uses(settings: ClipSettings, name: str) -> tuple[PackUse, ...]:
+    """Return the uses of packs in a clip, that of the primary sound first. name: of the clip."""
+    layers = (
+        PackUse(pack, f'The layer {layer} of the clip "{name}"')
+        for layer, pack in settings.layer_packs.items()
+        if pack != settings.pack
+    )
+    return (PackUse(settings.pack or "", ""), *layers)
 
 
 @dataclass(frozen=True)
@@ -67,9 +100,9 @@ class ClipRequest:
         return self.source.name
 
     @property
-    def packs(self) -> frozenset[str]:
-        """Names of the packs that the request uses; "" for the default one."""
-        return frozenset({self.pack})
+    def pack_uses(self) -> tuple[PackUse, ...]:
+        """The uses of packs in the request."""
+        return (PackUse(self.pack, ""),)
 
     def check_media(self, locate_media: LocateMedia) -> None:
         """Raise ProblemError if a media file of the request is missing or may not be read."""
@@ -151,6 +184,24 @@ class SoundRequest(ClipRequest):
     regenerate: RegenerateRequest | None
     timeline_number: int | None
 
+    @property
+    def pack_uses(self) -> tuple[PackUse, ...]:
+        """See ClipRequest."""
+        return pack_uses(self.settings, self.name)
+
+    def check_media(self, locate_media: LocateMedia) -> None:
+        """Raise ProblemError if a media file of the request is missing or may not be read."""
+        super().check_media(locate_media)
+        locate_references(self.settings, self.name, self.uploaded_media, locate_media)
+
+    def reference_sounds(self, locate_media: LocateMedia) -> dict[str, ReferenceSound]:
+        """Return the reference sounds of the settings by their location. Raises ProblemError, which names the clip."""
+        from rewas_engine import ReferenceSound
+
+        found = locate_references(self.settings, self.name, self.uploaded_media, locate_media)
+        # An upload is named by its hash, which tells the user nothing.
+        return {url: ReferenceSound(path, name=location_name(url)) for url, path in found.items()}
+
     def locate_sound(self, locate_media: LocateMedia) -> Path | None:
         """Return the file of the sound to regenerate, if there is one. Raises ProblemError, which names the clip."""
         if self.regenerate is None:
@@ -205,9 +256,10 @@ class TimelineRequest:
         return shorten_name(self.timeline.name or "timeline")
 
     @property
-    def packs(self) -> frozenset[str]:
-        """Names of the packs that the request uses; "" for the default one."""
-        return frozenset(clip.settings.pack or "" for clip in self.clips)
+    def pack_uses(self) -> tuple[PackUse, ...]:
+        """The first use of each pack in the request."""
+        uses = [use for clip in self.clips for use in pack_uses(clip.settings, clip.source.name)]
+        return tuple({use.pack: use for use in reversed(uses)}.values())
 
     def media_problems(self, locate_media: LocateMedia) -> list[ProblemError | None]:
         """Return for each clip why its media is missing or may not be read; None if it can be read.
@@ -218,6 +270,7 @@ class TimelineRequest:
         for clip in self.clips:
             try:
                 locate_clip_media(clip.source, self.uploaded_media, locate_media)
+                locate_references(clip.settings, clip.source.name, self.uploaded_media, locate_media)
                 problems.append(None)
             except ProblemError as problem:
                 problems.append(problem)
@@ -370,6 +423,8 @@ def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
             has_cuts=bool(cuts_s) or bool(settings.new_sound_at_cuts),
             has_layers=bool(settings.layers),
             gain_db=settings.gain_db or 0.0,
+            has_texture=work.HasField("texture"),
+            has_reference=settings.like is not None,
         )
         validate_cuts(cuts_s, source.duration_s)
     return SoundRequest(
@@ -463,6 +518,17 @@ def locate_clip_media(source: ClipSource, uploaded_media: Mapping[str, str], loc
         if source.sequence is None:
             return locate_media(source.target_url, uploaded_media)
         return _locate_sequence(source, source.sequence, locate_media)
+
+
+def locate_references(
+    settings: ClipSettings, name: str, uploaded_media: Mapping[str, str], locate_media: LocateMedia
+) -> dict[str, Path]:
+    """Return the files of the reference sounds of a clip by their location. name: of the clip.
+
+    Raises ProblemError, which names the clip, if one is missing or may not be read.
+    """
+    with name_clip_in_location_errors(name):
+        return {url: locate_media(url, uploaded_media) for url in settings.references}
 
 
 def _locate_sequence(source: ClipSource, sequence: ImageSequence, locate_media: LocateMedia) -> Path:

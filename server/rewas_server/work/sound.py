@@ -5,24 +5,29 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
 from rewas_api.clip_settings import DEFAULT_SAMPLE_RATE_HZ, SAMPLE_RATES_HZ, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.performance_settings import PerformanceSettings
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
     Control,
     EnergyCurve,
     EnergyEdit,
+    EngineError,
     GenerationResult,
     Layer,
     MediaError,
     Output,
+    PerformanceOptions,
+    ReferenceSound,
     Regenerate,
+    ReWaS,
     Sampling,
     Stem,
     Take,
@@ -34,14 +39,15 @@ from rewas_engine.matching.report import ConflictPolicy
 from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.delivery.file_names import safe_file_name
+from rewas_server.delivery.ixml import recordings_in_file
 from rewas_server.delivery.metadata import BroadcastMetadata, TimecodeRate
-from rewas_server.delivery.provenance import Provenance
 from rewas_server.delivery.stem_folder import StemFolder, WrittenStem
 from rewas_server.delivery.time_reference import time_reference_samples
 from rewas_server.files.media import local_path
 from rewas_server.otio.clips import ClipSource
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
-from rewas_server.work.requests import RegenerateRequest, SoundRequest
+from rewas_server.work.requests import RegenerateRequest, SoundRequest, pack_uses
+from rewas_server.work.stem_provenance import SoundProvenance
 from rewas_server.work.translation import (
     clip_message,
     conflict_message,
@@ -68,6 +74,7 @@ class _ClipJob:
         settings: With seed, takes, pack and sample rate filled in.
         energy: The given energy before its edits.
         edits: Edits of the energy, whether it is given or estimated.
+        references: The reference sounds by their location in the settings.
         source: The clip as requested, with its timecode.
     """
 
@@ -81,6 +88,7 @@ class _ClipJob:
     texture: TextureCurve | None = None
     layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
     edits: tuple[EnergyEdit, ...] = ()
+    references: Mapping[str, ReferenceSound] = field(default_factory=dict)
 
 
 def generate_sound(
@@ -121,6 +129,7 @@ def generate_sound(
         texture=request.texture,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
         edits=request.energy.edits,
+        references=request.reference_sounds(context.locate_media),
     )
     return _generate_takes(assignment, context, folder, progress, cancel)
 
@@ -155,7 +164,7 @@ def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context
         # An upload is named by its hash, which says nothing to the user.
         shown = Path(existing.sound_url).name
         raise MediaError(error.what.replace(str(path), shown).replace(path.name, shown), error.remedy) from error
-    return Regenerate(stem, existing.start_s, existing.end_s, existing.strength)
+    return Regenerate(stem, existing.start_s, existing.end_s, existing.strength, recordings_in_file(path))
 
 
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
@@ -183,6 +192,7 @@ def _generate_takes(
     assert settings.seed is not None
     delivery_begin = 1 - _DELIVERY_SHARE
     model = context.engine(settings.pack or context.default_pack)
+    layer_packs = _load_layer_packs(assignment, model, context)
     with name_clip_in_media_errors(assignment.clip):
         cuts_s = assignment.cuts_s
         if settings.new_sound_at_cuts and not cuts_s:
@@ -206,43 +216,67 @@ def _generate_takes(
                 loop=bool(settings.loop),
                 cuts=cuts_s,
             ),
-            layers=_layers(settings, assignment.layer_energies),
+            performance=_performance(settings.performance),
+            layers=_layers(assignment),
+            layer_packs=layer_packs,
             regenerate=assignment.regenerate,
             conflict=_policy(settings),
             on_progress=progress.part(0.0, delivery_begin),
             cancel=cancel,
         )
     delivery_began_s = time.monotonic()
+    pack = loaded_pack_message(model)
+    provenance = SoundProvenance(settings, pack)
     takes = []
     for number, take in enumerate(generated.takes, start=1):
         progress.report("deliver", number - 1, len(generated.takes), delivery_begin)
-        stems = _write_take(assignment, generated, number, take, folder, cancel)
-        takes.append(take_message(take, stems))
+        message = take_message(take, [])
+        message.stems.extend(_write_take(assignment, generated, number, take, message, provenance, folder, cancel))
+        takes.append(message)
     progress.report("deliver", len(generated.takes), len(generated.takes), 1.0)
     if cancel.is_set():
         raise Cancelled
     return rewas_pb2.SoundResult(
         clip=clip_message(generated.clip),
-        pack=loaded_pack_message(model),
+        pack=pack,
         takes=takes,
         requested_energy=curve_message(generated.requested_energy),
         cuts_s=[rational(cut_s) for cut_s in generated.cuts_s],
         timings=durations({**generated.timings_s, "deliver": time.monotonic() - delivery_began_s}),
-        settings=replace(
-            settings,
-            num_inference_steps=generated.settings.num_inference_steps,
-            sampler=generated.settings.sampler,
-            guidance_scale=generated.settings.guidance_scale,
-            control_strength=generated.settings.control_strength,
-            control_start=generated.settings.control_start,
-            control_end=generated.settings.control_end,
-        ).to_proto(),
+        settings=_used_settings(settings, generated).to_proto(),
         requested_texture=None if generated.requested_texture is None else texture_message(generated.requested_texture),
         conflict=None if generated.conflict is None else conflict_message(generated.conflict),
-        prompt_weight=None if generated.conflict is None else generated.settings.prompt_weight,
+        prompt_weight=_prompt_weight(generated),
         notes=[note_message(note) for note in generated.notes],
         familiarity=None if generated.familiarity is None else familiarity_message(generated.familiarity),
     )
+
+
+def _used_settings(settings: ClipSettings, generated: GenerationResult) -> ClipSettings:
+    """The settings, completed with those of the sampling or of the performance that made the sound."""
+    used, performance = generated.settings, generated.performance
+    if performance is not None:
+        # The control of the request decides what a performance follows.
+        known = {each.name: getattr(performance, each.name) for each in fields(PerformanceSettings)}
+        settings = replace(settings, performance=PerformanceSettings(**known))
+    if used is None:
+        return replace(settings, num_inference_steps=None, sampler=None, guidance_scale=None)
+    return replace(
+        settings,
+        num_inference_steps=used.num_inference_steps,
+        sampler=used.sampler,
+        guidance_scale=used.guidance_scale,
+        control_strength=used.control_strength,
+        control_start=used.control_start,
+        control_end=used.control_end,
+    )
+
+
+def _prompt_weight(generated: GenerationResult) -> float | None:
+    """The weight of the prompt after a conflict check; None if there was none or if recordings were performed."""
+    if generated.conflict is None or generated.settings is None:
+        return None
+    return generated.settings.prompt_weight
 
 
 def _write_take(
@@ -250,28 +284,21 @@ def _write_take(
     generated: GenerationResult,
     number: int,
     take: Take,
+    message: rewas_pb2.Take,
+    made: SoundProvenance,
     folder: StemFolder,
     cancel: CancelSignal,
 ) -> list[rewas_pb2.Stem]:
-    prompts = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
     if assignment.settings.mix:
         stems[MIX] = take.mix()
-        prompts[MIX] = "; ".join([generated.prompt, *prompts.values()])
     delivered = []
     source = assignment.source
     timecode_rate = TimecodeRate.of_first(source.frame_rate, generated.clip.frame_rate)
     for role, stem in stems.items():
         if cancel.is_set():
             raise Cancelled
-        provenance = Provenance(
-            prompt=prompts.get(role, generated.prompt),
-            seed=take.layers[role].seed if role in take.layers else take.seed,
-            pack_name=generated.pack.name,
-            pack_version=generated.pack.version,
-            licence=generated.pack.licence,
-            permitted_use=generated.pack.permits,
-        )
+        provenance = made.of_stem(message, role)
         metadata = BroadcastMetadata(
             provenance=provenance,
             time_reference_samples=time_reference_samples(source.timecode_s, timecode_rate, stem.sample_rate_hz),
@@ -301,6 +328,25 @@ def _stem_message(role: str, written: WrittenStem) -> rewas_pb2.Stem:
     )
 
 
+def _load_layer_packs(assignment: _ClipJob, model: ReWaS, context: WorkContext) -> dict[str, ReWaS]:
+    """Load the packs of the layers. model: the pack of the primary sound, which layers may also name.
+
+    Raises ProblemError, which names the clip and the layer.
+    """
+    primary, *layers = pack_uses(assignment.settings, assignment.source.name)
+    loaded = {primary.pack: model}
+    for use in layers:
+        try:
+            loaded[use.pack] = context.engine(use.pack)
+        except EngineError as error:
+            raise use.name_in_problem(error) from error
+    return loaded
+
+
+def _performance(settings: PerformanceSettings | None) -> PerformanceOptions | None:
+    return None if settings is None else PerformanceOptions(**settings.to_metadata())
+
+
 def _control(assignment: _ClipJob) -> Control:
     settings = assignment.settings
     return Control(
@@ -308,6 +354,7 @@ def _control(assignment: _ClipJob) -> Control:
         energy=assignment.energy,
         edits=assignment.edits,
         texture=assignment.texture,
+        like=assignment.references.get(settings.like or ""),
         strength=1.0 if settings.control_strength is None else settings.control_strength,
         start=0.0 if settings.control_start is None else settings.control_start,
         end=1.0 if settings.control_end is None else settings.control_end,
@@ -319,15 +366,19 @@ def _policy(settings: ClipSettings) -> ConflictPolicy:
     return policies[settings.conflict_policy or "off"]
 
 
-def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:
+def _layers(assignment: _ClipJob) -> tuple[Layer, ...]:
+    energies = assignment.layer_energies
     return tuple(
         Layer(
             layer.name,
             layer.prompt,
             energies.get(layer.name, "following" if layer.energy == "following" else "steady"),
             layer.gain_db or 0.0,
+            assignment.references.get(layer.like or ""),
+            layer.pack,
+            _performance(layer.performance),
         )
-        for layer in settings.layers or ()
+        for layer in assignment.settings.layers or ()
     )
 
 

@@ -13,7 +13,7 @@ is not among them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -23,7 +23,6 @@ from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.media.stem import MIX
 from rewas_server.delivery.metadata import TimecodeRate
-from rewas_server.delivery.provenance import Provenance
 from rewas_server.delivery.stems import PlacedStem
 from rewas_server.delivery.time_reference import time_reference_samples
 from rewas_server.otio.clip_keys import COUNTS_BY_MEDIA_KEY, NUMBER_KEY
@@ -33,6 +32,7 @@ from rewas_server.otio.exact_times import exact_rate
 from rewas_server.otio.schemas import restore_schemas
 from rewas_server.otio.stem_tracks import add_stem_tracks
 from rewas_server.work.requests import TimelineRequest
+from rewas_server.work.stem_provenance import SoundProvenance
 
 _MAX_EXACT_INTEGER = 2**53
 
@@ -92,7 +92,12 @@ def assemble_timeline(request: TimelineRequest, clips: Sequence[rewas_pb2.Timeli
 
 
 def build_sound_work(
-    source: ClipSource, settings: ClipSettings, frame_rate: Fraction, *, number: int | None = None, sha256: str = ""
+    source: ClipSource,
+    settings: ClipSettings,
+    frame_rate: Fraction,
+    *,
+    number: int | None = None,
+    uploaded_media: Mapping[str, str] | None = None,
 ) -> rewas_pb2.SoundWork:
     """Return the request for the sound of one clip.
 
@@ -101,7 +106,7 @@ def build_sound_work(
         settings: Of the sound.
         frame_rate: Of the clip.
         number: Of the clip on its timeline, from 1. The names of its files begin with it.
-        sha256: Of the uploaded media; "" if the server reads it where it is.
+        uploaded_media: SHA-256 of uploaded files by location, of this clip or others.
     """
     assert source.duration_s is not None
     covered_begin_s, covered_end_s = source.covered_s
@@ -123,7 +128,11 @@ def build_sound_work(
         clip.metadata[METADATA_KEY] = held
     return rewas_pb2.SoundWork(
         clip_otio_json=clip.to_json_string(indent=-1),
-        uploaded_media={source.target_url: sha256} if sha256 else {},
+        uploaded_media={
+            url: uploaded_media[url]
+            for url in (source.target_url, *settings.references)
+            if uploaded_media is not None and url in uploaded_media
+        },
         settings=settings.to_proto(),
     )
 
@@ -138,7 +147,7 @@ def _plan_clip(
         settings,
         place.frame_rate,
         number=number,
-        sha256=request.uploaded_media.get(source.target_url, ""),
+        uploaded_media=request.uploaded_media,
     )
     return PlannedClip(source.name, work, place.duration_s * (settings.takes or 1))
 
@@ -165,10 +174,8 @@ def _placed_stems(
     """Yield the stems of a clip. Only those of the first take without faults are audible, without their mix."""
     audible_take = next((number for number, take in enumerate(sound.takes, start=1) if not take.faults), 1)
     timecode_rate = TimecodeRate.usual(place.frame_rate)
-    prompts = {layer.name: layer.prompt for layer in sound.settings.layers}
-    prompts[MIX] = "; ".join([sound.settings.prompt, *prompts.values()])
+    made = SoundProvenance(ClipSettings.from_proto(sound.settings), sound.pack)
     for number, take in enumerate(sound.takes, start=1):
-        seeds = {layer.name: layer.seed for layer in take.layers}
         for stem in take.stems:
             yield PlacedStem(
                 clip_name=place.source.name,
@@ -187,12 +194,5 @@ def _placed_stems(
                 time_reference_samples=time_reference_samples(
                     timeline_start_s(timeline) + place.position_s, timecode_rate, stem.sample_rate_hz
                 ),
-                provenance=Provenance(
-                    prompt=prompts.get(stem.role, sound.settings.prompt),
-                    seed=seeds.get(stem.role, take.seed),
-                    pack_name=sound.pack.name,
-                    pack_version=sound.pack.version,
-                    licence=sound.pack.licence,
-                    permitted_use=sound.pack.permitted_use,
-                ),
+                provenance=made.of_stem(take, stem.role),
             )

@@ -33,6 +33,7 @@ from rewas_engine import (
     Suggestion,
     Take,
     TextureCurve,
+    UsedRecording,
 )
 from rewas_engine.curves.texture import BAND_NAMES
 from rewas_engine.runtime.memory_errors import is_out_of_memory
@@ -173,6 +174,7 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
         checks_conflict=pack.checks_conflict or has_matcher,
         scores_text=pack.scores_words,
         content_sha256=pack.content_sha256,
+        is_library=pack.is_library,
     )
 
 
@@ -273,12 +275,20 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
                 energy_correlation=report.energy_correlation,
                 text_score=report.text_score,
                 faults=[enum_names.TAKE_FAULT.to_number(fault) for fault in report.faults],
+                recordings=_recording_messages(report.recordings),
+                pack=pack_message(report.pack),
             )
             for name, report in take.layers.items()
         ],
         output_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
         texture_mae_nats=take.texture_error_nats,
+        reference_distance_db=take.reference_distance_db,
+        recordings=_recording_messages(take.recordings),
     )
+
+
+def _recording_messages(recordings: Sequence[UsedRecording]) -> list[rewas_pb2.UsedRecording]:
+    return [rewas_pb2.UsedRecording(**vars(recording)) for recording in recordings]
 
 
 def internal_problem(reference: str) -> ProblemError:

@@ -194,7 +194,8 @@ class JobRunner:
 
     def _find(self, pack: str) -> ReWaS | None:
         with self._models_lock:
-            return self._models.get(pack)
+            model = self._models.get(pack)
+        return None if model is None or _was_updated(model) else model
 
     def _load(self, pack: str) -> ReWaS:
         known = self._find(pack)
@@ -237,6 +238,18 @@ class JobRunner:
 
     def _report(self, job_id: str, progress: Progress) -> None:
         self._send(messages.JobProgress(job_id, progress))
+
+
+def _was_updated(model: ReWaS) -> bool:
+    """Whether a library has been updated since it was loaded. Packs with a model do not change."""
+    from rewas_engine.packs.description import read_pack
+
+    if not model.pack.is_library:
+        return False
+    try:
+        return read_pack(model.pack.path).info.content_sha256 != model.pack.content_sha256
+    except EngineError:
+        return False  # The loaded one still works.
 
 
 def _ran_out_of_memory(error: BaseException) -> bool:

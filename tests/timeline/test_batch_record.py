@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError
 from rewas_api.layer_settings import LayerSettings
+from rewas_api.performance_settings import PerformanceSettings
 from rewas_api.v1 import rewas_pb2
 from rewas_server.batch.content_key import SoundIdentity, SoundRange, content_key
-from rewas_server.batch.plan import BatchPlan, handles
+from rewas_server.batch.plan import BatchPlan, absolute_location, handles
 from rewas_server.batch.record import BatchRecord, KeptSound
 from rewas_server.otio.clips import ClipSource, PromptedClip
 
@@ -45,6 +46,20 @@ def keep_sound(record: BatchRecord) -> KeptSound:
         return record.keep(KeptSound(KEY, IDENTITY.family, RANGE, 7, folder), result)
 
 
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("rain.wav", "/film/rain.wav"),
+        ("/sounds/rain.wav", "/sounds/rain.wav"),
+        ("~nobody-of-this-name/rain.wav", "/film/~nobody-of-this-name/rain.wav"),
+        ("C:/sounds/rain.wav", "C:/sounds/rain.wav"),
+        ("file:///sounds/rain.wav", "file:///sounds/rain.wav"),
+    ],
+)
+def test_references_are_read_from_the_folder_of_the_timeline(location: str, expected: str) -> None:
+    assert absolute_location(location, Path("/film")) == expected
+
+
 def test_equivalent_values_give_the_same_sound() -> None:
     explicit = replace(
         IDENTITY,
@@ -67,6 +82,34 @@ def test_equivalent_values_give_the_same_sound() -> None:
 )
 def test_what_changes_a_sound_changes_its_family(changed: dict[str, object]) -> None:
     assert replace(IDENTITY, **changed).family != IDENTITY.family  # type: ignore[arg-type]
+
+
+def with_layer(**layer: object) -> SoundIdentity:
+    settings = ClipSettings(prompt="a door", layers=(LayerSettings("ambience", "wind", **layer),))  # type: ignore[arg-type]
+    return replace(IDENTITY, settings=settings, layer_pack_sha256={"foley": "c" * 64, "same": "b" * 64})
+
+
+def test_the_pack_of_a_layer_is_known_by_its_content() -> None:
+    foley = with_layer(pack="foley")
+    assert foley.family != with_layer().family
+    assert with_layer(pack="same").family == with_layer().family
+    assert replace(foley, layer_pack_sha256={"foley": "d" * 64}).family != foley.family
+
+
+def test_a_performance_counts_only_for_a_library() -> None:
+    performed = replace(IDENTITY, settings=ClipSettings(prompt="a door", performance=PerformanceSettings(place=1)))
+    assert performed.family == IDENTITY.family
+    library = replace(IDENTITY, libraries=frozenset({""}))
+    assert replace(performed, libraries=library.libraries).family != library.family
+    default = ClipSettings(prompt="a door", performance=PerformanceSettings(place=0, tail="curve", room="in"))
+    assert replace(library, settings=default).family == library.family
+    sampled = ClipSettings(prompt="a door", num_inference_steps=5, guidance_scale=2.0, control_strength=0.5)
+    assert replace(library, settings=sampled).family == library.family
+    layer = with_layer(pack="foley", performance=PerformanceSettings(place=1))
+    assert layer.family == with_layer(pack="foley").family
+    assert replace(layer, libraries=frozenset({"foley"})).family != replace(
+        with_layer(pack="foley"), libraries=frozenset({"foley"})
+    ).family  # fmt: skip
 
 
 def test_a_derived_seed_changes_with_picture_and_prompts_and_not_with_other_settings() -> None:

@@ -12,7 +12,8 @@ import opentimelineio as otio
 import pytest
 from installed_plugins import search_path
 
-from rewas_otio.blender_process import BlendError, find_blender, find_extension, read_blend
+from rewas_otio.blender_process import BlendError, find_extension, read_blend
+from rewas_server.blender_program import BlenderError, find_blender
 
 ROOT = Path(__file__).resolve().parents[2]
 RunTool = Callable[..., subprocess.CompletedProcess[str]]
@@ -190,22 +191,24 @@ def test_blender_is_found_where_the_user_says(monkeypatch: pytest.MonkeyPatch, t
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("REWAS_BLENDER", raising=False)
-    assert find_blender() == program
+    assert find_blender("", "read files") == program
     monkeypatch.setenv("REWAS_BLENDER", sys.executable)
-    assert find_blender() == Path(sys.executable)
-    assert find_blender(str(program)) == program
+    assert find_blender("", "read files") == Path(sys.executable)
+    assert find_blender(str(program), "read files") == program
     monkeypatch.setenv("REWAS_BLENDER", "/no/blender")
-    with pytest.raises(BlendError, match=r"program /no/blender \(REWAS_BLENDER\) does not exist\. Enter the path"):
-        find_blender()
+    with pytest.raises(BlenderError, match=r"program /no/blender \(REWAS_BLENDER\) does not exist\. Enter the path"):
+        find_blender("", "read files")
     for name, what in ((tmp_path, "is a folder"), (tmp_path / "notes.txt", "cannot be run")):
         (tmp_path / "notes.txt").touch(mode=0o600)
         monkeypatch.setenv("REWAS_BLENDER", str(name))
-        with pytest.raises(BlendError, match=rf"The program {name} \(REWAS_BLENDER\) {what}\. Enter the path"):
-            find_blender()
+        with pytest.raises(BlenderError, match=rf"The program {name} \(REWAS_BLENDER\) {what}\. Enter the path"):
+            find_blender("", "read files")
     monkeypatch.delenv("REWAS_BLENDER")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(BlendError, match=r"Blender was not found.*set REWAS_BLENDER to its path"):
-        find_blender()
+    with pytest.raises(
+        BlenderError, match=r"Blender was not found, and only Blender can read files\. .*set REWAS_BLENDER to its path"
+    ):
+        find_blender("", "read files")
 
 
 def test_the_extension_is_found_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from rewas_server.delivery.broadcast_wav import write_broadcast_wav
 from rewas_server.delivery.finishing import finish_sound
 from rewas_server.delivery.loudness import LoudnessFigures
 from rewas_server.delivery.metadata import BroadcastMetadata, TimecodeRate
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE, Provenance
+from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPES, Provenance
 from rewas_server.delivery.riff import write_wave
 
 RATE_HZ = 48_000
@@ -113,7 +113,7 @@ def test_wavinfo_reads_ixml(path: Path) -> None:
     }
     own = {element.tag: element.text for element in ixml.raw_xml.find("REWAS")}
     assert own == {
-        "DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE,
+        "DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPES["model"],
         "CLIP": "Щётка 010",
         "PROMPT": "собака growling, naïvely <&> ",
         "SEED": "2147483647",
@@ -156,7 +156,7 @@ def test_xmp_states_that_the_sound_was_generated(path: Path) -> None:
     about = root.find(".//{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
     assert about is not None
     iptc, dublin_core = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}", "{http://purl.org/dc/elements/1.1/}"
-    assert about.findtext(f"{iptc}DigitalSourceType") == DIGITAL_SOURCE_TYPE
+    assert about.findtext(f"{iptc}DigitalSourceType") == DIGITAL_SOURCE_TYPES["model"]
     assert about.findtext(f"{iptc}AIPromptInformation") == "собака growling, naïvely <&> "
     assert about.findtext(f"{iptc}AISystemUsed") == "starter"
     assert "".join(about.find(f"{dublin_core}rights").itertext()) == "Apache-2.0"  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ from rewas_server.delivery.content_credentials import ContentSigner, SigningIden
 from rewas_server.delivery.deliver import deliver_stems, open_signer
 from rewas_server.delivery.metadata import BroadcastMetadata
 from rewas_server.delivery.profiles import load_profile
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE, Provenance
+from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPES, Provenance
 from rewas_server.delivery.stems import GeneratedStem, TimelineFacts
 
 METADATA = BroadcastMetadata(
@@ -108,7 +108,7 @@ def test_a_signed_file_states_that_it_was_generated(tmp_path: Path, identity: Si
         assert state == "Valid"  # it is not "Trusted", because nobody knows the root
         assertions = {one["label"]: one["data"] for one in manifest["assertions"]}  # type: ignore[attr-defined,index]
         (created,) = assertions["c2pa.actions.v2"]["actions"]
-        assert (created["action"], created["digitalSourceType"]) == ("c2pa.created", DIGITAL_SOURCE_TYPE)
+        assert (created["action"], created["digitalSourceType"]) == ("c2pa.created", DIGITAL_SOURCE_TYPES["model"])
         assert created["softwareAgent"] == {"name": "starter", "version": "0.1.0"}
         rights = assertions["cawg.metadata"]
         assert rights["dc:rights"] == "Apache-2.0"

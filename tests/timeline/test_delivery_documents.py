@@ -77,6 +77,8 @@ def test_a_cue_sheet_lists_audible_sounds_by_position() -> None:
         "Track": "AMB",
         "Prompt": "rain",
         "File": "AMB.wav",
+        "Recordings": "",
+        "Credits": "",
     }
     # Drop-frame timecode skips two numbers at the full minute.
     assert (second["Timecode in"], second["Timecode out"]) == ("01:01:00;02", "01:01:02;02")

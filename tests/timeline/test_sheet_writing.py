@@ -191,3 +191,38 @@ def test_a_clip_that_cannot_get_a_sound_keeps_its_prompt_in_the_sheet(media: str
         ("rain", 7, "FOLEY"),
         ("a bell", None, "FX"),
     ]
+
+
+def test_recordings_and_tails_have_columns_that_the_timeline_completes() -> None:
+    performance = {"place": 1, "tail": "natural", "timing_variation_s": 0.01}
+    made = timeline(
+        clip("door", 48, Fraction(24), rewas={"prompt": "door", "performance": performance}),
+        clip("rain", 48, Fraction(24), rewas={"prompt": "rain"}),
+        rate=Fraction(24),
+    )
+    text = format_sheet(sheet_lines(made, list_clips(made, FindOptions())))
+    header, door, rain = text.splitlines()
+    assert header.endswith(",recording,tail")
+    assert (door.split(",")[-2:], rain.split(",")[-2:]) == (["1", "natural"], ["", ""])
+    edited = parse_sheet(text.replace(",1,natural", ",4,-"), "reel.csv")
+    found = list_clips(made, FindOptions(prompts=PromptOptions(sheet=edited)))
+    first, second = (each.clip.settings for each in found.clips if each.clip is not None)
+    assert first.performance is not None
+    assert first.performance.to_metadata() == {"place": 4, "timing_variation_s": 0.01}
+    assert second.performance is None
+    wrong = parse_sheet(text.replace(",1,natural", ",-1,long"), "reel.csv")
+    problem = wrong.rows[0].problem
+    assert problem is not None
+    assert (problem.what, problem.remedy) == (
+        'The cell "recording" in row 2 of reel.csv is "-1".', "Set a whole number from 0 to 1000000."
+    )  # fmt: skip
+
+
+def test_a_clip_completes_its_performance_from_its_track() -> None:
+    made = timeline(
+        clip("door", 48, Fraction(24), rewas={"prompt": "door", "performance": {"place": 1}}), rate=Fraction(24)
+    )
+    made.tracks[0].metadata["rewas"] = {"performance": {"place": 5, "tail": "natural"}}
+    (found,) = (each.clip.settings for each in list_clips(made, FindOptions()).clips if each.clip is not None)
+    assert found.performance is not None
+    assert found.performance.to_metadata() == {"place": 1, "tail": "natural"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from rewas_api.clip_settings import DEFAULT_SAMPLE_RATE_HZ, ClipSettings
+from rewas_api.layer_settings import LayerSettings
+from rewas_engine import PerformanceOptions
 
 GENERATOR_VERSION = 1
 """Raise it when the engine generates another sound for the same request: then no earlier sound is used again."""
@@ -29,6 +32,12 @@ _COMMON_DEFAULTS = ClipSettings(
     conflict_policy="off",
     level="standard",
 ).to_metadata()
+_DEFAULT_PERFORMANCE = vars(PerformanceOptions())
+_MODEL_SETTINGS = frozenset(
+    {"num_inference_steps", "sampler", "guidance_scale", "negative_prompt"}
+    | {"control_strength", "control_start", "control_end"}
+)
+"""Settings of a clip that a library of recordings does not use."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,11 @@ class SoundIdentity:
         freeze_s: Media time of the frame that a freeze frame shows; None for video.
         speed: Of the picture; 1 is normal.
         settings: As requested. A chosen seed is part of them.
-        pack_content_sha256: Identifies the sounds of the pack, see PackInfo.
+        pack_content_sha256: Identifies the sounds of the pack of the primary sound, see PackInfo.
         conflict_model_sha256: Of a separate CLIP model that compares the prompt with the video; "" without one.
+        reference_sha256: Of the content of the reference sounds, by their location in the settings.
+        layer_pack_sha256: Identifies the sounds of the packs that layers name, by the name of the pack.
+        libraries: Names of the packs that are libraries of recordings; "" for the default one.
     """
 
     media_sha256: str
@@ -77,6 +89,9 @@ class SoundIdentity:
     settings: ClipSettings
     pack_content_sha256: str
     conflict_model_sha256: str = ""
+    reference_sha256: Mapping[str, str] = field(default_factory=dict)
+    layer_pack_sha256: Mapping[str, str] = field(default_factory=dict)
+    libraries: frozenset[str] = frozenset()
 
     @property
     def family(self) -> str:
@@ -87,11 +102,30 @@ class SoundIdentity:
                 "media": self.media_sha256,
                 "speed": str(self.speed),
                 "freeze": None if self.freeze_s is None else str(self.freeze_s),
-                "settings": _resolved(self.settings),
+                "settings": self._resolved_settings(),
                 "pack": self.pack_content_sha256,
                 "conflict_model": self.conflict_model_sha256 if self.settings.conflict_policy else "",
             }
         )
+
+    def _resolved_settings(self) -> dict[str, Any]:
+        """Return the settings with the defaults that are the same everywhere, without those that the pack does not use.
+
+        Packs and reference sounds are identified by their content, not by their names.
+        """
+        settings = self.settings.with_references(self.reference_sha256.__getitem__)
+        held = _COMMON_DEFAULTS | settings.to_metadata()
+        held.pop("pack", None)
+        if settings.layers:
+            held["layers"] = [self._resolved_layer(layer) for layer in settings.layers]
+        return _used_settings(held, is_library=(settings.pack or "") in self.libraries)
+
+    def _resolved_layer(self, layer: LayerSettings) -> dict[str, Any]:
+        held = layer.to_metadata()
+        content = self.layer_pack_sha256[held.pop("pack")] if layer.pack else self.pack_content_sha256
+        if content != self.pack_content_sha256:
+            held["pack"] = content
+        return _used_settings(held, is_library=(layer.pack or self.settings.pack or "") in self.libraries)
 
     def seed_base(self, shown: SoundRange) -> str:
         """Return a hash of what determines the seed of a clip without a chosen one: its picture and its prompts.
@@ -126,14 +160,14 @@ def content_key(family: str, shown: SoundRange, seed: int) -> str:
     return _hash({"family": family, "range": [str(shown.start_s), str(shown.duration_s)], "seed": seed})
 
 
-def _resolved(settings: ClipSettings) -> dict[str, Any]:
-    """Return the settings with the defaults that are the same everywhere, without the pack's name.
-
-    The pack is known by its files. Its own defaults follow from them.
-    """
-    held = _COMMON_DEFAULTS | settings.to_metadata()
-    held.pop("pack", None)
-    return held
+def _used_settings(settings: dict[str, Any], *, is_library: bool) -> dict[str, Any]:
+    """Return the settings that decide the sound: those that its kind of pack uses, without defaults of performances."""
+    performance = settings.pop("performance", {})
+    if not is_library:
+        return settings
+    used = {name: value for name, value in settings.items() if name not in _MODEL_SETTINGS}
+    given = {name: value for name, value in performance.items() if value != _DEFAULT_PERFORMANCE[name]}
+    return used | ({"performance": given} if given else {})
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from rewas_server.batch.record import BatchRecord
 from rewas_server.batch.stem_delivery import SoundedClip
 from rewas_server.delivery.deliver import Delivery
 from rewas_server.delivery.delivery_record import record_path
-from rewas_server.files.file_stamps import FileStamp, file_stamp
+from rewas_server.files.file_stamps import FileStamp, file_stamp, regular_file_stamp
 from rewas_server.otio.media_links import ResolveOptions
 from rewas_server.otio.media_search import plain_path
 from rewas_server.otio.planning import ClipList
@@ -165,19 +165,28 @@ def remember_finished(
     record.set_finished(name, inputs, zlib.compress(json.dumps(held).encode(), level=1))
 
 
-def settled_media(listed: ClipList, options: ResolveOptions | None) -> dict[str, FileStamp] | None:
+def settled_media(
+    listed: ClipList, options: ResolveOptions | None, references: Iterable[Path] = ()
+) -> dict[str, FileStamp] | None:
     """Return the stamps of the media of a timeline, from before they were read.
 
-    Return None unless the file of each clip is at the first place to which its location can refer, so that no other
-    file can replace it. Missing media, media found by a search, and image sequences depend on more than those files.
+    Return None unless each reference sound is a file, and the file of each clip is at the first place to which its
+    location can refer, so that no other file can replace it. Missing media, media found by a search, and image
+    sequences depend on more than those files.
 
     Args:
         listed: All clips of the timeline, also those without a sound.
         options: The options with which they were listed.
+        references: The reference sounds of the clips.
     """
     if options is None or options.path_maps:
         return None
     found: dict[str, FileStamp] = {}
+    for path in references:
+        reference_stamp = regular_file_stamp(path)
+        if reference_stamp is None:
+            return None
+        found[str(path)] = reference_stamp
     first: dict[str, Path] = {}
     for each in listed.clips:
         link = each.media

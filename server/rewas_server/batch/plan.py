@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
@@ -16,9 +18,11 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EngineError
 from rewas_server.batch.content_key import SoundIdentity, SoundRange, content_key
 from rewas_server.batch.record import BatchRecord
+from rewas_server.files.media import local_path
 from rewas_server.otio.clips import ClipSource, PromptedClip
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.planning import ClipState, ListedClip
+from rewas_server.work.requests import pack_uses
 from rewas_server.work.timeline import build_sound_work
 from rewas_server.work.translation import problem_from_error
 
@@ -37,6 +41,7 @@ class WantedSound:
         seed: Of the first take.
         media: The file.
         media_sha256: SHA-256 of its content.
+        references: File and SHA-256 of each reference sound, by its location in the settings.
         can_be_cut: Whether a part of a longer sound may be used.
     """
 
@@ -49,6 +54,7 @@ class WantedSound:
     seed: int
     media: Path
     media_sha256: str
+    references: Mapping[str, tuple[Path, str]]
     can_be_cut: bool
 
     @property
@@ -84,6 +90,7 @@ class BatchPlan:
         handle_s: How much sound to generate before and after each clip, as far as the media reaches.
         again: Patterns for the names of clips that get another sound than the last one.
         conflict_model_sha256: Of a CLIP model that compares prompts with the video; "" without one.
+        is_library: Returns whether a pack is a library of recordings. Raises like `pack_content_sha256`.
         clip_count: Number of clips with a prompt, including those that cannot get a sound; 0 means that all can.
     """
 
@@ -95,6 +102,7 @@ class BatchPlan:
     again: Sequence[str] = ()
     conflict_model_sha256: str = ""
     clip_count: int = 0
+    is_library: Callable[[str], bool] = lambda pack: False
     notes: list[str] = field(default_factory=list, init=False)
     _renewed: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -111,6 +119,7 @@ class BatchPlan:
         clip = self.clips[number]
         try:
             media = self.locate_media(clip.source)
+            references = {url: self._reference(url, on_read) for url in clip.settings.references}
             identity = SoundIdentity(
                 media_sha256=self._media_sha256(clip.source, media, on_read),
                 speed=clip.source.speed,
@@ -118,6 +127,9 @@ class BatchPlan:
                 settings=clip.settings,
                 pack_content_sha256=self.pack_content_sha256(clip.settings.pack or ""),
                 conflict_model_sha256=self.conflict_model_sha256,
+                reference_sha256={url: sha256 for url, (_, sha256) in references.items()},
+                layer_pack_sha256=self._layer_pack_sha256(clip),
+                libraries=frozenset(filter(self.is_library, clip.settings.packs)),
             )
         except Cancelled:
             raise
@@ -152,8 +164,19 @@ class BatchPlan:
             seed=seed,
             media=media,
             media_sha256=identity.media_sha256,
+            references=references,
             can_be_cut=variation == 0 and not clip.settings.loop,
         )
+
+    def _layer_pack_sha256(self, clip: PromptedClip) -> dict[str, str]:
+        """Return the hashes of the packs that layers name. Raises ProblemError, which names the clip and the layer."""
+        hashes = {}
+        for use in pack_uses(clip.settings, clip.source.name):
+            try:
+                hashes[use.pack] = self.pack_content_sha256(use.pack)
+            except (EngineError, ProblemError) as error:
+                raise use.name_in_problem(error) from error
+        return hashes
 
     def _media_sha256(self, source: ClipSource, media: Path, on_read: TransferProgress | None) -> str:
         """Return the SHA-256 of a media file, or of all pictures of an image sequence. Raises OSError, ProblemError."""
@@ -165,6 +188,17 @@ class BatchPlan:
             content = self.record.media_sha256(path, on_read) if path.is_file() else "missing"
             digest.update(f"{path.name} {content}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+    def _reference(self, url: str, on_read: TransferProgress | None) -> tuple[Path, str]:
+        """Return the file of a reference sound and its SHA-256. Raises OSError, ProblemError."""
+        path = local_path(url)
+        if not path.is_file():
+            raise ProblemError(
+                f"The reference sound {path} does not exist.",
+                "Give the path of a sound file, absolute or relative to the timeline.",
+                ProblemKind.MEDIA,
+            )
+        return path, self.record.media_sha256(path, on_read)
 
     def find_longer_clips(self) -> dict[int, int]:
         """Map each clip that shows a part of what another clip with the same settings shows to that clip, by number.
@@ -238,15 +272,31 @@ def handles(source: ClipSource, wanted_s: Fraction) -> tuple[Fraction, Fraction]
     return min(wanted_s, before_s), min(wanted_s, after_s)
 
 
-def list_wanted_clips(listed: Sequence[ListedClip], defaults: ClipSettings, timeline_name: str) -> list[ListedClip]:
+def absolute_location(location: str, folder: Path) -> str:
+    """Return the location of a sound with a relative path read from a folder. URLs stay as they are."""
+    is_url = "://" in location or location.lower().startswith("file:")
+    if is_url or PureWindowsPath(location).drive:
+        return location
+    path = Path(location)
+    with contextlib.suppress(RuntimeError):  # a name that begins with "~" but names no user
+        path = path.expanduser()
+    return str(folder / path)
+
+
+def list_wanted_clips(
+    listed: Sequence[ListedClip], defaults: ClipSettings, timeline_name: str, folder: Path
+) -> list[ListedClip]:
     """Return the clips with a prompt, including those that cannot get a sound, with the defaults filled in.
 
-    Raises ProblemError (TIMELINE) if there are none.
+    The paths of reference sounds become absolute. folder: of the timeline, from which relative paths are read.
+    Raises ProblemError (TIMELINE) if there are no such clips.
     """
+
+    absolute = functools.partial(absolute_location, folder=folder)
     wanted = []
     for each in listed:
         if each.clip is not None:
-            settings = each.clip.settings.over(defaults)
+            settings = each.clip.settings.over(defaults).with_references(absolute)
             wanted.append(replace(each, clip=replace(each.clip, settings=settings)))
         elif each.state is ClipState.REFUSED:
             wanted.append(each)

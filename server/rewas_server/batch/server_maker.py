@@ -156,8 +156,10 @@ class ServerMaker:
             on_progress(MakerProgress(wanted.name, wanted.number, UPLOAD, sent_bytes, size_bytes, Fraction(0)))
 
         url = wanted.clip.source.target_url
-        if url not in shared:
-            shared[url] = self._media.share(wanted.media, cancel, wanted.media_sha256, report) or ""
+        files = {**wanted.references, url: (wanted.media, wanted.media_sha256)}
+        for location, (path, sha256) in files.items():
+            if location not in shared:
+                shared[location] = self._media.share(path, cancel, sha256, report) or ""
 
     def _make_missing(
         self,

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import opentimelineio as otio
 
-from rewas_api.clip_settings import METADATA_KEY
+from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_api.v1 import rewas_pb2
-from rewas_engine.media.stem import MIX
 from rewas_server.batch.run import ClipOutcome
-from rewas_server.delivery.provenance import Provenance
 from rewas_server.delivery.stems import GeneratedStem, MissingSound, TimelineFacts
 from rewas_server.otio.clips import PromptedClip, timeline_frame_rate, timeline_start_s
 from rewas_server.otio.frame_timeline import is_drop_frame
 from rewas_server.otio.names import shorten_name
 from rewas_server.otio.planning import ClipState, ListedClip
+from rewas_server.work.stem_provenance import SoundProvenance
 
 _IDENTITY_KEY = "stems_of"
 """Key in metadata["rewas"] of a timeline that a batch has written: the identity of the timeline with these stems."""
@@ -106,10 +105,8 @@ def _missing(listed: ListedClip, reason: str, number: int | None = None) -> Miss
 
 def _stems(outcome: ClipOutcome, clip: PromptedClip, result: rewas_pb2.SoundResult) -> Iterator[GeneratedStem]:
     assert outcome.sound is not None
-    prompts = {layer.name: layer.prompt for layer in result.settings.layers}
-    prompts[MIX] = "; ".join([result.settings.prompt, *prompts.values()])
+    made = SoundProvenance(ClipSettings.from_proto(result.settings), result.pack)
     for number, take in enumerate(result.takes, start=1):
-        seeds = {layer.name: layer.seed for layer in take.layers}
         for stem in take.stems:
             yield GeneratedStem(
                 path=outcome.sound.folder / stem.artifact.name,
@@ -128,15 +125,8 @@ def _stems(outcome: ClipOutcome, clip: PromptedClip, result: rewas_pb2.SoundResu
                 track=clip.track,
                 loops=result.settings.loop,
                 media_name=Path(clip.source.target_url).name,
-                model_rate_hz=result.pack.sample_rate_hz,
-                provenance=Provenance(
-                    prompt=prompts.get(stem.role, result.settings.prompt),
-                    seed=seeds.get(stem.role, take.seed),
-                    pack_name=result.pack.name,
-                    pack_version=result.pack.version,
-                    licence=result.pack.licence,
-                    permitted_use=result.pack.permitted_use,
-                ),
+                model_rate_hz=made.pack_of(take, stem.role).sample_rate_hz,
+                provenance=made.of_stem(take, stem.role),
             )
 
 

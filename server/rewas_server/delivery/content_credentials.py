@@ -16,7 +16,7 @@ from rewas_api.errors import SettingsProblem
 from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk
 from rewas_server import __version__
 from rewas_server.delivery.metadata import ORIGINATOR, BroadcastMetadata
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
+from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPES
 from rewas_server.delivery.riff import write_wave
 from rewas_server.delivery.sample_formats import ENCODINGS, format_chunks
 
@@ -101,12 +101,12 @@ def _manifest(metadata: BroadcastMetadata | None) -> dict[str, Any]:
         "format": _MIME_TYPE,
     }
     if metadata is None:
-        action = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPE}
+        action = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE_TYPES["model"]}
         return manifest | {"assertions": [{"label": _ACTIONS, "data": {"actions": [action]}}]}
     provenance = metadata.provenance
     created = {
         "action": "c2pa.created",
-        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "digitalSourceType": provenance.digital_source_type,
         "softwareAgent": {"name": provenance.pack_name, "version": provenance.pack_version},
         "when": metadata.creation_time().isoformat(timespec="seconds"),
     }
@@ -119,12 +119,15 @@ def _manifest(metadata: BroadcastMetadata | None) -> dict[str, Any]:
         },
         "dc:rights": provenance.licence,
         "xmpRights:UsageTerms": provenance.permitted_use,
-        "photoshop:Credit": metadata.credits,
-        "Iptc4xmpExt:DigitalSourceType": DIGITAL_SOURCE_TYPE,
-        "Iptc4xmpExt:AIPromptInformation": provenance.prompt,
-        "Iptc4xmpExt:AISystemUsed": provenance.pack_name,
-        "Iptc4xmpExt:AISystemVersionUsed": provenance.pack_version,
+        "photoshop:Credit": "; ".join(filter(None, (metadata.credits, provenance.credits))),
+        "Iptc4xmpExt:DigitalSourceType": provenance.digital_source_type,
     }
+    if provenance.origin != "recordings":
+        rights |= {
+            "Iptc4xmpExt:AIPromptInformation": provenance.prompt,
+            "Iptc4xmpExt:AISystemUsed": provenance.pack_name,
+            "Iptc4xmpExt:AISystemVersionUsed": provenance.pack_version,
+        }
     return manifest | {
         "title": metadata.title,
         "assertions": [

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from rewas_server.delivery.csv_tables import csv_text
 from rewas_server.delivery.deliver import DeliveredStem
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
+from rewas_server.delivery.provenance import Provenance
 from rewas_server.delivery.stems import MissingSound, TimelineFacts
 from rewas_server.timecode import format_timecode
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets take cells that begin with these for formulas."""
-_CUE_COLUMNS = ("Timecode in", "Timecode out", "Duration", "Clip", "Role", "Track", "Prompt", "File")
+_CUE_COLUMNS = (
+    "Timecode in",
+    "Timecode out",
+    "Duration",
+    "Clip",
+    "Role",
+    "Track",
+    "Prompt",
+    "File",
+    "Recordings",
+    "Credits",
+)
 _REPORT_COLUMNS = (
     "File",
     "Clip",
@@ -47,6 +55,8 @@ _REPORT_COLUMNS = (
     "Licence",
     "Permitted use",
     "Digital source type",
+    "Recordings",
+    "Credits",
     "SHA-256",
     "Reason for missing sound",
 )
@@ -70,9 +80,11 @@ def cue_sheet(stems: Iterable[DeliveredStem], facts: TimelineFacts) -> str:
                 placed.track,
                 placed.provenance.prompt,
                 each.path.name,
+                _recording_names(placed.provenance),
+                placed.provenance.credits,
             )
         )
-    return _csv(_CUE_COLUMNS, rows)
+    return csv_text(_CUE_COLUMNS, rows)
 
 
 def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts, missing: Sequence[MissingSound] = ()) -> str:
@@ -114,7 +126,9 @@ def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts, missing: 
                 provenance.pack_version,
                 provenance.licence,
                 provenance.permitted_use,
-                DIGITAL_SOURCE_TYPE,
+                provenance.digital_source_type,
+                _recording_names(provenance),
+                provenance.credits,
                 each.sha256,
                 "",
             )
@@ -130,7 +144,11 @@ def report_table(stems: Iterable[DeliveredStem], facts: TimelineFacts, missing: 
             "Reason for missing sound": clip.reason,
         }
         rows.append([cells.get(column, "") for column in _REPORT_COLUMNS])
-    return _csv(_REPORT_COLUMNS, rows)
+    return csv_text(_REPORT_COLUMNS, rows)
+
+
+def _recording_names(provenance: Provenance) -> str:
+    return "; ".join(recording.name for recording in provenance.recordings)
 
 
 def timecodes(stem: DeliveredStem, facts: TimelineFacts) -> tuple[str, str]:
@@ -162,19 +180,3 @@ def figure_text(value: float | None, decimals: int = 2) -> str:
 
 def _decimal(seconds: Fraction) -> str:
     return f"{float(seconds):.6f}".rstrip("0").rstrip(".")
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return text.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula. Texts of users may begin with "="."""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA_STARTS):
-        return cell
-    is_number = cell[1:].replace(".", "", 1).isdecimal() and cell[0] in "+-"
-    return cell if is_number else f"'{cell}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rewas_engine.runtime.atomic_files import atomic_path, flush_to_disk
+from rewas_server.delivery.credits import update_credits
 from rewas_server.delivery.cue_sheet import cue_sheet, report_table
 from rewas_server.delivery.deliver import Delivery
 from rewas_server.delivery.delivery_record import DeliveredFile, DeliveryRecord
@@ -28,6 +29,8 @@ def write_documents(
 ) -> list[Path]:
     """Write the documents that the profile selects to the folder of the stems, and return their paths.
 
+    If stems contain recordings, their credits are also written, whatever the profile selects.
+
     A document that has not changed is not written again. One that somebody has edited is kept.
 
     missing: clips without a sound. Raises OSError.
@@ -39,12 +42,15 @@ def write_documents(
         (profile.reports.html, "report.html", lambda: report_page(delivery, profile, facts, missing).encode()),
     ]
     selected = [(title, content) for wanted, title, content in documents if wanted]
-    if not selected:
-        return []
-    key = _key(delivery, profile, facts, missing)
     folder = folder.absolute()
+    recordings = {each.path.name: each.placed.provenance.recordings for each in delivery.stems}
+    credits_file = update_credits(folder, recordings)
+    written = [] if credits_file is None or not any(recordings.values()) else [credits_file]
+    if not selected:
+        return written
+    key = _key(delivery, profile, facts, missing)
     with DeliveryRecord(folder) as record:
-        return [
+        return written + [
             _write(record, folder, f"{safe_file_name(facts.name)} {title}", facts, key, content)
             for title, content in selected
         ]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+from rewas_engine.recordings.credits import UsedRecording
+from rewas_engine.recordings.metadata import read_ixml
 from rewas_server.delivery.bext import VERSION, BextFields
 from rewas_server.delivery.loudness import LoudnessFigures
 from rewas_server.delivery.metadata import BroadcastMetadata
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
 from rewas_server.delivery.sample_formats import Encoding
 from rewas_server.delivery.text_fields import add_element
 
 _IXML_VERSION = "3.01"
+_RECORDING_FIELDS = ("NAME", "WORDS", "LICENCE", "CREDIT", "SHA256")
+"""Elements that describe a recording, in the order of the fields of `UsedRecording`."""
 
 
 def ixml_chunk(
@@ -92,10 +96,24 @@ def _add_bext(root: ET.Element, fields: BextFields) -> None:
     add_element(bext, "BWF_CODING_HISTORY", fields.coding_history.replace("\r\n", "\n"))
 
 
+def recordings_in_file(path: Path) -> tuple[UsedRecording, ...]:
+    """Return the recordings that the iXML of a delivered stem names; none if it has no iXML.
+
+    Raises OSError if the file cannot be read.
+    """
+    root = read_ixml(path)
+    if root is None:
+        return ()
+    return tuple(
+        UsedRecording(*(found.findtext(field, "") for field in _RECORDING_FIELDS))
+        for found in root.findall("REWAS/RECORDING")
+    )
+
+
 def _add_provenance(root: ET.Element, metadata: BroadcastMetadata) -> None:
     """Add what iXML has no field for. Readers skip elements that they do not know."""
     provenance, own = metadata.provenance, ET.SubElement(root, "REWAS")
-    add_element(own, "DIGITAL_SOURCE_TYPE", DIGITAL_SOURCE_TYPE)
+    add_element(own, "DIGITAL_SOURCE_TYPE", provenance.digital_source_type)
     add_element(own, "CLIP", metadata.title)
     add_element(own, "PROMPT", provenance.prompt)
     add_element(own, "SEED", str(provenance.seed))
@@ -103,4 +121,10 @@ def _add_provenance(root: ET.Element, metadata: BroadcastMetadata) -> None:
     add_element(own, "PACK_VERSION", provenance.pack_version)
     add_element(own, "LICENCE", provenance.licence)
     add_element(own, "PERMITTED_USE", provenance.permitted_use)
+    add_element(own, "LIKE", provenance.reference)
     add_element(own, "CREDITS", metadata.credits)
+    for recording in provenance.recordings:
+        element = ET.SubElement(own, "RECORDING")
+        texts = (recording.name, recording.words, recording.licence, recording.credit, recording.content_sha256)
+        for field, text in zip(_RECORDING_FIELDS, texts, strict=True):
+            add_element(element, field, text)

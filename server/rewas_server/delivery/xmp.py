@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 
 from rewas_server.delivery.metadata import SOFTWARE, BroadcastMetadata
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
 from rewas_server.delivery.text_fields import add_element, xml_text
 
 _NAMESPACES = {
@@ -36,19 +36,25 @@ def xmp_packet(metadata: BroadcastMetadata, file_id: str) -> bytes:
     _add_text(about, "dc:rights", provenance.licence)
     _add_text(about, "xmpRights:UsageTerms", provenance.permitted_use)
     plain = {
-        "photoshop:Credit": metadata.credits,
+        "photoshop:Credit": "; ".join(filter(None, (metadata.credits, provenance.credits))),
         "xmp:CreatorTool": SOFTWARE,
         "xmp:CreateDate": metadata.creation_time().isoformat(timespec="seconds"),
         "xmpMM:DocumentID": file_id,
-        "Iptc4xmpExt:DigitalSourceType": DIGITAL_SOURCE_TYPE,
-        "Iptc4xmpExt:AIPromptInformation": provenance.prompt,
-        "Iptc4xmpExt:AISystemUsed": provenance.pack_name,
-        "Iptc4xmpExt:AISystemVersionUsed": provenance.pack_version,
+        "Iptc4xmpExt:DigitalSourceType": provenance.digital_source_type,
         "rewas:Seed": str(provenance.seed),
         "rewas:Project": metadata.project,
     }
+    if provenance.origin == "recordings":
+        plain |= {"rewas:Library": provenance.pack_name, "rewas:LibraryVersion": provenance.pack_version}
+    else:
+        plain |= {
+            "Iptc4xmpExt:AIPromptInformation": provenance.prompt,
+            "Iptc4xmpExt:AISystemUsed": provenance.pack_name,
+            "Iptc4xmpExt:AISystemVersionUsed": provenance.pack_version,
+        }
     for name, text in plain.items():
         add_element(about, _name(name), text)
+    _add_list(about, "rewas:Recordings", [recording.credit_line() for recording in provenance.recordings])
     begin = f'<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="{_PACKET_ID}"?>\n'
     return f'{begin}{ET.tostring(root, "unicode")}\n<?xpacket end="r"?>'.encode()
 
@@ -56,6 +62,14 @@ def xmp_packet(metadata: BroadcastMetadata, file_id: str) -> bytes:
 def _name(name: str) -> str:
     prefix, local = name.split(":")
     return f"{{{_NAMESPACES[prefix]}}}{local}"
+
+
+def _add_list(parent: ET.Element, name: str, texts: Sequence[str]) -> None:
+    """Add an ordered list of texts; an empty list adds nothing."""
+    if texts:
+        items = ET.SubElement(ET.SubElement(parent, _name(name)), _name("rdf:Seq"))
+        for text in texts:
+            add_element(items, _name("rdf:li"), text)
 
 
 def _add_text(parent: ET.Element, name: str, text: str) -> None:

@@ -17,7 +17,7 @@ request for the whole clip. The prompts of 4 to 7 are used only for clips withou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import LayerSettings
 from rewas_server.otio.clip_keys import unknown_key_notes
 from rewas_server.otio.clips import clip_label
+from rewas_server.otio.flat_settings import flat_values, settings_fields
 from rewas_server.otio.marker_prompts import LABELLED, Spot, Spots, find_spots
 from rewas_server.otio.metadata import has_key
 from rewas_server.otio.overlaps import PictureIndex
@@ -41,7 +42,7 @@ AMBIENCE = "ambience"
 """Name of the layer with the background of a scene."""
 _SCOPES = ("clip", "media", "track")
 _OF_THE_WHOLE_CLIP = frozenset(
-    {"prompt", "layers", "mix", "loop", "seed", "negative_prompt", "gain_db", AMBIENCE, "track"}
+    {"prompt", "layers", "mix", "loop", "seed", "negative_prompt", "gain_db", "performance.place", AMBIENCE, "track"}
 )
 """Settings that a sound for part of a clip does not take from the clip."""
 PictureKey = tuple[tuple[int, ...], int]
@@ -387,7 +388,7 @@ def _merge_settings(merged: dict[str, Any]) -> ClipSettings:
     """Return the settings from merged values. Raises ProblemError (SETTINGS) if they are not compatible."""
     ambience = merged.get(AMBIENCE)
     more: tuple[Spot, ...] = merged.get("more_layers") or ()
-    known = {name: value for name, value in merged.items() if name in _FIELDS and value is not None}
+    known = settings_fields(merged)
     layers = [layer for layer in known.get("layers", ()) if AMBIENCE not in merged or layer.name != AMBIENCE]
     if not known.get("prompt"):
         # An ambience alone does not follow the picture, so it becomes a steady loop.
@@ -405,9 +406,6 @@ def _merge_settings(merged: dict[str, Any]) -> ClipSettings:
     if layers or "layers" in known:
         known["layers"] = tuple(layers)
     return ClipSettings(**known)
-
-
-_FIELDS = frozenset(each.name for each in fields(ClipSettings))
 
 
 def _read_own(picture: Picture) -> list[_Source]:
@@ -430,7 +428,7 @@ def _metadata_source(metadata: Any, label: str, origin: str) -> _Source:
         return _Source({}, origin, _naming(problem, label))
     if settings is None:
         return _Source({}, origin)
-    values = {name: value for name, value in vars(settings).items() if value not in (None, "")}
+    values = flat_values(settings)
     held = metadata[METADATA_KEY]
     if "prompt" not in values and has_key(held, "prompt") and held["prompt"] is not None:
         values["prompt"] = ""

@@ -19,6 +19,7 @@ from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, SettingsProblem
 from rewas_api.layer_settings import LayerSettings
 from rewas_engine.runtime.atomic_files import atomic_path
+from rewas_server.otio.flat_settings import flat_values, settings_fields
 from rewas_server.otio.names import shorten_quote
 
 IN, OUT, CLIP, PICTURE_TRACK, AMBIENCE, TRACK = "in", "out", "clip", "picture track", "ambience", "track"
@@ -41,8 +42,12 @@ _SETTINGS = {
     "loop": "loop",
     "mix": "mix",
     "level": "level",
+    "like": "like",
+    "recording": "performance.place",
+    "tail": "performance.tail",
+    "room": "performance.room",
 }
-"""Column -> setting of a clip."""
+"""Column -> setting of a clip, as in `flat_values`."""
 _WRITTEN = (
     IN, OUT, CLIP, PICTURE_TRACK, "prompt", AMBIENCE, "negative prompt", TRACK, "pack", "seed", "takes", "gain db",
     "control strength", "loop",
@@ -57,9 +62,11 @@ _ALIASES = {
     "ambiance": AMBIENCE, "amb": AMBIENCE,
     "stem": TRACK, "role": TRACK,
     "gain": "gain db", "strength": "control strength", "num inference steps": "steps", "negative": "negative prompt",
+    "place": "recording",
+    "sounds like": "like", "reference": "like", "reference sound": "like",
 }  # fmt: skip
 _INTEGERS, _FLOATS, _FLAGS = (
-    {"seed", "takes", "steps"},
+    {"seed", "takes", "steps", "recording"},
     {"gain db", "control strength", "guidance scale"},
     {"loop", "mix"},
 )
@@ -81,7 +88,7 @@ class SheetRow:
         end: Timecode at which it ends, as written: of the first frame after it.
         clip: Name of the clip; "" for a row that applies to its range.
         picture_track: Name of the video track; "" for any.
-        values: Settings by the names of ClipSettings' fields, and "ambience" and "track"; None means none.
+        values: Settings by the names of `flat_values`, and "ambience" and "track"; None means none.
         own: Text of the columns that are not ours, by title.
         problem: What is wrong with its cells.
     """
@@ -317,7 +324,7 @@ def _parse_cell(column: str, text: str) -> Any:
         if len(text) > 60:
             raise SettingsProblem("", "Use at most 60 characters.")
     else:
-        ClipSettings(**{_SETTINGS[column]: value})
+        ClipSettings(**settings_fields({_SETTINGS[column]: value}))
     return value
 
 
@@ -340,7 +347,7 @@ def _parse_number(text: str, whole: bool) -> int | float:
 
 def settings_values(settings: ClipSettings) -> dict[str, Any]:
     """Return settings as the values of a row. Layers other than the ambience have no column."""
-    values = {name: value for name in _SETTINGS.values() if (value := getattr(settings, name)) not in (None, "")}
+    values = {name: value for name, value in flat_values(settings).items() if name in _SETTINGS.values()}
     ambience = next((layer.prompt for layer in settings.layers or () if layer.name == AMBIENCE), None)
     return values if ambience is None else values | {AMBIENCE: ambience}
 

@@ -12,7 +12,6 @@ from rewas_api.clip_settings import METADATA_KEY
 from rewas_engine.exact_time import sample_count
 from rewas_server.delivery.layout import StemTrack, arrange_tracks
 from rewas_server.delivery.profiles import SCHEMA, ProfileTables
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
 from rewas_server.delivery.stems import PlacedStem
 from rewas_server.otio.clips import timeline_frame_rate, timeline_start_s
 from rewas_server.otio.exact_times import exact_seconds, rational_time
@@ -189,7 +188,9 @@ def _provenance(stem: PlacedStem) -> dict[str, Any]:
         "pack_version": provenance.pack_version,
         "licence": provenance.licence,
         "permitted_use": provenance.permitted_use,
-        "digital_source_type": DIGITAL_SOURCE_TYPE,
+        **({"like": provenance.reference} if provenance.reference else {}),
+        "digital_source_type": provenance.digital_source_type,
+        **({"recordings": [vars(each) for each in provenance.recordings]} if provenance.recordings else {}),
         "sample_rate_hz": stem.sample_rate_hz,
         "samples": stem.samples,
         "channels": stem.channels,

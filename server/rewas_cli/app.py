@@ -113,6 +113,11 @@ _OPTION_BY_SETTING = {
     "clips_per_class": "--clips-per-class",
     "sample_rate_hz": "--sample-rate",
     "gain_db": "--gain",
+    "performance.place": "--recording",
+    "performance.tail": "--tail",
+    "performance.room": "--room",
+    "performance.pitch_variation_cents": "--pitch-variation",
+    "performance.timing_variation_s": "--timing-variation",
 }
 """Name of a setting in the engine and the contract -> its option."""
 
@@ -191,7 +196,7 @@ def typed_options(arguments: Sequence[str]) -> dict[str, str]:
 def with_option_names(sentence: str, typed: Mapping[str, str]) -> str:
     """Replace names of settings in a sentence by options. typed: see `typed_options`."""
     for name, option in typed.items():
-        sentence = re.sub(rf"(?<![\w-]){name}\b", option, sentence)
+        sentence = re.sub(rf"(?<![\w-]){re.escape(name)}\b", option, sentence)
     return sentence
 
 

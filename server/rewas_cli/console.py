@@ -39,6 +39,7 @@ STAGE_LABELS = {
     "conflict": "Comparing prompt and video",
     "sample": "Denoising",
     "vocode": "Generating the waveform",
+    "perform": "Performing recordings",
     "deliver": "Writing the stems",
 }
 MEDIA_STAGES = ("read", "upload")

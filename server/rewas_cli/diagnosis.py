@@ -156,6 +156,8 @@ def _check_packs(config: ServerConfig) -> Iterator[Finding]:
             verify_files(description)
             count = len(description.files)
             yield Finding(name, OK, f"Version {description.info.version}: all {count} files match their hashes.")
+            if description.info.is_library:
+                yield _check_recordings(description.path)
         except EngineError as problem:
             yield Finding(name, PROBLEM, problem.what, problem.remedy)
     if config.default_pack not in {pack.name for pack in packs}:
@@ -169,6 +171,20 @@ def _check_packs(config: ServerConfig) -> Iterator[Finding]:
         yield Finding(
             "packs", WARNING, f"{folder} is an unfinished pack.", "If no process uses it, delete that folder."
         )
+
+
+def _check_recordings(path: Path) -> Finding:
+    """Look for the recordings of a library, without reading those that seem unchanged."""
+    from rewas_engine.recordings.library_pack import read_library_pack
+    from rewas_engine.recordings.verification import check_recordings
+
+    name, check = f"recordings of {path.name}", check_recordings(read_library_pack(path), reads=False)
+    if not check.unusable:
+        return Finding(name, OK, f"All {check.count} recordings are in place.")
+    first = next(check.sentences())
+    found = f"{check.unusable} of {check.count} recordings are missing or have changed. {first}"
+    remedy = "Connect the drive or restore the files, or run `rewas packs library` again with the same folders."
+    return Finding(name, PROBLEM if check.unusable == check.count else WARNING, found, remedy)
 
 
 def _check_device(config: ServerConfig) -> Iterator[Finding]:

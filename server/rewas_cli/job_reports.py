@@ -14,6 +14,8 @@ from rewas_api.client import FINAL_STATES, RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.console import format_size, printable
+from rewas_engine.recordings.credits import UsedRecording
+from rewas_server.work.stem_provenance import recordings_by_role
 
 Report = dict[str, Any]
 FULL_ID_CHARACTERS = 32
@@ -98,6 +100,7 @@ def file_reports(job: rewas_pb2.Job) -> list[Report]:
             "size_bytes": stem.artifact.size_bytes,
             "sha256": stem.artifact.sha256,
             "path": stem.artifact.path or None,
+            "recordings": [vars(used) for used in recordings_by_role(take).get(stem.role, ())],
         }
         for clip, job_id, sound in sounds
         for take in sound.takes
@@ -178,8 +181,10 @@ def job_lines(report: Mapping[str, Any], files: Sequence[Report], children: Sequ
         yield f"  {child['id'][:SHORT_ID_CHARACTERS]}  {printable(child['name'])}: {state}"
     for file in files:
         clip = f"{printable(file['clip'])}, " if file["clip"] else ""
-        yield f"  {clip}seed {file['seed']}, {printable(file['role'])}: {printable(file['path'])}"
+        yield f"  {clip}seed {file['seed']}, {printable(file['role'])}: {printable(file['path'] or file['name'])}"
         yield f"    {format_size(file['size_bytes'])}, SHA-256 {file['sha256']}"
+        for used in file["recordings"]:
+            yield f"    recording: {printable(UsedRecording(**used).credit_line())}"
 
 
 def problem_report(problem: rewas_pb2.Problem) -> Report:

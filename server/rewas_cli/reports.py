@@ -13,13 +13,20 @@ from rewas_api import enum_names
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
+from rewas_cli.console import printable
 from rewas_engine.curves.texture import BAND_NAMES
+from rewas_engine.media.stem import PRIMARY
+from rewas_server.delivery.credits import CREDITS_FILE
 from rewas_server.files.media import local_path
+from rewas_server.work.stem_provenance import recordings_from
 from rewas_server.work.translation import SOURCES, texture_from_message
 
 if TYPE_CHECKING:
     from rewas_server.batch.stem_delivery import SoundedClip
     from rewas_server.delivery.deliver import DeliveredStem, Delivery
+
+NO_LICENCE = "no stated licence"
+_MAX_LISTED_RECORDINGS = 4
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -155,6 +162,7 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
         "controls": list(pack.controls),
         "checks_conflict": pack.checks_conflict,
         "scores_words": pack.scores_text,
+        "is_library": pack.is_library,
         "summary": pack.summary,
         "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
     }
@@ -189,7 +197,7 @@ def sound_lines(report: Report, origin: str = "generated with") -> list[str]:
     clip, pack = report["clip"], report["pack"]
     lines = [
         f"{clip['name']}, {shown_range(clip)}: “{report['prompt']}”, "
-        f"{origin} {pack['name']} {pack['version']} ({pack['licence']})"
+        f"{origin} {pack['name']} {pack['version']} ({pack['licence'] or NO_LICENCE})"
     ]
     if report["cuts_s"]:
         lines.append(f"  new sound at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
@@ -202,6 +210,8 @@ def sound_lines(report: Report, origin: str = "generated with") -> list[str]:
     for number, take in enumerate(report["takes"], start=1):
         scored = "" if take["score"] is None else f" score {take['score']:.2f}:"
         lines.append(f"  take {number}, seed {take['seed']}:{scored} {_agreement_line(take)}")
+        if take["reference_distance_db"] is not None:
+            lines.append(f"    spectrum: {take['reference_distance_db']:.1f} dB from the reference sound")
         if take["texture_error"] is not None:
             lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
@@ -211,8 +221,23 @@ def sound_lines(report: Report, origin: str = "generated with") -> list[str]:
         for role, stem in take["stems"].items():
             lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
             if role in take["layers"]:
-                lines.append(f"      {_agreement_line(take['layers'][role])}")
-    return lines
+                layer = take["layers"][role]
+                made = "" if layer["pack"]["name"] == pack["name"] else f"made with {layer['pack']['name']}, "
+                lines.append(f"      {made}{_agreement_line(layer)}")
+                lines += [f"      {line}" for line in _recording_lines(layer["recordings"])]
+            elif role == PRIMARY:
+                lines += [f"      {line}" for line in _recording_lines(take["recordings"])]
+    return lines + ([f"  credits: {report['credits']}"] if report.get("credits") else [])
+
+
+def _recording_lines(recordings: Sequence[Report]) -> list[str]:
+    """The recordings of a stem as lines of text; only the first of many."""
+    lines = []
+    for recording in recordings[:_MAX_LISTED_RECORDINGS]:
+        terms = ", ".join(filter(None, (recording["licence"], recording["credit"])))
+        lines.append(printable(f"recording: {recording['name']}" + (f" ({terms})" if terms else "")))
+    more = len(recordings) - len(lines)
+    return [*lines, f"and {more} more in {CREDITS_FILE}"] if more > 0 else lines
 
 
 def batch_lines(clips: Sequence[Report], timeline: Path, is_verbose: bool) -> list[str]:
@@ -318,8 +343,10 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "score": take.score if take.HasField("score") else None,
         "level_gain_db": take.level_gain_db,
         "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in take.faults],
+        "reference_distance_db": take.reference_distance_db if take.HasField("reference_distance_db") else None,
         "texture_error": take.texture_mae_nats if take.HasField("texture_mae_nats") else None,
         "texture_produced": texture_report(take.output_texture) if take.HasField("output_texture") else None,
+        "recordings": _recording_reports(take.recordings),
         "layers": {layer.name: _layer_report(layer) for layer in take.layers},
         "instead_of_seed": take.replaced_seed if take.HasField("replaced_seed") else None,
     }
@@ -346,7 +373,13 @@ def _layer_report(layer: rewas_pb2.LayerResult) -> Report:
         "energy_produced": list(layer.output_energy.values),
         "text_score": layer.text_score if layer.HasField("text_score") else None,
         "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in layer.faults],
+        "pack": _pack_identity(layer.pack),
+        "recordings": _recording_reports(layer.recordings),
     }
+
+
+def _recording_reports(recordings: Iterable[rewas_pb2.UsedRecording]) -> list[Report]:
+    return [vars(used) for used in recordings_from(recordings)]
 
 
 def _settings(settings: rewas_pb2.SoundSettings) -> Report:

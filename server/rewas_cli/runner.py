@@ -18,7 +18,7 @@ from rewas_api.transfer import TransferProgress, hash_file
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.connection import open_client
 from rewas_cli.console import note
-from rewas_engine import Cancelled, Execution, Progress, installed_packs
+from rewas_engine import Cancelled, EngineError, Execution, PackInfo, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.batch.local_maker import LocalMaker
@@ -74,6 +74,9 @@ class Runner(Protocol):
 
     def pack_content_sha256(self, pack: str) -> str:
         """Return the hash of a pack's files; "" is the default pack. Raises ProblemError, EngineError."""
+
+    def is_library(self, pack: str) -> bool:
+        """Whether a pack is a library of recordings; "" is the default pack. Raises ProblemError, EngineError."""
 
     def sound_maker(self, record: BatchRecord, is_detached: bool) -> SoundMaker:
         """Return what generates the sounds of a batch. is_detached: leave as soon as a server has its job."""
@@ -161,7 +164,10 @@ class LocalRunner:
 
     def pack_content_sha256(self, pack: str) -> str:
         # A missing or damaged pack is reported before torch is loaded.
-        return _pack_content_sha256(pack or DEFAULT_PACK)
+        return _pack_info(pack or DEFAULT_PACK).content_sha256
+
+    def is_library(self, pack: str) -> bool:
+        return _pack_info(pack or DEFAULT_PACK).is_library
 
     def sound_maker(self, record: BatchRecord, is_detached: bool) -> SoundMaker:
         return LocalMaker(record, self._generate)
@@ -175,9 +181,12 @@ class LocalRunner:
 
     def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Outcome:
         request = parse_request(_request(work))
-        for pack in sorted(request.packs):
+        for use in request.pack_uses:
             # A missing or damaged pack is reported before torch is loaded.
-            read_pack(find_pack(pack or DEFAULT_PACK))
+            try:
+                read_pack(find_pack(use.pack or DEFAULT_PACK))
+            except EngineError as error:
+                raise use.name_in_problem(error) from error
         result = self._work(work, output_dir, on_progress, cancel)
         return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
 
@@ -202,13 +211,19 @@ class ServerRunner:
         return self._client.list_packs()
 
     def pack_content_sha256(self, pack: str) -> str:
+        return self._find_pack(pack).content_sha256
+
+    def is_library(self, pack: str) -> bool:
+        return self._find_pack(pack).is_library
+
+    def _find_pack(self, pack: str) -> rewas_pb2.Pack:
         if self._packs is None:
             self._packs = self.packs()
         for number, installed in enumerate(self._packs):
             if installed.name == pack or (number == 0 and not pack):
                 if installed.HasField("problem"):
                     raise ProblemError.from_proto(installed.problem)
-                return installed.content_sha256
+                return installed
         known = ", ".join(installed.name for installed in self._packs) or "none"
         raise ProblemError(
             f'No pack on the server is named "{pack[:80]}".', f"Choose an installed pack: {known}.", ProblemKind.PACK
@@ -312,8 +327,8 @@ def find_media_file(path: Path, name: str | None = None) -> Path:
 
 
 @functools.cache
-def _pack_content_sha256(pack: str) -> str:
-    return read_pack(find_pack(pack)).info.content_sha256
+def _pack_info(pack: str) -> PackInfo:
+    return read_pack(find_pack(pack)).info
 
 
 @functools.cache

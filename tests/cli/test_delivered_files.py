@@ -14,7 +14,7 @@ from pymediainfo import MediaInfo
 from rewas_command import FILM_RATE, Rewas
 from wavinfo import WavInfoReader
 
-from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPE
+from rewas_server.delivery.provenance import DIGITAL_SOURCE_TYPES
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def check_file(path: Path, prompt: str, seed: int, time_reference_samples: int) 
     assert ixml.findtext("SPEED/TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_LO") == str(time_reference_samples)
     assert ixml.findtext("REWAS/SEED") == str(seed)
     assert ixml.findtext("REWAS/PERMITTED_USE")
-    assert DIGITAL_SOURCE_TYPE.encode() in path.read_bytes()
+    assert DIGITAL_SOURCE_TYPES["model"].encode() in path.read_bytes()
     assert info.info.subject == prompt
     general, audio = MediaInfo.parse(path).tracks[:2]
     assert (general.producer, audio.bit_depth, audio.sampling_rate) == ("ReWaS NLE", 24, 48_000)

@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from rewas_command import Rewas
 
 from rewas_api.v1 import rewas_pb2
 from rewas_cli import diagnosis
 from rewas_cli.diagnosis import OK, PROBLEM, WARNING, Finding, check_installation
+from rewas_engine.recordings.library_pack import LibraryTerms, make_library
 from rewas_server.config import ServerConfig
 from rewas_server.grpc.access import load_token
 from rewas_server.jobs import lifecycle
@@ -92,6 +95,28 @@ def test_a_damaged_pack_and_a_missing_default_are_found(
     assert findings["pack starter"].level == PROBLEM
     assert weights.name in findings["pack starter"].found
     assert findings["pack foley"].level == PROBLEM
+
+
+def test_recordings_that_vanished_are_found(find: Any, packs: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    for number, folder in enumerate(("steps", "doors")):
+        (tmp_path / folder).mkdir()
+        sound = np.random.default_rng(number).normal(0, 0.1, 16_000)
+        soundfile.write(tmp_path / folder / "x.wav", sound, 16_000)
+    folders = [tmp_path / "steps", tmp_path / "doors"]
+    output = tmp_path / "packs" / "own"
+    make_library(folders, output, LibraryTerms(), lambda words: np.ones((len(words), 2)))
+    monkeypatch.setenv("REWAS_PACKS", os.pathsep.join((str(packs), str(output.parent))))
+    name = "recordings of own"
+    assert find()[name] == Finding(name, OK, "All 2 recordings are in place.")
+    (tmp_path / "steps" / "x.wav").unlink()
+    found = find()[name]
+    assert found.level == WARNING
+    assert "1 of 2 recordings are missing or have changed." in found.found
+    assert f"{tmp_path / 'steps' / 'x.wav'}: it is missing." in found.found
+    (tmp_path / "doors").rename(tmp_path / "gone")
+    found = find()[name]
+    assert found.level == PROBLEM
+    assert f"The folder {tmp_path / 'doors'} with 1 recording does not exist." in found.found
 
 
 def test_faults_of_the_state_folder_are_found(find: Any, state_dir: Path) -> None:

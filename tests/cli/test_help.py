@@ -124,7 +124,7 @@ def test_every_command_that_runs_a_model_has_a_device_option() -> None:
     assert without == {
         *(
             f"rewas packs {name}"
-            for name in ("list", "info", "verify", "add", "remove", "load", "library", "convert rewas")
+            for name in ("list", "info", "verify", "add", "remove", "load", "library", "recordings", "convert rewas")
         ),
         "rewas train world",
         *(f"rewas config {name}" for name in ("show", "path", "init")),

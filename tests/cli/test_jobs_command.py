@@ -284,3 +284,19 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2e12, "2.0 TB")])
 def test_sizes_are_readable(size: float, text: str) -> None:
     assert console.format_size(size) == text
+
+
+def test_the_files_of_a_timeline_are_shown_by_name_with_their_recordings() -> None:
+    """The result of a timeline has no paths: clients on any machine read it."""
+    hammer = rewas_pb2.UsedRecording(name="hammer\x1b.wav", licence="CC-BY-4.0", credit="H. Smith")
+    artifact = rewas_pb2.Artifact(name="001 door primary.wav", size_bytes=4, sha256="ab" * 32)
+    stem = rewas_pb2.Stem(role="primary", artifact=artifact)
+    take = rewas_pb2.Take(seed=7, stems=[stem], recordings=[hammer])
+    clip = rewas_pb2.TimelineClip(name="door", job_id=FIRST_CLIP, sound=rewas_pb2.SoundResult(takes=[take]))
+    job = lifecycle.create_job(TIMELINE, "reel 1", child_count=1)
+    job.timeline.clips.append(clip)
+    files = job_reports.file_reports(job)
+    assert [(file["path"], [used["credit"] for used in file["recordings"]]) for file in files] == [(None, ["H. Smith"])]
+    lines = list(job_reports.job_lines(job_reports.job_report(job), files, []))
+    assert "  door, seed 7, primary: 001 door primary.wav" in lines
+    assert lines[-1] == "    recording: hammer\ufffd.wav, CC-BY-4.0, H. Smith"

@@ -98,7 +98,7 @@ def project(packs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd:
     )
 
     def call(*arguments: object) -> CommandResult:
-        runner._pack_content_sha256.cache_clear()
+        runner._pack_info.cache_clear()
         capfd.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capfd.readouterr()
@@ -205,6 +205,26 @@ CHANGES: dict[str, Callable[[Project], object]] = {
     "record of deliveries deleted": lambda project: (project.stems / ".rewas" / "delivered.sqlite").unlink(),
     "record deleted": lambda project: (project.stems / ".rewas" / "record.sqlite").unlink(),
 }
+
+
+def test_a_changed_reference_sound_makes_its_clips_new(project: Project) -> None:
+    sounds = [project.folder / "first.wav", project.folder / "second.wav"]
+    for number, path in enumerate(sounds):
+        path.write_bytes(b"sound %d" % number)
+    (project.folder / "reel.csv").write_text("clip,prompt,sounds like\na,a door,first.wav\nb,rain,second.wav\n")
+    project.settle()
+    touch(sounds[0])
+    assert origins(project.batch()) == ["kept", "kept"]
+    sounds[0].write_bytes(b"another sound")
+    assert origins(project.batch()) == ["generated", "kept"]
+    copy = project.folder / "copy.wav"
+    shutil.copy(sounds[1], copy)
+    edit(project.folder / "reel.csv", "second.wav", "copy.wav")
+    assert origins(project.batch()) == ["kept", "kept"]
+    copy.unlink()
+    result = project.batch()
+    assert result.code == 1
+    assert "copy.wav does not exist" in result.json()["clips"][1]["problem"]["what"]
 
 
 @pytest.mark.parametrize("change", CHANGES)

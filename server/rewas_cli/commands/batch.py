@@ -22,6 +22,8 @@ from rewas_cli.commands.prompt_options import (
 )
 from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
+    RECORDING_HELP,
+    TAIL_HELP,
     CompileOption,
     ConflictModelOption,
     DeviceOption,
@@ -33,6 +35,7 @@ from rewas_cli.commands.shared_options import (
     SampleRateOption,
     ServerOption,
     build_execution,
+    complete_tail,
 )
 from rewas_cli.commands.timeline_options import (
     MediaPathsOption,
@@ -133,6 +136,30 @@ def batch(
         float | None,
         typer.Option("--guidance-scale", metavar="X", help="Guidance scale.", rich_help_panel=_DEFAULTS_PANEL),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            "--like",
+            metavar="SOUND",
+            dir_okay=False,
+            help="A sound file or a video that the sounds should resemble in spectrum and texture.",
+            rich_help_panel=_DEFAULTS_PANEL,
+        ),
+    ] = None,
+    recording: Annotated[
+        int | None,
+        typer.Option("--recording", metavar="N", help=RECORDING_HELP, rich_help_panel=_DEFAULTS_PANEL),
+    ] = None,
+    tail: Annotated[
+        str | None,
+        typer.Option(
+            "--tail",
+            metavar="curve|natural",
+            help=TAIL_HELP,
+            autocompletion=complete_tail,
+            rich_help_panel=_DEFAULTS_PANEL,
+        ),
+    ] = None,
     control_strength: Annotated[
         float | None,
         typer.Option(
@@ -214,6 +241,8 @@ def batch(
     A clip that fails does not stop the others. It is reported at the end, and the exit code is then 1.
     """
     from rewas_api.clip_settings import ClipSettings
+    from rewas_api.performance_settings import PerformanceSettings
+    from rewas_cli.commands.layer_options import find_reference_sound
     from rewas_cli.runner import open_runner
     from rewas_engine.runtime.garbage_collection import paused_garbage_collection
     from rewas_server.batch.finished import outcome_files
@@ -238,6 +267,8 @@ def batch(
             sample_rate_hz=sample_rate or delivered_as.file.sample_rate_hz,
             conflict_policy=conflict,
             level=level,
+            like=None if like is None else str(find_reference_sound(like)),
+            performance=PerformanceSettings(recording, tail),
         )
     job = _Batch(
         file=timeline,
@@ -429,9 +460,10 @@ class _Batch:
         link_found_media(timeline, {each.picture.path: each.media for each in listed.clips if each.media is not None})
         for text in listed.notes:
             self.say(text)
-        wanted = list_wanted_clips(listed.clips, self.defaults, timeline.name)
+        wanted = list_wanted_clips(listed.clips, self.defaults, timeline.name, self.file.absolute().parent)
         check_again_patterns(self.again, ready_clips(wanted))
-        return listed, wanted, settled_media(listed, self.finding.media)
+        likes = {like for each in wanted if each.clip is not None for like in each.clip.settings.references}
+        return listed, wanted, settled_media(listed, self.finding.media, map(Path, likes))
 
     def make(
         self,
@@ -459,6 +491,7 @@ class _Batch:
             again=self.again,
             conflict_model_sha256=_hash_conflict_model(self.conflict_model, record),
             clip_count=len(clips),
+            is_library=runner.is_library,
         )
         with batch_progress_bar(timeline.name) as on_progress:
             made = run_batch(plan, runner.sound_maker(record, is_detached), on_progress, cancel)
@@ -578,8 +611,8 @@ class _Batch:
         assert report.json is not None
         if files is None or report.has_failed:
             return
-        names = {each.listed.clip.settings.pack or "" for each in sounds if each.listed.clip is not None}
-        packs = {name: runner.pack_content_sha256(name) for name in names}
+        names = [each.listed.clip.settings.packs for each in sounds if each.listed.clip is not None]
+        packs = {name: runner.pack_content_sha256(name) for name in frozenset[str]().union(*names)}
         clips = [clip | {"origin": "kept"} if clip["origin"] == "generated" else clip for clip in report.json["clips"]]
         repeated = self._report(clips, [])
         if not as_json and self.report_file is None:

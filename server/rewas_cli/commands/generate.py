@@ -26,10 +26,14 @@ from rewas_cli.commands.shared_options import (
     GuidanceOption,
     JsonOption,
     LevelOption,
+    LikeOption,
     LowMemoryOption,
     PackOption,
+    PitchVariationOption,
     PlotOption,
     PrecisionOption,
+    RecordingOption,
+    RoomOption,
     SampleRateOption,
     SamplerOption,
     SeedOption,
@@ -37,8 +41,10 @@ from rewas_cli.commands.shared_options import (
     SpeedOption,
     StartOption,
     StepsOption,
+    TailOption,
     TakesOption,
     TextureEditOnlyOption,
+    TimingVariationOption,
     build_execution,
     parse_control,
 )
@@ -54,6 +60,8 @@ EXAMPLES = """\
 rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
 rewas generate shot.mp4 --prompt "footsteps on gravel" --ambience "wind in the trees" --takes 4 --mix
 rewas generate shot.mp4 --prompt "a hammer" --energy hands.wav --edit "mute event 3"
+rewas generate shot.mp4 --prompt "heavy rain" --like rain-on-tin.wav
+rewas generate shot.mp4 --prompt "footsteps" --pack foley --recording 1 --ambience wind --layer-pack ambience=starter
 rewas generate shot.mp4 --prompt "a drum" --control onsets --steps 25 --sampler dpm++
 rewas generate shot.mp4 --prompt "water drops" --start 3 --duration 4 --speed 0.25
 rewas generate door.mp4 --prompt "a door creaks" --regenerate take.wav --range 1-2
@@ -103,6 +111,7 @@ def generate(
         ),
     ] = None,
     texture_edits: TextureEditOnlyOption = None,
+    like: LikeOption = None,
     control: Annotated[
         str | None,
         typer.Option(
@@ -202,9 +211,41 @@ def generate(
             rich_help_panel=LAYERS_PANEL,
         ),
     ] = None,
+    layer_like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-like",
+            metavar="NAME=SOUND",
+            help="A sound that this layer should resemble: ambience=street.wav. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    layer_pack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-pack",
+            metavar="NAME=PACK",
+            help="The pack of this layer: ambience=starter. By default, that of the primary sound. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    layer_recording: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-recording",
+            metavar="NAME=N",
+            help="Which recordings a library performs for this layer, like --recording: ambience=1. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
     mix: Annotated[
         bool, typer.Option("--mix", help="Also write the sum of all stems.", rich_help_panel=LAYERS_PANEL)
     ] = False,
+    recording: RecordingOption = None,
+    tail: TailOption = None,
+    room: RoomOption = None,
+    pitch_variation: PitchVariationOption = None,
+    timing_variation: TimingVariationOption = None,
     seed: SeedOption = None,
     takes: TakesOption = None,
     num_steps: StepsOption = None,
@@ -263,10 +304,11 @@ def generate(
 ) -> None:
     """Generate sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
+    from rewas_api.performance_settings import PerformanceSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.commands.cut_options import CutOptions
     from rewas_cli.commands.energy_options import ClipRange, EnergyOptions, EnergyResolver
-    from rewas_cli.commands.layer_options import LayerOptions
+    from rewas_cli.commands.layer_options import LayerOptions, find_reference_sound
     from rewas_cli.commands.regenerate_options import regenerate_message
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import sound_lines
@@ -281,11 +323,13 @@ def generate(
         execution = build_execution(precision, compiled, low_memory, server, device)
         at_cuts = CutOptions.from_text(cuts)
         texture_choice = TextureOptions.from_options(texture, texture_edits)
-        _check_texture(texture_choice, control_strength)
+        _check_texture(texture_choice, control_strength, like)
         regeneration = regenerate_message(regenerate, time_range, strength)
         media = find_media_file(clip)
         with name_clip_in_settings_errors(f'The clip "{media.name}"'):
-            layer_options = LayerOptions.from_options(ambience, layer, gain, following, layer_energy, layer_edit)
+            layer_options = LayerOptions.from_options(
+                ambience, layer, gain, following, layer_energy, layer_edit, layer_like, layer_pack, layer_recording
+            )
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -307,12 +351,14 @@ def generate(
                 new_sound_at_cuts=at_cuts.detect or None,
                 conflict_policy=conflict,
                 level=level,
+                like=None if like is None else str(find_reference_sound(like)),
+                performance=PerformanceSettings(recording, tail, pitch_variation, timing_variation, room),
             )
         _check_audio_track(audio_track, choice, texture_choice, layer_options)
         if plot is not None:
-            input_files = [media, *choice.input_files, *layer_options.input_files]
+            input_files = [*choice.input_files, *layer_options.input_files]
             input_files += () if texture_choice is None else texture_choice.input_files
-            _check_plotting(plot, input_files if regenerate is None else [*input_files, regenerate], output)
+            _check_plotting(plot, [path for path in (media, like, regenerate, *input_files) if path], output)
         chosen = ClipRange(media, start, duration, speed)
         sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
         parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
@@ -320,14 +366,16 @@ def generate(
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, audio_track=audio_track)
             values = resolver.resolve_values(choice)
             bands = None if texture_choice is None else TextureResolver(resolver).resolve(texture_choice).texture
-            uploaded = uploaded_media(runner, media, cancel)
-            if regenerate is not None:
-                uploaded |= uploaded_media(runner, regenerate.absolute(), cancel)
+            sounds = [*map(Path, settings.references), *(() if regenerate is None else (regenerate.absolute(),))]
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
                 energy=values.message(choice.edit_texts),
-                uploaded_media=uploaded,
+                uploaded_media={
+                    url: sha256
+                    for path in (media, *sounds)
+                    for url, sha256 in uploaded_media(runner, path, cancel).items()
+                },
                 regenerate=regeneration,
                 cuts_s=at_cuts.to_messages(),
                 texture=None if bands is None else texture_message(bands),
@@ -337,7 +385,8 @@ def generate(
                 },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
-        report = _sound_report(outcome, media, choice, texture_choice, resolver)
+        credits_file = _write_credits(outcome, output.absolute())
+        report = _sound_report(outcome, media, choice, texture_choice, resolver, credits_file)
         lines = sound_lines(report)
         if plot is not None:
             from rewas_cli.plots.curves import plot_sound
@@ -347,9 +396,11 @@ def generate(
     Printer(as_json).result(report, lines)
 
 
-def _check_texture(texture: TextureOptions | None, control_strength: float | None) -> None:
+def _check_texture(texture: TextureOptions | None, control_strength: float | None, like: Path | None) -> None:
     from rewas_engine import SettingsError
+    from rewas_engine.requests.validation import check_combination
 
+    check_combination(has_texture=texture is not None, has_reference=like is not None)
     if texture is not None and control_strength == 0:
         raise SettingsError(
             "--texture has no effect at a control strength of 0.",
@@ -367,8 +418,28 @@ def _check_audio_track(
     check_audio_track(number, origins, "Use --energy audio or --texture audio")
 
 
+def _write_credits(outcome: Outcome, folder: Path) -> Path | None:
+    """Write the recordings of the stems to credits.csv beside them. Returns the file; None without recordings."""
+    from rewas_api.v1 import rewas_pb2
+    from rewas_server.delivery.credits import update_credits
+    from rewas_server.work.stem_provenance import recordings_by_role
+
+    assert isinstance(outcome.result, rewas_pb2.SoundResult)
+    used = {}
+    for take in outcome.result.takes:
+        recordings = recordings_by_role(take)
+        for stem in take.stems:
+            used[outcome.stem_paths[stem.artifact.name].name] = recordings.get(stem.role, ())
+    return update_credits(folder, used)
+
+
 def _sound_report(
-    outcome: Outcome, media: Path, energy: EnergyOptions, texture: TextureOptions | None, resolver: EnergyResolver
+    outcome: Outcome,
+    media: Path,
+    energy: EnergyOptions,
+    texture: TextureOptions | None,
+    resolver: EnergyResolver,
+    credits_file: Path | None,
 ) -> dict[str, Any]:
     """Return the report of a result with the edits as they were typed, and the notes on its energies."""
     from rewas_api.v1 import rewas_pb2
@@ -376,6 +447,7 @@ def _sound_report(
 
     assert isinstance(outcome.result, rewas_pb2.SoundResult)
     report = sound_report(outcome.result, media, outcome.stem_paths)
+    report["credits"] = None if credits_file is None else str(credits_file)
     report["energy"]["edits"] = energy.edit_texts
     report["notes"] = note_reports(resolver.notes) + report["notes"]
     if texture is not None:

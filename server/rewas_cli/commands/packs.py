@@ -9,9 +9,17 @@ import typer
 
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs_convert import convert
-from rewas_cli.commands.packs_library import LIBRARY_EXAMPLES, library, print_library
+from rewas_cli.commands.packs_library import (
+    LIBRARY_EXAMPLES,
+    check_copied_recordings,
+    library,
+    note_recordings_elsewhere,
+    print_library,
+    verify_recordings,
+)
+from rewas_cli.commands.packs_recordings import RECORDINGS_EXAMPLES, recordings
 from rewas_cli.commands.shared_options import JsonOption, LocalServerOption, RequiredPackOption, ServerOption
-from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
+from rewas_cli.console import SUCCESS, Printer, abort_on_ctrl_c, protect_stdout
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
@@ -27,12 +35,13 @@ packs = typer.Typer(
 )
 packs.add_typer(convert, name="convert")
 packs.command("library", cls=Command, epilog=LIBRARY_EXAMPLES)(library)
+packs.command("recordings", cls=Command, epilog=RECORDINGS_EXAMPLES)(recordings)
 
 
 @packs.command("list", cls=Command, epilog="rewas packs list --json")
 def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """List the installed packs with their licences, and any problems."""
-    from rewas_cli.reports import pack_report
+    from rewas_cli.reports import NO_LICENCE, pack_report
     from rewas_cli.runner import open_runner
     from rewas_engine.packs.library import size_bytes, unfinished_folders
 
@@ -43,7 +52,8 @@ def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None
         if report["problem"]:
             lines.append(f"{report['name']}: unusable. {report['problem']['what']} {report['problem']['remedy']}")
         else:
-            lines.append(f"{report['name']} {report['version']} ({report['licence']}): {report['summary']}")
+            licence = report["licence"] or NO_LICENCE
+            lines.append(f"{report['name']} {report['version']} ({licence}): {report['summary']}")
             lines.append(f"    {report['permits']}")
     # The folders of a server cannot be inspected from here.
     unfinished = [] if server else unfinished_folders()
@@ -99,30 +109,46 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
 
 
 @packs.command("verify", cls=Command, epilog="rewas packs verify --pack starter")
-def verify(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
-    """Check every file of a pack against its hash, and its vocoder against its description."""
+def verify(pack: RequiredPackOption, as_json: JsonOption = False) -> int:
+    """Check every file of a pack against its hash, and its vocoder against its description.
+
+    For a library, also check every recording. The exit code is 1 if recordings are missing or have changed.
+    """
     from rewas_engine.packs.description import find_pack, read_pack, verify_files
 
     description = read_pack(find_pack(pack))
     verify_files(description)
     report = {"name": description.path.name, "files": len(description.files), "whole": True}
+    if description.info.is_library:
+        return verify_recordings(description.path, report, as_json)
     line = f"{description.path.name} is intact: all {len(description.files)} files match their hashes."
     Printer(as_json).result(report, [line])
+    return SUCCESS
 
 
-@packs.command("add", cls=Command, epilog="rewas packs add downloads/workshop --name workshop")
+@packs.command(
+    "add", cls=Command, epilog="rewas packs add downloads/workshop --name workshop\nrewas packs add foley.zip"
+)
 def add(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the pack.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="The folder of the pack, or a ZIP archive of it.", show_default=False),
+    ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The name to install it under; the folder's name by default.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a pack's files and copy it to your own packs."""
+    """Check a pack's files and copy it to your own packs.
+
+    For a library, also check the recordings that it contains. Recordings elsewhere stay where they are.
+    """
     from rewas_engine.packs.library import add_pack
 
     with abort_on_ctrl_c():
-        added = add_pack(folder.absolute(), name)
+        added = add_pack(source.absolute(), name, check_copied_recordings)
+    if added.info.is_library:
+        note_recordings_elsewhere(added.path)
     _print_installed("Added", added.path, as_json)
 
 
@@ -188,11 +214,12 @@ def _yes_or_no(value: bool) -> str:
 
 
 def _print_installed(verb: str, path: Path, as_json: bool) -> None:
+    from rewas_cli.reports import NO_LICENCE
     from rewas_engine.packs.description import read_pack
 
     about = read_pack(path).info
     report = {"name": path.name, "path": str(path), "licence": about.licence, "permits": about.permits}
-    lines = [f"{verb} {path.name} ({about.licence}).", f"    {about.permits}"]
+    lines = [f"{verb} {path.name} ({about.licence or NO_LICENCE}).", f"    {about.permits}"]
     lines += [f"    {line}" for line in _original_name_lines(about)]
     Printer(as_json).result(report, lines)
 

@@ -12,7 +12,7 @@ import typer
 
 from rewas_cli.commands.shared_options import JsonOption
 from rewas_cli.commands.training_console import progress_printer
-from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note, printable
+from rewas_cli.console import FAILED_WORK, INTERRUPTED, SUCCESS, Printer, cancel_on_ctrl_c, note, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rewas_engine.recordings.library_pack import LibraryPack, MadeLibrary
 
 LIBRARY_EXAMPLES = """\
-rewas packs library recordings/ -o foley --licence CC0-1.0
+rewas packs library recordings/ -o my-sounds --licence CC0-1.0
 rewas packs library doors/ steps/ -o feet-and-doors --credit "A. Recordist" --copy
 """
 _MOST_LISTED = 10
@@ -67,9 +67,10 @@ def library(
     """Make a library of your own recordings, or update it.
 
     Finds the single sounds and the steady parts of each recording, and the words that describe it. Run the same command
-    again after changes: only new and changed files are read. Libraries cannot generate sound yet.
+    again after changes: only new and changed files are read. Then choose the library with --pack, like any pack.
     """
     from rewas_engine.errors import Cancelled
+    from rewas_engine.models.sentence_encoder import sentence_encoder_version
     from rewas_engine.packs.library import pack_folder
     from rewas_engine.recordings.library_pack import LibraryTerms, make_library
 
@@ -78,8 +79,9 @@ def library(
     with cancel_on_ctrl_c() as cancel:
         try:
             made = make_library(
-                folders, target, terms, _embed, table=table, copies=copy, on_progress=progress_printer(), cancel=cancel
-            )
+                folders, target, terms, _embed, table=table, copies=copy, encoder=sentence_encoder_version(),
+                on_progress=progress_printer(), cancel=cancel,
+            )  # fmt: skip
         except Cancelled as stopped:
             note("The run was stopped before the library was written. Run the same command again to continue.")
             raise typer.Exit(INTERRUPTED) from stopped
@@ -100,6 +102,73 @@ def print_library(path: Path, as_json: bool) -> None:
 
     pack = read_library_pack(path)
     Printer(as_json).result(_report(pack), _lines(pack))
+
+
+def verify_recordings(path: Path, report: dict[str, Any], as_json: bool) -> int:
+    """Check every recording of a library, print the result, and return the exit code.
+
+    Args:
+        path: The library, whose own files are intact.
+        report: The report on these files, to be completed.
+        as_json: Whether to print JSON.
+    """
+    from rewas_engine.errors import Cancelled
+    from rewas_engine.recordings.library_pack import read_library_pack
+    from rewas_engine.recordings.verification import check_recordings
+
+    pack = read_library_pack(path)
+    with cancel_on_ctrl_c() as cancel:
+        try:
+            check = check_recordings(pack, reads=True, on_progress=progress_printer(), cancel=cancel)
+        except Cancelled as stopped:
+            raise typer.Exit(INTERRUPTED) from stopped
+    problems = list(check.sentences())
+    report = {**report, "recordings": check.count, "whole": not problems, "problems": problems}
+    lines = [f"{path.name} is intact: its index and all {check.count} recordings match their hashes."]
+    if problems:
+        lines = [
+            *[printable(problem) for problem in problems],
+            f"{path.name}: {check.unusable} of {check.count} recordings are missing or have changed. Restore them, or "
+            "run `rewas packs library` again with the same folders.",
+        ]
+    Printer(as_json).result(report, lines)
+    return FAILED_WORK if problems else SUCCESS
+
+
+def check_copied_recordings(path: Path) -> None:
+    """Check the recordings that a pack contains. Raises PackError if one is missing or has changed."""
+    from rewas_engine.errors import PackError
+    from rewas_engine.recordings.library_pack import is_library_pack, read_library_pack
+    from rewas_engine.recordings.verification import check_recordings, restore_times
+
+    if not is_library_pack(path):
+        return
+    pack = read_library_pack(path)
+    inside = pack.path.absolute()
+    if any(source.is_relative_to(inside) for source in pack.index.sources):
+        check = check_recordings(pack, reads=True)
+        problems = [problem for problem in check.problems if Path(problem.what).is_relative_to(inside)]
+        if problems or any(folder.is_relative_to(inside) for folder, _ in check.absent):
+            first = f" {Path(problems[0].what).relative_to(inside)}: {problems[0].why}." if problems else ""
+            raise PackError(f"The library {pack.name} lacks recordings that belong to it.{first}", "Copy it again.")
+        restore_times(pack)
+
+
+def note_recordings_elsewhere(path: Path) -> None:
+    """Print which folders outside the pack a library refers to, and whether its recordings are there."""
+    from rewas_engine.recordings.library_pack import read_library_pack
+    from rewas_engine.recordings.verification import check_recordings
+
+    check = check_recordings(read_library_pack(path), reads=False)
+    for folder in check.folders:
+        note(printable(f"{path.name} refers to recordings in {folder}. They were not copied."))
+    for problem in list(check.sentences())[:_MOST_LISTED]:
+        note(printable(problem))
+    if check.unusable:
+        note(
+            f"{check.unusable} of {check.count} recordings cannot be used here. Restore their folder, or make the "
+            "library with --copy on the computer that has them, and add the copy."
+        )
 
 
 @functools.cache
@@ -126,6 +195,7 @@ def _report(pack: LibraryPack) -> dict[str, Any]:
         "without_words": sum(not recording.words for recording in index.recordings),
         "events": len(index.events),
         "stretches": len(index.stretches),
+        "folders": [str(source) for source in index.sources],
     }
 
 
@@ -135,6 +205,10 @@ def _lines(pack: LibraryPack) -> list[str]:
         f"{pack.name}: {pack.summary} Single sounds: {len(index.events)}. Steady parts: {len(index.stretches)}.",
         f"    {pack.terms.permits}",
         f"Folder: {pack.path.absolute()}",
+        *[
+            printable(f"Recordings: {source}{'' if source.is_dir() else ' (does not exist)'}")
+            for source in index.sources
+        ],
     ]
 
 

@@ -114,7 +114,8 @@ def _ask(source: ClipSource, runner: Runner, pack: str | None, cancel: CancelSig
 
     media = locate_local_media(source)
     sha256 = runner.share(media, cancel)
-    clip = build_sound_work(source, ClipSettings(), source.frame_rate or Fraction(24), sha256=sha256 or "")
+    uploaded = {source.target_url: sha256} if sha256 else {}
+    clip = build_sound_work(source, ClipSettings(), source.frame_rate or Fraction(24), uploaded_media=uploaded)
     work = rewas_pb2.ConflictWork(
         clip_otio_json=clip.clip_otio_json, uploaded_media=dict(clip.uploaded_media), pack=pack
     )

@@ -24,6 +24,7 @@ PROMPT_PANEL = "Prompt"
 CLIP_PANEL = "Clip"
 ENERGY_PANEL = "Energy and texture"
 LAYERS_PANEL = "Layers"
+RECORDINGS_PANEL = "Recordings of a library"
 SAMPLING_PANEL = "Sampling"
 REGENERATE_PANEL = "Regenerate an existing sound"
 CONFLICT_PANEL = "Conflict check"
@@ -256,6 +257,63 @@ LevelOption = Annotated[
         "the energy and the model make them. standard by default.",
         autocompletion=complete_from("standard", "raw"),
         rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+LikeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        metavar="SOUND",
+        dir_okay=False,
+        help="A sound file or a video that the sound should resemble in spectrum and texture.",
+        rich_help_panel=ENERGY_PANEL,
+    ),
+]
+RECORDING_HELP = (
+    "Which recordings a library performs: 0 for those nearest to the prompt (by default), 1 for the next ones."
+)
+TAIL_HELP = "Whether tails of strikes follow the energy (curve, by default) or decay as recorded (natural)."
+complete_tail = complete_from("curve", "natural")
+RecordingOption = Annotated[
+    int | None,
+    typer.Option("--recording", metavar="N", help=RECORDING_HELP, rich_help_panel=RECORDINGS_PANEL),
+]
+TailOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tail",
+        metavar="curve|natural",
+        help=TAIL_HELP,
+        autocompletion=complete_tail,
+        rich_help_panel=RECORDINGS_PANEL,
+    ),
+]
+RoomOption = Annotated[
+    str | None,
+    typer.Option(
+        "--room",
+        metavar="in|out",
+        help="Whether strikes keep the decay of the recorded room (in, by default), or it is lowered (out).",
+        autocompletion=complete_from("in", "out"),
+        rich_help_panel=RECORDINGS_PANEL,
+    ),
+]
+PitchVariationOption = Annotated[
+    float | None,
+    typer.Option(
+        "--pitch-variation",
+        metavar="CENTS",
+        help="Largest random change of the pitch of a strike, 0 to 1200 cents; 20 by default.",
+        rich_help_panel=RECORDINGS_PANEL,
+    ),
+]
+TimingVariationOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timing-variation",
+        metavar="SECONDS",
+        help="Largest random displacement of a strike, 0 to 0.1 seconds; 0 by default.",
+        rich_help_panel=RECORDINGS_PANEL,
     ),
 ]
 PrecisionOption = Annotated[

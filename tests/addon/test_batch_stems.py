@@ -7,12 +7,13 @@ from typing import Any
 import opentimelineio as otio
 import pytest
 
+from rewas_engine import UsedRecording
 from rewas_nle.timeline.exchanged import ExchangedScene, ExchangedStrip
 from rewas_nle.timeline.otio_import import Import, read_timeline
 from rewas_nle.timeline.otio_json import read_otio
 from rewas_server.delivery.metadata import TimecodeRate
 from rewas_server.delivery.profiles import SCHEMA, Layout, ProfileTables
-from rewas_server.delivery.provenance import Provenance
+from rewas_server.delivery.provenance import Provenance, with_recordings
 from rewas_server.delivery.stems import PlacedStem
 from rewas_server.delivery.time_reference import time_reference_samples
 from rewas_server.otio.stem_tracks import add_stem_tracks
@@ -57,7 +58,7 @@ def stem(name: str, first: int, frames: int, role: str = "primary", take: int = 
         sample_rate_hz=48000,
         samples=round((frames + 2 * handle_frames) / RATE * 48000),
         time_reference_samples=time_reference_samples(begins_s, TimecodeRate.usual(RATE), 48000),
-        provenance=Provenance("rain", 2**40 + take, "starter", "1", "Apache-2.0"),
+        provenance=fields.pop("provenance", Provenance("rain", 2**40 + take, "starter", "1", "Apache-2.0")),
         head_handle_s=handle_frames / RATE,
         tail_handle_s=handle_frames / RATE,
         **fields,
@@ -95,6 +96,21 @@ def test_takes_come_back_and_the_audible_one_is_active(further_takes: str) -> No
         assert [(take.lead_in_frames, take.frames) for take in strip.takes] == [(12, 48)] * 3
         assert strip.active_take == strip.takes[1].id
         assert strip.takes[1].seed == 2**40 + 2
+
+
+def test_takes_of_a_batch_name_their_recordings_and_packs() -> None:
+    rain = UsedRecording("weather/rain.wav", "heavy rain", "CC-BY-4.0", "Jane Doe", "ab")
+    performed = with_recordings(Provenance("rain", 1, "foley", "2", "CC0-1.0"), [rain])
+    parts = [stem("a", 24, 48, clip_number=1), stem("a", 24, 48, "ambience", clip_number=1, provenance=performed)]
+    (take,) = named(imported(film(("a", 24, 48)), parts).scene, "a").takes
+    assert take.pack == "starter"
+    assert [(used.role, used.credit_line) for used in take.recordings] == [
+        ("ambience", "heavy rain, CC-BY-4.0, Jane Doe")
+    ]
+    assert [(pack.role, pack.name) for pack in take.layer_packs] == [("ambience", "foley")]
+    mix = [stem("a", 24, 48, "mix", clip_number=1, provenance=performed)]
+    (take,) = named(imported(film(("a", 24, 48)), mix).scene, "a").takes
+    assert [used.name for used in take.recordings_of("mix")] == ["weather/rain.wav"]
 
 
 @pytest.mark.parametrize("further_takes", ["tracks", "references"])

@@ -148,5 +148,7 @@ def test_the_licence_of_the_selected_pack_comes_from_the_server() -> None:
     chosen = server.pack("large")
     assert chosen is not None
     assert chosen.terms == "large: CC-BY-NC-SA-4.0. Non-commercial use only."
+    library = PackChoice("foley", "A library.", "", "The licence is not stated.", "")
+    assert library.terms == "foley: The licence is not stated."
     assert server.pack("broken") is None
     assert server.pack("absent") is None

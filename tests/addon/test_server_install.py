@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,33 @@ def test_a_cancelled_installation_continues(folder: ServerFolder, release: tuple
     install(folder, release)
     assert folder.installed_version == VERSION
     assert (folder.environment / "kept").exists()
+
+
+@pytest.mark.parametrize("use_uv", [True, False])
+@pytest.mark.parametrize("lost", [("METADATA", "RECORD"), ("METADATA",), ("RECORD",)])
+def test_a_package_that_was_not_completely_installed_is_installed_again(
+    folder: ServerFolder, release: tuple[ServerRelease, Path], lost: tuple[str, ...], use_uv: bool
+) -> None:
+    def new_installer() -> ServerInstaller:
+        return ServerInstaller(folder, release[0], wheelhouse=release[1], use_uv=use_uv)
+
+    new_installer().install()
+    found = folder.read_installation()
+    assert found is not None
+    folder.write_installation(replace(found, is_complete=False))
+    (note,) = folder.environment.rglob("rewas_api-*.dist-info")
+    for name in lost:
+        (note / name).unlink()
+    (module,) = folder.environment.rglob("toy_dependency.py")
+    (folder.environment / "kept").touch()
+    new_installer().install()
+    assert folder.installed_version == VERSION
+    assert (folder.environment / "kept").exists()
+    assert all((note / name).exists() for name in ("METADATA", "RECORD"))
+    assert module.exists()
+    log = folder.install_log.read_text(encoding="utf-8")
+    assert f"rewas_api-{VERSION} was not completely installed" in log
+    assert "toy_dependency" not in log.split("$", maxsplit=1)[0]
 
 
 def test_a_hanging_program_is_ended_by_cancel(folder: ServerFolder, release: tuple[ServerRelease, Path]) -> None:

@@ -16,7 +16,7 @@ from rewas_api.layer_settings import LayerSettings
 from rewas_api.v1 import rewas_pb2
 from rewas_nle.core.energy_question import EnergyQuestion
 from rewas_nle.core.requests import read_result
-from rewas_nle.core.sound_settings import EnergyChoice, LayerChoice, Regeneration, SoundSettings
+from rewas_nle.core.sound_settings import EnergyChoice, LayerChoice, PerformanceChoice, Regeneration, SoundSettings
 from rewas_nle.core.sound_work import (
     MeasuredSound,
     build_estimate_work,
@@ -42,7 +42,14 @@ EVERYTHING = SoundSettings(
     negative_prompt="speech",
     layers=(
         LayerChoice("ambience", "a hall", -3.0),
-        LayerChoice("rain", "rain", energy="following"),
+        LayerChoice(
+            "rain",
+            "rain",
+            energy="following",
+            pack="foley",
+            performance=PerformanceChoice(2, "natural", 5.0, 0.01, "in"),
+            like="/film/tin.wav",
+        ),
         LayerChoice("wind", "wind", energy="flat"),
     ),
     energy=EnergyChoice("drawn", keys=((0.0, -30.0), (2.0, -100.0)), edits=("smooth 0.2", "mute event 1")),
@@ -61,7 +68,9 @@ EVERYTHING = SoundSettings(
     mix=True,
     sample_rate_hz=96000,
     level="raw",
+    like="/film/bounce.wav",
     regenerate=Regeneration(Path("/film/take.wav"), Fraction(1, 3), Fraction(3, 2), 0.5),
+    performance=PerformanceChoice(1, "natural", 0.0, 0.1, "out"),
 )
 
 
@@ -74,7 +83,15 @@ def test_every_field_of_the_contract_has_a_setting() -> None:
     chosen = replace(EVERYTHING, energy=EnergyChoice("own_sound", edits=("smooth 0.2",), use_texture=True))
     work = build_sound_work(CLIP, chosen, {"/film/ball.mp4": "ab"}, measured)
     assert {field.name for field, _ in work.ListFields()} == set(work.DESCRIPTOR.fields_by_name)
-    for message in (work.settings, work.settings.layers[1], work.regenerate, work.energy):
+    settings = work.settings
+    for message in (
+        settings,
+        settings.performance,
+        settings.layers[1],
+        settings.layers[1].performance,
+        work.regenerate,
+        work.energy,
+    ):
         unset = set(message.DESCRIPTOR.fields_by_name) - {field.name for field, _ in message.ListFields()}
         assert unset <= {"loop", "gain_db", "points", "flat_nats", "curve"}
     assert work.settings.HasField("loop")
@@ -92,7 +109,8 @@ def test_defaults_leave_everything_to_the_pack() -> None:
     assert not work.HasField("energy")
     assert not work.HasField("regenerate")
     assert media_paths(CLIP, SoundSettings()) == ("/film/ball.mp4",)
-    assert media_paths(CLIP, EVERYTHING) == ("/film/ball.mp4", "/film/take.wav")
+    paths = ("/film/ball.mp4", "/film/take.wav", "/film/bounce.wav", "/film/tin.wav")
+    assert media_paths(CLIP, EVERYTHING) == paths
 
 
 def test_each_source_of_energy() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.takes import EnergyCurve, Stem, Take, number_takes
+from rewas_nle.timeline.takes import EnergyCurve, Stem, StemPack, Take, UsedRecording, number_takes
 
 FRACTIONS = st.fractions(min_value=0, max_value=100_000, max_denominator=1001)
 TEXTS = st.text(max_size=40)
@@ -56,6 +56,13 @@ TAKES = st.builds(
     requested_energy=st.none() | CURVES,
     output_energy=st.none() | CURVES,
     job_id=TEXTS,
+    recordings=st.lists(
+        st.builds(
+            UsedRecording, role=NAMES, name=TEXTS, words=TEXTS, licence=TEXTS, credit=TEXTS, content_sha256=TEXTS
+        ),
+        max_size=3,
+    ).map(tuple),
+    layer_packs=st.lists(st.builds(StemPack, NAMES, NAMES, TEXTS, TEXTS), max_size=2).map(tuple),
 )
 
 

@@ -43,9 +43,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error:.*expected to be removed in Blender:DeprecationWarning")
 
 
+_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global _status
+    _status = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    if "PROFILE" in globals():
-        shutil.rmtree(PROFILE, ignore_errors=True)
+    if "PROFILE" not in globals():
+        return
+    shutil.rmtree(PROFILE, ignore_errors=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # When the process ends normally, Blender's module may wait forever for a thread that it started.
+    os._exit(_status)
 
 
 def shared_folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -173,9 +187,14 @@ def wait_for_worker(address: str, within_s: float = 240.0) -> None:
             threading.Event().wait(0.1)
 
 
+def engine_environment() -> dict[str, str]:
+    """The variables of a process that uses the checkout."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "proto", "server"))}
+
+
 @pytest.fixture(scope="session")
 def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny pack named untrained: real classes, random weights."""
+    """A folder with a tiny pack named untrained, with random weights, and a library named foley."""
     packs = shared_folder("packs", tmp_path_factory)
     if not (packs / "untrained").exists():
         program = (
@@ -184,6 +203,9 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "write_untrained_pack(Path(sys.argv[1]))"
         )
         subprocess.run([MAIN_PYTHON, "-c", program, packs / "untrained"], check=True, cwd=ROOT)
+    if not (packs / "foley").exists():
+        program = str(Path(__file__).with_name("write_recorded_library.py"))
+        subprocess.run([MAIN_PYTHON, program, packs / "foley"], check=True, cwd=ROOT, env=engine_environment())
     return packs
 
 
@@ -197,11 +219,10 @@ def server_address(installed: str, packs: Path, tmp_path_factory: pytest.TempPat
         [MAIN_PYTHON, "-m", "rewas_cli.main", "serve", *options],
         cwd=ROOT,
         env={
-            **os.environ,
+            **engine_environment(),
             "REWAS_PACKS": str(packs),
             # On a busy machine, two threads that wait for each other are many times slower than one.
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "proto", "server")),
         },
         stderr=subprocess.PIPE,
         text=True,

@@ -354,6 +354,24 @@ def test_a_range_is_regenerated_with_the_energy_of_a_shorter_sound(
     assert before != changed
 
 
+@pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
+def test_a_sound_is_generated_like_another_one(served_scene: Any, make_clip: Any, tmp_path: Path) -> None:
+    strip = add_movie(served_scene, make_clip(Fraction(25), 25))
+    tone = write_tone(tmp_path / "tone.wav", 0.5)
+    strip.rewas.settings.sounds_like = str(tone)
+    bpy.ops.rewas.generate()
+    bpy.ops.rewas.wait(timeout_s=150)
+    (line,) = lines()
+    assert line.problem is None
+    assert any("has only the spectrum of the reference sound" in note for note in line.sound_notes)
+    (take,) = part("blender.take_list").read_takes(strip)
+    assert take.settings["chosen"]["like"] == str(tone)
+    assert b"like=tone.wav" in take.stems[0].path.read_bytes()
+    tone.unlink()
+    with pytest.raises(RuntimeError, match=r"should resemble .*tone\.wav, which is missing"):
+        bpy.ops.rewas.generate()
+
+
 def test_a_prompt_is_compared_with_the_picture(served_scene: Any, ball: Path) -> None:
     results = part("blender.check_results")
     strip = add_movie(served_scene, ball)

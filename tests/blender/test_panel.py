@@ -3,6 +3,7 @@
 import time
 import types
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -31,6 +32,10 @@ def change_everything(settings: Any) -> None:
     for name in ("rain", "wind"):
         layer = settings.layers.add()
         layer.name, layer.prompt, layer.gain_db, layer.energy = name, f"some {name}", 2.5, "FOLLOWING"
+        layer.pack, layer.recording, layer.sounds_like = "foley", 4, __file__
+    settings.ambience_pack, settings.ambience_recording = "foley", 5
+    settings.recording, settings.tail, settings.room = 6, "NATURAL", "OUT"
+    settings.pitch_variation_cents, settings.timing_variation_s = 35.0, 0.01
     settings.energy_source, settings.flat_db, settings.energy_edits = "FLAT", -30.0, "smooth 0.2; mute event 1"
     settings.control, settings.control_strength = "ONSETS", 0.5
     settings.control_start, settings.control_end = 0.25, 0.75
@@ -38,6 +43,7 @@ def change_everything(settings: Any) -> None:
     settings.use_own_sampling, settings.num_inference_steps, settings.guidance_scale = True, 12, 2.5
     settings.sampler, settings.level, settings.gain_db = "DPM++-SDE", "RAW", -6.0
     settings.mix, settings.sample_rate = True, "96000"
+    settings.sounds_like = __file__
 
 
 def read(scene: Any, strip: Any) -> Any:
@@ -94,6 +100,74 @@ def test_another_sound_must_exist(scene: Any, picture: Any, tmp_path: Path) -> N
     assert "no file is chosen" in read(scene, picture).what
     settings.energy_sound = str(tmp_path / "voice.wav")
     assert "voice.wav is missing" in read(scene, picture).what
+
+
+def test_a_sound_to_resemble_must_exist(scene: Any, picture: Any, tmp_path: Path) -> None:
+    settings = picture.rewas.settings
+    settings.sounds_like = str(tmp_path / "rain.wav")
+    refusal = read(scene, picture)
+    assert f'The sound of the strip "{picture.name}" should resemble' in refusal.what
+    assert "rain.wav, which is missing" in refusal.what
+    settings.sounds_like = ""
+    bpy.ops.rewas.add_layer()
+    settings.layers[0].prompt, settings.layers[0].sounds_like = "wind", "//wind.wav"
+    assert "The layer layer-1 of the strip" in read(scene, picture).what
+
+
+def test_the_timbre_is_that_of_the_sound_to_resemble(scene: Any, picture: Any) -> None:
+    settings = picture.rewas.settings
+    settings.energy_source, settings.use_texture = "OWN_SOUND", True
+    assert read(scene, picture).energy.use_texture
+    settings.sounds_like = __file__
+    chosen = read(scene, picture)
+    assert (chosen.energy.use_texture, chosen.like) == (False, str(Path(__file__).absolute()))
+
+
+def test_the_file_of_a_selected_strip_becomes_the_sound_to_resemble(scene: Any, ball: Path, picture: Any) -> None:
+    activate(scene, picture)
+    with pytest.raises(RuntimeError, match="Also select one sound or movie strip"):
+        bpy.ops.rewas.sounds_like_strip()
+    other = add_movie(scene, ball, start=200, channel=5)
+    activate(scene, picture)
+    other.select = True
+    assert bpy.ops.rewas.sounds_like_strip() == {"FINISHED"}
+    settings = picture.rewas.settings
+    assert Path(bpy.path.abspath(settings.sounds_like)) == ball
+    assert read(scene, picture).like == str(ball)
+    bpy.ops.rewas.add_layer()
+    settings.layers[0].prompt = "wind"
+    bpy.ops.rewas.sounds_like_strip(layer="layer-1")
+    assert read(scene, picture).layers[0].like == str(ball)
+    with pytest.raises(RuntimeError, match="The strip has no layer gone"):
+        bpy.ops.rewas.sounds_like_strip(layer="gone")
+
+
+def test_the_panels_draw_the_sound_to_resemble(scene: Any, picture: Any) -> None:
+    class Layout:
+        """Records the properties and operators that are drawn."""
+
+        def __init__(self) -> None:
+            self.drawn: list[str] = []
+
+        def prop(self, owner: Any, name: str, **named: Any) -> None:
+            assert name in owner.bl_rna.properties
+            self.drawn.append(name)
+
+        def operator(self, name: str, **named: Any) -> Any:
+            self.drawn.append(name)
+            return SimpleNamespace()
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments, **named: self
+
+    activate(scene, picture)
+    bpy.ops.rewas.add_layer()
+    for kind in ("REWAS_PT_control", "REWAS_PT_layers"):
+        layout = Layout()
+        panel = getattr(part("blender.panels"), kind)
+        panel.draw(SimpleNamespace(layout=layout), bpy.context)
+        assert "sounds_like" in layout.drawn
+        assert "rewas.sounds_like_strip" in layout.drawn
 
 
 def test_markers_become_cuts(scene: Any, picture: Any) -> None:
@@ -227,7 +301,7 @@ def test_a_range_is_planned_from_preview_range_or_markers(scene: Any, picture: A
     _, planned = operators.plan_range_again(scene, picture, clip, settings)
     assert float(planned.regenerate.start_s) == pytest.approx(0.5005)
     assert float(planned.regenerate.end_s) == pytest.approx(1.001)
-    assert [stem.role for stem in planned.regenerate.kept] == ["ambience"]
+    assert [stem.role for stem in planned.kept.stems] == ["ambience"]
     assert (planned.mix, planned.gain_db) == (None, None)
     scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 400, 500
     assert "outside Take 1" in operators.plan_range_again(scene, picture, clip, settings).what

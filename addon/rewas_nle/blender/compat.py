@@ -32,6 +32,12 @@ HAS_CONNECTIONS = bpy.app.version >= (4, 5, 0)
 STOPS_AT_CONTENT = bpy.app.version >= (5, 0, 0)
 """Whether a handle, and those of connected strips, cannot be dragged beyond the content by default."""
 
+# 5.0 moved the panels of a strip from the sidebar of the sequencer to the Properties editor.
+_HAS_STRIP_PROPERTIES = bpy.app.version >= (5, 0, 0)
+STRIP_PANEL_PLACE: tuple[Any, Any] = ("PROPERTIES", "WINDOW") if _HAS_STRIP_PROPERTIES else ("SEQUENCE_EDITOR", "UI")
+"""Space and region of the panels of a strip."""
+STRIP_PANEL_CONTEXT = "strip" if _HAS_STRIP_PROPERTIES else ""
+
 # From 4.5 a path property must opt in to paths that begin with //.
 BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 

@@ -145,9 +145,10 @@ def draw_energy(layout: Any, context: Any, strip: Any) -> None:
     if source in ("OWN_SOUND", "OTHER_SOUND"):
         layout.prop(settings, "energy_audio_track")
         row = layout.row()
-        row.enabled = pack is None or "texture" in pack.controls
+        can_match = pack is None or "texture" in pack.controls
+        row.enabled = can_match and not settings.sounds_like
         row.prop(settings, "use_texture")
-        if not row.enabled and pack is not None:
+        if not can_match and pack is not None:
             draw_text(layout, context, f"The pack {pack.name} cannot match timbre.", icon="INFO")
     column = layout.column(align=True)
     if is_asking(KIND, strip):

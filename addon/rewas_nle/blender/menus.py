@@ -47,6 +47,7 @@ class REWAS_MT_sound(bpy.types.Menu):
         layout.operator("rewas.range_again")
         layout.operator("rewas.generate_missing_sound")
         layout.operator("rewas.generate_like_take")
+        layout.operator("rewas.another_recording")
         layout.separator()
         layout.operator("rewas.play_take")
         layout.operator("rewas.compare_takes")
@@ -71,6 +72,7 @@ class REWAS_MT_sound(bpy.types.Menu):
         layout.operator("rewas.cancel", text="Cancel All Jobs").key = ""
         layout.operator("rewas.import_timeline")
         layout.operator("rewas.export_timeline")
+        layout.operator("rewas.copy_credits")
 
 
 def _draw_submenu(self: Any, context: Any) -> None:

@@ -8,15 +8,19 @@ from typing import Any, ClassVar
 import bpy
 
 from ..core.job_rows import JobRow
+from ..core.messages import PackChoice
+from ..timeline.takes import PRIMARY_ROLE
 from .active_picture import active_picture
 from .drawing import draw_problem, draw_text
 from .energy_operators import draw_energy, draw_layer_energy
 from .exchange_report import draw_report
-from .preferences import pack_for, pack_terms
-from .prepared import job_of_strip, job_rows
+from .preferences import pack_for, pack_for_layer, pack_terms
+from .prepared import job_of_strip, job_rows, prepared_take
+from .reference_sounds import draw_reference
 from .server_drawing import draw_log, draw_server, has_log
 from .setting_operators import REWAS_PT_presets
 from .take_drawing import draw_missing_sound, draw_takes
+from .take_list import active_item
 
 
 class SidebarPanel:
@@ -65,11 +69,14 @@ class REWAS_PT_generate(SidebarPanel, bpy.types.Panel):
             row.operator("rewas.range_again", text="Range")
             row.prop(picture.rewas.settings, "range_strength", text="Change", slider=True)
         if picture is not None:
+            _draw_recording(column, picture)
+        if picture is not None:
             job = job_of_strip(picture)
             if job is not None:
                 _draw_job_of_strip(layout, context, job)
             draw_missing_sound(layout, context, picture)
-        draw_text(layout, context, _terms(picture))
+        for terms in _terms(picture):
+            draw_text(layout, context, terms)
         if not bpy.data.filepath:
             draw_text(layout, context, "Save the .blend file to keep the sound next to it.")
 
@@ -106,6 +113,8 @@ class REWAS_PT_layers(PicturePanel, bpy.types.Panel):
         sub.ui_units_x = 4
         sub.active = bool(settings.ambience)
         sub.prop(settings, "ambience_gain_db", text="dB")
+        if settings.ambience:
+            _draw_layer_pack(layout, settings, settings, "ambience_pack", "ambience_recording")
         row = layout.row()
         row.template_list(
             "REWAS_UL_layers", "", settings, "layers", settings, "active_layer_index", rows=3 if settings.layers else 2
@@ -123,7 +132,9 @@ class REWAS_PT_layers(PicturePanel, bpy.types.Panel):
             row = layout.row(align=True)
             row.prop(layer, "energy", text="")
             row.prop(layer, "gain_db", text="Gain dB")
+            _draw_layer_pack(layout, settings, layer, "pack", "recording")
             draw_layer_energy(layout, context, picture, layer)
+            draw_reference(layout, context, picture, layer)
 
 
 class REWAS_UL_layers(bpy.types.UIList):
@@ -164,11 +175,13 @@ class REWAS_PT_control(PicturePanel, bpy.types.Panel):
         draw_energy(column, context, picture)
         draw_field(column, settings, "energy_edits", "smooth 0.2; mute event 1", text="Edits")
         column.row().prop(settings, "control", expand=True)
-        column.prop(settings, "control_strength", slider=True)
-        row = column.row(align=True)
-        row.active = settings.control_strength > 0
-        row.prop(settings, "control_start", text="From, To", slider=True)
-        row.prop(settings, "control_end", text="", slider=True)
+        draw_reference(column, context, picture)
+        if pack is None or not pack.is_library:
+            column.prop(settings, "control_strength", slider=True)
+            row = column.row(align=True)
+            row.active = settings.control_strength > 0
+            row.prop(settings, "control_start", text="From, To", slider=True)
+            row.prop(settings, "control_end", text="", slider=True)
         if not can_control and pack is not None:
             draw_text(layout, context, f"The pack {pack.name} follows only the prompt.", icon="INFO")
 
@@ -183,6 +196,7 @@ class REWAS_PT_settings(PicturePanel, bpy.types.Panel):
         layout = self.layout
         _split(layout)
         settings = active_picture(context).rewas.settings
+        pack = pack_for(settings)
         row = layout.row(align=True)
         sub = row.row(align=True)
         sub.active = settings.lock_seed
@@ -198,12 +212,23 @@ class REWAS_PT_settings(PicturePanel, bpy.types.Panel):
             draw_text(column, context, "A sound cannot both loop and start afresh at cuts.", icon="ERROR")
         layout.separator()
         layout.prop(settings, "pack")
-        layout.prop(settings, "use_own_sampling")
-        if settings.use_own_sampling:
+        if pack is not None:
+            layout.label(
+                text=pack.properties[:1].upper() + pack.properties[1:], icon="FILE_SOUND" if pack.is_library else "NONE"
+            )
+        if pack is None or not pack.is_library:
+            layout.prop(settings, "use_own_sampling")
+            if settings.use_own_sampling:
+                column = layout.column()
+                column.prop(settings, "num_inference_steps")
+                column.prop(settings, "guidance_scale")
+                column.prop(settings, "sampler")
+        if any(used.is_library for used in _packs_of(settings) if used is not None):
             column = layout.column()
-            column.prop(settings, "num_inference_steps")
-            column.prop(settings, "guidance_scale")
-            column.prop(settings, "sampler")
+            column.prop(settings, "tail")
+            column.prop(settings, "room")
+            column.prop(settings, "pitch_variation_cents")
+            column.prop(settings, "timing_variation_s")
         layout.separator()
         column = layout.column()
         column.prop(settings, "level")
@@ -229,6 +254,8 @@ class REWAS_PT_export(SidebarPanel, bpy.types.Panel):
         column.operator("rewas.import_timeline", icon="IMPORT")
         column.operator("rewas.import_sound_changes", icon="FILE_REFRESH")
         column.operator("rewas.export_timeline", icon="EXPORT")
+        column.separator()
+        column.operator("rewas.copy_credits", icon="COPYDOWN")
         draw_report(self.layout, context)
 
 
@@ -333,7 +360,42 @@ def _draw_prompt(layout: Any, picture: Any) -> None:
     row.operator("rewas.copy_settings", text="", icon="COPYDOWN")
     column = box.column(align=True)
     draw_field(column, picture.rewas, "prompt", "What should be heard?")
-    draw_field(column, picture.rewas.settings, "negative_prompt", "What should not be heard?")
+    pack = pack_for(picture.rewas.settings)
+    if pack is None or not pack.is_library:
+        draw_field(column, picture.rewas.settings, "negative_prompt", "What should not be heard?")
+
+
+def _draw_recording(layout: Any, picture: Any) -> None:
+    """Draw the button for the next recordings, and the field that chooses the recordings of a new take."""
+    settings, item = picture.rewas.settings, active_item(picture)
+    pack = pack_for(settings)
+    is_library = pack is not None and pack.is_library
+    if not is_library and (item is None or not prepared_take(item).recordings_of(PRIMARY_ROLE)):
+        return
+    row = layout.row(align=True)
+    row.operator("rewas.another_recording", icon="FILE_SOUND")
+    if is_library:
+        row.prop(settings, "recording")
+
+
+def _draw_layer_pack(layout: Any, settings: Any, owner: Any, pack_name: str, recording_name: str) -> None:
+    """Draw the pack of a layer and, if it is a library, which recordings it performs."""
+    row = layout.row(align=True)
+    draw_field(row, owner, pack_name, "Same Pack")
+    pack = pack_for_layer(settings, getattr(owner, pack_name))
+    if pack is not None and pack.is_library:
+        row.prop(owner, recording_name, text="Recording")
+
+
+def _layer_packs(settings: Any) -> list[str]:
+    """Return the names of the packs that the layers of a strip name."""
+    names = [settings.ambience_pack if settings.ambience else "", *(layer.pack for layer in settings.layers)]
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _packs_of(settings: Any) -> list[PackChoice | None]:
+    """Return the packs of a strip and its layers, each None while unknown."""
+    return [pack_for_layer(settings, name) for name in ("", *_layer_packs(settings))]
 
 
 def _draw_job_of_strip(layout: Any, context: Any, job: JobRow) -> None:
@@ -356,11 +418,17 @@ def _split(layout: Any) -> None:
     layout.use_property_decorate = False
 
 
-def _terms(picture: Any) -> str:
-    if picture is None or not picture.rewas.settings.pack:
-        return pack_terms()
-    pack = pack_for(picture.rewas.settings)
-    return pack.terms if pack is not None else f"The server has no usable pack {picture.rewas.settings.pack}."
+def _terms(picture: Any) -> list[str]:
+    """Return the terms of the packs of a strip and its layers."""
+    if picture is None:
+        return [pack_terms()]
+    settings = picture.rewas.settings
+    found = []
+    for name in dict.fromkeys((settings.pack, *_layer_packs(settings))):
+        pack = pack_for_layer(settings, name)
+        missing = f"The server has no usable pack {name}." if name else ""
+        found.append(pack.terms if pack is not None else missing)
+    return [terms for terms in dict.fromkeys(found) if terms]
 
 
 CLASSES = (

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's preferences: server, model pack and stems folder."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,12 @@ from ..core.contract import DEFAULT_ADDRESS, ServerChoice
 from ..core.messages import PackChoice
 from . import compat
 from .drawing import draw_text
+from .pack_search import search_packs
 from .server_drawing import draw_preferences
 from .shared_session import session, unsaved_folder, watch_server
 
 ADDON = __package__.rpartition(".")[0]
 _DEFAULT_STEMS_FOLDER = "//rewas-stems/"
-
-
-def _pack_names(preferences: Any, context: Any, edit_text: str) -> Iterator[str | tuple[str, str]]:
-    server = session().board.server
-    for pack in server.packs if server is not None else ():
-        if edit_text.lower() in pack.name.lower() and not pack.problem:
-            yield pack.name, pack.licence
 
 
 def _server_changed(preferences: Any, context: Any) -> None:
@@ -68,9 +61,10 @@ class RewasPreferences(bpy.types.AddonPreferences):
     )
     pack: bpy.props.StringProperty(
         name="Pack",
-        description="The model pack that generates the sound. Leave empty to use the server's default",
+        description="The model pack that generates the sound, or the library whose recordings are performed. Leave "
+        "empty to use the server's default",
         default="",
-        search=_pack_names,
+        search=search_packs,
         search_options={"SUGGESTION"},
     )
     stems_folder: bpy.props.StringProperty(
@@ -111,8 +105,13 @@ def chosen_server(chosen: RewasPreferences | None = None) -> ServerChoice:
 
 def pack_for(settings: Any) -> PackChoice | None:
     """Return the usable pack in the settings of a strip, or else in the preferences. None while unknown."""
+    return pack_for_layer(settings, "")
+
+
+def pack_for_layer(settings: Any, name: str) -> PackChoice | None:
+    """Return the usable pack of a layer, which is that of the strip if the layer names none. None while unknown."""
     server = session().board.server
-    return server.pack(settings.pack or preferences().pack) if server is not None else None
+    return server.pack(name or settings.pack or preferences().pack) if server is not None else None
 
 
 def pack_terms() -> str:

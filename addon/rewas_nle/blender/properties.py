@@ -9,6 +9,7 @@ from ..timeline.energy_keys import LOUDEST_DB, SILENCE_DB
 from . import compat
 from .sound_properties import GROUPS as SOUND_GROUPS
 from .sound_properties import RewasSoundSettings
+from .take_list import read_take
 
 
 class RewasTakeStem(bpy.types.PropertyGroup):
@@ -39,6 +40,15 @@ def _take_changed(settings: Any, context: Any) -> None:
     uid = takes[index].uid if 0 <= index < len(takes) else ""
     if uid != settings.latest_take:
         settings.previous_take, settings.latest_take = settings.latest_take, uid
+
+
+def _prompt_changed(settings: Any, context: Any) -> None:
+    """Use the recordings nearest to a new prompt. The earlier choice counted the recordings for the old prompt."""
+    takes, index = settings.takes, settings.active_take_index
+    if settings.settings.recording and not (
+        0 <= index < len(takes) and read_take(takes[index]).prompt == settings.prompt
+    ):
+        settings.settings.recording = 0
 
 
 class RewasTake(bpy.types.PropertyGroup):
@@ -182,6 +192,7 @@ class RewasStripSettings(bpy.types.PropertyGroup):
         name="Prompt",
         description="The sound to generate for this strip, for example: a ball bounces on a wooden floor",
         options=set(),
+        update=_prompt_changed,
     )
     settings: bpy.props.PointerProperty(
         type=RewasSoundSettings, name="Settings", description="What else to generate for this strip, and how"
@@ -232,6 +243,11 @@ class RewasWindowSettings(bpy.types.PropertyGroup):
     )
     active_job_index: bpy.props.IntProperty(
         name="Job", description="The job whose details are shown", options={"SKIP_SAVE"}
+    )
+    show_all_recordings: bpy.props.BoolProperty(
+        name="Show All",
+        description="Show all recordings in the take, not only the first ones",
+        options={"SKIP_SAVE"},
     )
     preset: bpy.props.PointerProperty(
         type=RewasSoundSettings, name="Preset", description="Settings that are being saved to or loaded from a preset"

@@ -87,11 +87,11 @@ class REWAS_OT_copy_settings(bpy.types.Operator):
         for strip in others:
             if "LAYERS" in self.sets:
                 remove_layer_keys(scene, strip)
+            if "PROMPT" in self.sets:
+                strip.rewas.prompt = picture.rewas.prompt
             copy_settings(picture.rewas.settings, strip.rewas.settings, sorted(self.sets))
             for layer, keys in drawn.items():
                 write_keys(scene, strip, keys, layer)
-            if "PROMPT" in self.sets:
-                strip.rewas.prompt = picture.rewas.prompt
         self.report({"INFO"}, f"Copied to {len(others)} strip{'s' if len(others) > 1 else ''}")
         return {"FINISHED"}
 

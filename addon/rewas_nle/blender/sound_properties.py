@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,24 +12,27 @@ from typing import Any
 
 import bpy
 
-from ..core.sound_settings import AMBIENCE_ROLE, EnergyChoice, LayerChoice, SoundSettings
+from ..core.sound_settings import AMBIENCE_ROLE, EnergyChoice, LayerChoice, PerformanceChoice, SoundSettings
 from ..timeline.cuts import cuts_at_frames
 from ..timeline.energy_keys import DB_PER_NAT, LOUDEST_DB, SILENCE_DB, EnergyKey, cut_keys
 from ..timeline.names import layer_role
 from ..timeline.strips import Refusal, SelectedClip
 from . import compat
 from .energy_curves import read_keys, rename_layer
+from .pack_search import search_packs
 from .shared_session import session
 
 _MAX_SEED = 2**31 - 1
+_MAX_PLACE = 10**6
+_PLACE = (
+    "Which recordings of the library to perform. 0 uses those nearest to the prompt, 1 the next ones, and so on. "
+    "After the last recordings, the list starts again"
+)
+_LAYER_PACK = (
+    "The model pack or library that makes this sound. Leave empty to use the same pack as for the primary sound"
+)
+DEFAULT_PITCH_VARIATION_CENTS = 20.0
 _random = random.SystemRandom()
-
-
-def _pack_names(settings: Any, context: Any, edit_text: str) -> Iterator[tuple[str, str]]:
-    server = session().board.server
-    for pack in server.packs if server is not None else ():
-        if edit_text.lower() in pack.name.lower() and not pack.problem:
-            yield pack.name, pack.licence
 
 
 def _get_role(layer: Any) -> str:
@@ -44,6 +47,16 @@ def _set_role(layer: Any, role: str) -> None:
         layer.name = layer_role(role)
 
 
+def _layer_prompt_changed(layer: Any, context: Any) -> None:
+    """Perform the recordings nearest to the new prompt."""
+    layer.recording = 0
+
+
+def _ambience_changed(settings: Any, context: Any) -> None:
+    """Perform the recordings nearest to the new ambience."""
+    settings.ambience_recording = 0
+
+
 class RewasLayer(bpy.types.PropertyGroup):
     """A further sound of a strip. Its name is the role of its stem."""
 
@@ -55,7 +68,10 @@ class RewasLayer(bpy.types.PropertyGroup):
         options={"SKIP_SAVE"},
     )
     prompt: bpy.props.StringProperty(
-        name="Prompt", description="The sound of this layer, for example: distant traffic", options=set()
+        name="Prompt",
+        description="The sound of this layer, for example: distant traffic",
+        options=set(),
+        update=_layer_prompt_changed,
     )
     gain_db: bpy.props.FloatProperty(
         name="Gain", description="Gain of this layer, in decibels", min=-60.0, max=24.0, precision=1, options=set()
@@ -89,6 +105,16 @@ class RewasLayer(bpy.types.PropertyGroup):
         max=LOUDEST_DB,
         precision=1,
     )
+    pack: bpy.props.StringProperty(
+        name="Pack", description=_LAYER_PACK, search=search_packs, search_options={"SUGGESTION"}, options=set()
+    )
+    recording: bpy.props.IntProperty(name="Recording", description=_PLACE, min=0, max=_MAX_PLACE, options=set())
+    sounds_like: bpy.props.StringProperty(
+        name="Sounds Like",
+        description="A sound or movie file that this layer should resemble. Leave empty for none",
+        subtype="FILE_PATH",
+        options=compat.BLEND_RELATIVE,
+    )
 
 
 class RewasSoundSettings(bpy.types.PropertyGroup):
@@ -101,8 +127,9 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
     )
     pack: bpy.props.StringProperty(
         name="Pack",
-        description="The model pack that generates the sound. Leave empty to use the pack in the preferences",
-        search=_pack_names,
+        description="The model pack that generates the sound, or the library whose recordings are performed. Leave "
+        "empty to use the pack in the preferences",
+        search=search_packs,
         search_options={"SUGGESTION"},
         options=set(),
     )
@@ -110,6 +137,7 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         name="Ambience",
         description="A steady background in its own stem, for example: a quiet street. Leave empty for none",
         options=set(),
+        update=_ambience_changed,
     )
     ambience_gain_db: bpy.props.FloatProperty(
         name="Ambience Gain",
@@ -118,6 +146,16 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         max=24.0,
         precision=1,
         options=set(),
+    )
+    ambience_pack: bpy.props.StringProperty(
+        name="Ambience Pack",
+        description=_LAYER_PACK,
+        search=search_packs,
+        search_options={"SUGGESTION"},
+        options=set(),
+    )
+    ambience_recording: bpy.props.IntProperty(
+        name="Ambience Recording", description=_PLACE, min=0, max=_MAX_PLACE, options=set()
     )
     layers: bpy.props.CollectionProperty(
         type=RewasLayer, name="Layers", description="Further sounds, each with its own stem", options=set()
@@ -162,6 +200,12 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         name="Match Timbre",
         description="Also follow how bright or dark that sound is over time. The pack must support it",
         options=set(),
+    )
+    sounds_like: bpy.props.StringProperty(
+        name="Sounds Like",
+        description="A sound or movie file that the sound should resemble in spectrum and timbre. Leave empty for none",
+        subtype="FILE_PATH",
+        options=compat.BLEND_RELATIVE,
     )
     flat_db: bpy.props.FloatProperty(
         name="Level",
@@ -275,6 +319,45 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         options=set(),
     )
 
+    recording: bpy.props.IntProperty(name="Recording", description=_PLACE, min=0, max=_MAX_PLACE, options=set())
+    tail: bpy.props.EnumProperty(
+        name="Tail",
+        description="How the recordings of a library decay after each event",
+        items=[
+            ("CURVE", "Follows Energy", "The decay follows the energy"),
+            ("NATURAL", "As Recorded", "Each sound decays as it was recorded"),
+        ],
+        options=set(),
+    )
+    room: bpy.props.EnumProperty(
+        name="Room",
+        description="Whether recorded events keep the decay of their room. Steady sounds always keep it",
+        items=[
+            ("IN", "As Recorded", "The decay of the room is kept"),
+            ("OUT", "Dry", "The decay of the room is reduced"),
+        ],
+        options=set(),
+    )
+    pitch_variation_cents: bpy.props.FloatProperty(
+        name="Pitch Variation",
+        description="Largest random pitch change of each recorded event, in cents. A semitone is 100 cents",
+        default=DEFAULT_PITCH_VARIATION_CENTS,
+        min=0.0,
+        max=1200.0,
+        soft_max=200.0,
+        precision=0,
+        options=set(),
+    )
+    timing_variation_s: bpy.props.FloatProperty(
+        name="Timing Variation",
+        description="Largest random time shift of each recorded event, in seconds. 0 keeps every event in sync",
+        min=0.0,
+        max=0.1,
+        precision=3,
+        step=0.1,
+        options=set(),
+    )
+
     cuts: bpy.props.EnumProperty(
         name="New Sound",
         description="Where the primary sound starts afresh. Ambience and layers continue",
@@ -345,7 +428,11 @@ GROUPS = (RewasLayer, RewasSoundSettings)
 
 SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "PROMPT": ("Prompt", "Prompt, and the sounds to avoid", ("negative_prompt",)),
-    "LAYERS": ("Ambience and Layers", "Ambience and layers", ("ambience", "ambience_gain_db", "layers")),
+    "LAYERS": (
+        "Ambience and Layers",
+        "Ambience and layers",
+        ("ambience", "ambience_gain_db", "ambience_pack", "ambience_recording", "layers"),
+    ),
     "CONTROL": (
         "Control",
         "What steers the sound, and how strongly",
@@ -355,6 +442,7 @@ SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "energy_sound_start_s",
             "energy_audio_track",
             "use_texture",
+            "sounds_like",
             "flat_db",
             "energy_edits",
             "control",
@@ -369,6 +457,11 @@ SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Pack and Sampling",
         "Model pack, steps, guidance and sampler",
         ("pack", "use_own_sampling", "num_inference_steps", "guidance_scale", "sampler"),
+    ),
+    "RECORDINGS": (
+        "Recordings",
+        "How a library performs its recordings",
+        ("recording", "tail", "room", "pitch_variation_cents", "timing_variation_s"),
     ),
     "OUTPUT": (
         "Output",
@@ -387,7 +480,7 @@ def copy_settings(source: Any, target: Any, sets: Sequence[str] = tuple(SETTING_
             target.layers.clear()
             for layer in source.layers:
                 copy = target.layers.add()
-                for item in ("name", "prompt", "gain_db", "energy", "flat_db"):
+                for item in ("name", "prompt", "gain_db", "energy", "flat_db", "pack", "recording", "sounds_like"):
                     setattr(copy, item, getattr(layer, item))
         else:
             setattr(target, name, getattr(source, name))
@@ -414,6 +507,9 @@ def read_settings(
     layers = _read_layers(scene, strip, clip)
     if isinstance(layers, Refusal):
         return layers
+    like = _read_like(strip.name, chosen.sounds_like)
+    if isinstance(like, Refusal):
+        return like
     own_sampling = chosen.use_own_sampling
     settings = SoundSettings(
         pack=chosen.pack.strip() or default_pack or None,
@@ -433,6 +529,8 @@ def read_settings(
         mix=chosen.mix or None,
         sample_rate_hz=int(chosen.sample_rate),
         level=chosen.level.lower(),
+        performance=_performance(chosen, chosen.recording),
+        like=like,
     )
     if (chosen.control_start, chosen.control_end) != (0.0, 1.0):
         # Blender stores single precision.
@@ -442,16 +540,48 @@ def read_settings(
         settings = replace(settings, new_sound_at_cuts=True)
     elif chosen.cuts == "MARKERS":
         settings = replace(settings, cuts_s=cuts_at_frames([marker.frame for marker in scene.timeline_markers], clip))
-    return settings
+    server = session().board.server
+    pack = server.pack(settings.pack or "") if server is not None else None
+    return settings if pack is None else settings.used_by(is_library=pack.is_library)
+
+
+def _performance(chosen: Any, place: int) -> PerformanceChoice:
+    """Return how the recordings of a primary sound or of a layer are performed."""
+    # Blender stores single precision.
+    pitch_variation_cents, timing_variation_s = (
+        round(value, 6) for value in (chosen.pitch_variation_cents, chosen.timing_variation_s)
+    )
+    return PerformanceChoice(
+        place=place or None,
+        tail=chosen.tail.lower() if chosen.tail != "CURVE" else None,
+        pitch_variation_cents=pitch_variation_cents if pitch_variation_cents != DEFAULT_PITCH_VARIATION_CENTS else None,
+        timing_variation_s=timing_variation_s or None,
+        room=chosen.room.lower() if chosen.room != "IN" else None,
+    )
 
 
 def _read_layers(scene: Any, strip: Any, clip: SelectedClip) -> tuple[LayerChoice, ...] | Refusal:
     chosen = strip.rewas.settings
     layers = []
     if chosen.ambience.strip():
-        layers.append(LayerChoice(AMBIENCE_ROLE, chosen.ambience.strip(), round(chosen.ambience_gain_db, 3)))
+        layers.append(
+            LayerChoice(
+                AMBIENCE_ROLE,
+                chosen.ambience.strip(),
+                round(chosen.ambience_gain_db, 3),
+                pack=chosen.ambience_pack.strip() or None,
+                performance=_performance(chosen, chosen.ambience_recording),
+            )
+        )
     for layer in chosen.layers:
-        choice = LayerChoice(layer.name, layer.prompt.strip(), round(layer.gain_db, 3), layer.energy.lower())
+        choice = LayerChoice(
+            layer.name,
+            layer.prompt.strip(),
+            round(layer.gain_db, 3),
+            layer.energy.lower(),
+            pack=layer.pack.strip() or None,
+            performance=_performance(chosen, layer.recording),
+        )
         if choice.energy == "flat":
             choice = replace(choice, flat_nats=layer.flat_db / DB_PER_NAT)
         if choice.energy == "drawn":
@@ -461,8 +591,30 @@ def _read_layers(scene: Any, strip: Any, clip: SelectedClip) -> tuple[LayerChoic
                     f'The layer {layer.name} of the strip "{strip.name}" follows a drawn curve, but has none.',
                     "Under Ambience and Layers, estimate its energy, or choose another energy.",
                 )
+        like = _read_like(strip.name, layer.sounds_like, layer.name)
+        if isinstance(like, Refusal):
+            return like
+        choice = replace(choice, like=like)
         layers.append(choice)
     return tuple(layers)
+
+
+def _read_like(strip_name: str, chosen: str, layer: str = "") -> str | Refusal | None:
+    """Return the absolute path of a sound to resemble, None if none is chosen, or why it cannot be used.
+
+    Args:
+        strip_name: Name of the strip, for the refusal.
+        chosen: The path in the field.
+        layer: Name of the layer; "" for the primary sound.
+    """
+    if not chosen:
+        return None
+    path = Path(bpy.path.abspath(chosen)).absolute()
+    if path.is_file():
+        return str(path)
+    whose = f'The layer {layer} of the strip "{strip_name}"' if layer else f'The sound of the strip "{strip_name}"'
+    where = "Ambience and Layers" if layer else "Control"
+    return Refusal(f"{whose} should resemble {path}, which is missing.", f"Choose a sound file under {where}.")
 
 
 def drawn_keys(scene: Any, strip: Any, clip: SelectedClip, layer: str = "") -> tuple[EnergyKey, ...]:
@@ -492,7 +644,9 @@ def read_energy(scene: Any, strip: Any, clip: SelectedClip, chosen_source: str) 
             )
         return replace(energy, keys=keys)
     if energy.is_measured:
-        energy = replace(energy, use_texture=chosen.use_texture, audio_track=chosen.energy_audio_track or None)
+        # If there is a sound to resemble, the texture comes from it.
+        use_texture = chosen.use_texture and not chosen.sounds_like
+        energy = replace(energy, use_texture=use_texture, audio_track=chosen.energy_audio_track or None)
     if source == "own_sound" and clip.proxy is not None:
         what = f'The strip "{strip.name}" {clip.proxy.reason}, so its own sound does not fit its picture.'
         return Refusal(what, "Under Control, let the sound follow something else, such as the picture.")
@@ -536,10 +690,25 @@ def write_settings(chosen: Any, settings: SoundSettings) -> None:
     chosen.mix = bool(settings.mix)
     chosen.sample_rate = str(settings.sample_rate_hz or 48000)
     chosen.level = (settings.level or "standard").upper()
+    chosen.sounds_like = settings.like or ""
+    # The sounds of a strip share these settings, except the place. A model ignores them, but its layers may not.
+    performances = (settings.performance, *(layer.performance for layer in settings.layers))
+    shared = next((each for each in performances if replace(each, place=None) != PerformanceChoice()), performances[0])
+    _write_performance(chosen, replace(shared, place=settings.performance.place))
+
+
+def _write_performance(chosen: Any, performance: PerformanceChoice) -> None:
+    chosen.recording = performance.place or 0
+    chosen.tail = (performance.tail or "curve").upper()
+    chosen.room = (performance.room or "in").upper()
+    chosen.pitch_variation_cents = _or(performance.pitch_variation_cents, DEFAULT_PITCH_VARIATION_CENTS)
+    chosen.timing_variation_s = performance.timing_variation_s or 0.0
 
 
 def write_metadata(strip: Any, metadata: Mapping[str, Any]) -> None:
     """Set the prompt and settings of a strip to the ReWaS metadata of a clip. Values that are not valid are skipped."""
+    # The prompt comes first, because it resets the recording.
+    _set_valid(strip.rewas, "prompt", metadata.get("prompt"))
     chosen = strip.rewas.settings
     for name in ("takes", "negative_prompt", "pack", "control_strength", "control_start", "control_end"):
         _set_valid(chosen, name, metadata.get(name))
@@ -547,6 +716,7 @@ def write_metadata(strip: Any, metadata: Mapping[str, Any]) -> None:
         chosen.use_own_sampling |= _set_valid(chosen, name, metadata.get(name))
     for name in ("loop", "mix", "gain_db"):
         _set_valid(chosen, name, metadata.get(name))
+    _set_valid(chosen, "sounds_like", metadata.get("like"))
     for name in ("control", "sampler", "conflict_policy", "level"):
         value = metadata.get(name)
         _set_valid(chosen, name, value.upper() if isinstance(value, str) else None)
@@ -557,6 +727,14 @@ def write_metadata(strip: Any, metadata: Mapping[str, Any]) -> None:
         chosen.seed, chosen.lock_seed = int(seed), True
     if metadata.get("new_sound_at_cuts") is True:
         chosen.cuts = "FOUND"
+    performance = metadata.get("performance")
+    if isinstance(performance, dict):
+        _set_valid(chosen, "recording", performance.get("place"))
+        for name in ("pitch_variation_cents", "timing_variation_s"):
+            _set_valid(chosen, name, performance.get(name))
+        for name in ("tail", "room"):
+            value = performance.get(name)
+            _set_valid(chosen, name, value.upper() if isinstance(value, str) else None)
     layers = metadata.get("layers")
     found = [_layer_from(each) for each in layers] if isinstance(layers, list) else []
     _write_layers(chosen, [layer for layer in found if layer is not None])
@@ -568,7 +746,17 @@ def _layer_from(values: Any) -> LayerChoice | None:
     gain_db = values.get("gain_db")
     gain_db = float(gain_db) if isinstance(gain_db, int | float) else 0.0
     energy = "following" if values.get("energy") == "following" else "steady"
-    return LayerChoice(layer_role(values["name"]), str(values.get("prompt", "")), gain_db, energy)
+    pack, performance, like = (values.get(name) for name in ("pack", "performance", "like"))
+    place = performance.get("place") if isinstance(performance, dict) else None
+    return LayerChoice(
+        layer_role(values["name"]),
+        str(values.get("prompt", "")),
+        gain_db,
+        energy,
+        pack=pack if isinstance(pack, str) else None,
+        like=like if isinstance(like, str) and like else None,
+        performance=PerformanceChoice(place=place if isinstance(place, int) and 0 <= place <= _MAX_PLACE else None),
+    )
 
 
 def _set_valid(owner: Any, name: str, value: Any) -> bool:
@@ -587,14 +775,18 @@ def _or(value: float | None, default: float) -> float:
 
 def _write_layers(chosen: Any, layers: Sequence[LayerChoice]) -> None:
     chosen.ambience, chosen.ambience_gain_db = "", 0.0
+    chosen.ambience_pack, chosen.ambience_recording = "", 0
     chosen.layers.clear()
     for layer in layers:
-        if layer.name == AMBIENCE_ROLE:
+        place = layer.performance.place or 0
+        if layer.name == AMBIENCE_ROLE and not layer.like:
             chosen.ambience, chosen.ambience_gain_db = layer.prompt, layer.gain_db
+            chosen.ambience_pack, chosen.ambience_recording = layer.pack or "", place
         else:
             item = chosen.layers.add()
             item.name, item.prompt, item.gain_db = layer.name, layer.prompt, layer.gain_db
-            item.energy = layer.energy.upper()
+            item.pack, item.recording = layer.pack or "", place
+            item.energy, item.sounds_like = layer.energy.upper(), layer.like or ""
             if layer.energy == "flat":
                 item.flat_db = layer.flat_nats * DB_PER_NAT
 

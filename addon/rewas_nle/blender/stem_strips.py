@@ -307,16 +307,17 @@ def _cannot_load(error: RuntimeError) -> PlacementError:
 
 
 def _provenance(picture: Any, take: Take, stem: Stem) -> dict[str, Any]:
+    pack = take.pack_of(stem.role)
     provenance: dict[str, Any] = {
         "prompt": take.prompt,
         "role": stem.role,
         "take": take.number,
         # ID properties hold 32-bit integers; a seed can have 63 bits.
         "seed": str(take.seed),
-        "pack": take.pack,
-        "pack_version": take.pack_version,
-        "licence": take.licence,
         **{key: value for key, value in take.settings.items() if isinstance(value, int | float | str)},
+        "pack": pack.name,
+        "pack_version": pack.version,
+        "licence": pack.licence,
         "clip": picture.name,
         "media": Path(take.media).name,
         "source_start_s": str(take.source_start_s),
@@ -325,5 +326,8 @@ def _provenance(picture: Any, take: Take, stem: Stem) -> dict[str, Any]:
         "sample_rate_hz": stem.sample_rate_hz,
         "job": take.job_id,
     }
+    recordings = take.recordings_of(stem.role)
+    if recordings:
+        provenance["recordings"] = "\n".join(dict.fromkeys(each.credit_line for each in recordings))
     measured = {"energy_mae_nats": take.energy_mae_nats, "energy_correlation": take.energy_correlation}
     return provenance | {name: value for name, value in measured.items() if value is not None}

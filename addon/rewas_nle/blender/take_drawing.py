@@ -8,10 +8,11 @@ from typing import Any
 import bpy
 
 from ..timeline.missing import missing_ranges
-from ..timeline.takes import Take
+from ..timeline.takes import PRIMARY_ROLE, Take
 from .drawing import draw_problem, draw_text
 from .links import problems
 from .prepared import prepared_take
+from .recordings import draw_recordings
 from .stem_strips import position_of
 from .take_list import active_item
 
@@ -71,7 +72,10 @@ def draw_takes(layout: Any, context: Any, picture: Any) -> None:
     row.operator("rewas.generate_like_take", text="Another Like This", icon="FILE_REFRESH")
     row.operator("rewas.use_take_settings", text="Use Settings", icon="LOOP_BACK")
     layout.operator("rewas.send_take", icon="FORWARD")
-    _draw_details(layout, context, prepared_take(item))
+    take = prepared_take(item)
+    _draw_details(layout, context, take)
+    if take.recordings:
+        draw_recordings(layout, context, take.recordings)
 
 
 def _draw_details(layout: Any, context: Any, take: Take) -> None:
@@ -97,6 +101,12 @@ def details(take: Take) -> list[tuple[str, str]]:
         ("Seed", str(take.seed)),
         ("Pack", f"{take.pack} {take.pack_version}".strip()),
         ("Licence", take.licence),
+        *(
+            (label, f"{value} ({pack.role})")
+            for pack in take.layer_packs
+            for label, value in (("Pack", f"{pack.name} {pack.version}".strip()), ("Licence", pack.licence))
+        ),
+        ("Recording", str(take.place) if take.recordings_of(PRIMARY_ROLE) else ""),
         ("Sampling", f"{steps} steps, guidance {guidance:g}" if steps and guidance is not None else ""),
         ("Stems", ", ".join(take.roles)),
         ("Prompt match", "" if take.text_score is None else f"{take.text_score:.0%}"),

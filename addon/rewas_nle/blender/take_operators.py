@@ -11,16 +11,17 @@ from typing import Any
 import bpy
 
 from ..core.plain_json import from_plain
-from ..core.sound_settings import Regeneration, SoundSettings
+from ..core.sound_settings import KeptSounds, Regeneration, SoundSettings
 from ..timeline.energy_keys import shift_keys
 from ..timeline.ranges import MarkedRange, clip_of_take, range_between_markers, seconds_in_clip
 from ..timeline.strips import Refusal, SelectedClip
-from ..timeline.takes import PRIMARY_ROLE, Take
+from ..timeline.takes import MIX_ROLE, PRIMARY_ROLE, Take
 from . import compat
 from .active_picture import active_picture
 from .energy_curves import remove_layer_keys, write_keys
 from .operators import generate_strips
 from .placement import choose_take, delete_take, ensure_uid
+from .prepared import prepared_take
 from .setting_operators import poll_picture, selected_pictures
 from .sound_properties import drawn_keys, write_settings
 from .stem_strips import PlacementError
@@ -249,6 +250,34 @@ class REWAS_OT_range_again(bpy.types.Operator):
         return generate_strips(self, compat.scene_of(context), [active_picture(context)], plan_range_again)
 
 
+class REWAS_OT_another_recording(_TakeOperator, bpy.types.Operator):
+    bl_idname = "rewas.another_recording"
+    bl_label = "Another Recording"
+    bl_description = (
+        "Make a new take whose primary sound uses the next recordings of the library, with the energy, settings and "
+        "seed of the active take. After the last recordings, the list starts again"
+    )
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not _poll_take(cls, context):
+            return False
+        if not prepared_take(active_item(active_picture(context))).recordings_of(PRIMARY_ROLE):
+            cls.poll_message_set("The primary sound of this take was not made from recordings. Choose a library")
+            return False
+        return True
+
+    def execute(self, context: Any) -> compat.OperatorResult:
+        picture = active_picture(context)
+        take = active_take(picture)
+        assert take is not None
+        if picture.rewas.prompt == take.prompt:
+            # Later takes use these recordings too.
+            picture.rewas.settings.recording = take.place + 1
+        return generate_strips(self, compat.scene_of(context), [picture], plan_another_recording)
+
+
 def marked_range(scene: Any) -> MarkedRange | None:
     """Return the preview range, or the range between the markers around the current frame."""
     if scene.use_preview_range:
@@ -291,9 +320,8 @@ def _plan(
         start_s=seconds[0],
         end_s=seconds[1],
         strength=round(strip.rewas.settings.range_strength, 6),
-        # The mix of the old take does not contain the new sound.
-        kept=tuple(stem for stem in take.stems if stem.role not in (PRIMARY_ROLE, "mix")),
     )
+    is_replaced = regeneration.strength == 1 and seconds == (Fraction(0), whole.source_duration_s)
     energy = settings.energy
     if energy.source == "drawn":
         # The strip may have been trimmed since, so the range of the take is another one.
@@ -309,6 +337,44 @@ def _plan(
         mix=None,
         sample_rate_hz=None,
         regenerate=regeneration,
+        kept=_kept_layers(take) if is_replaced else replace(_kept_layers(take), recordings=take.recordings),
+    )
+
+
+def plan_another_recording(
+    scene: Any, strip: Any, clip: SelectedClip, settings: SoundSettings
+) -> tuple[SelectedClip, SoundSettings] | Refusal:
+    """Plan to perform the primary sound of the active take with the next recordings of the library."""
+    take = active_take(strip)
+    assert take is not None
+    whole = clip_of_take(clip, take)
+    if isinstance(whole, Refusal):
+        return whole
+    chosen = take.settings.get("chosen")
+    performed = settings if chosen is None else from_plain(SoundSettings, dict(chosen))
+    keys = performed.energy.keys
+    if keys and abs(keys[-1][0] - float(whole.source_duration_s)) > 1 / float(whole.rate):
+        # The take has been extended since it was made, and with it the curve of the strip.
+        performed = replace(performed, energy=replace(performed.energy, keys=drawn_keys(scene, strip, whole)))
+    return replace(whole, prompt=take.prompt), replace(
+        performed,
+        pack=take.pack or performed.pack,
+        seed=take.seed,
+        takes=1,
+        layers=(),
+        mix=None,
+        performance=replace(performed.performance, place=take.place + 1),
+        kept=_kept_layers(take),
+    )
+
+
+def _kept_layers(take: Take) -> KeptSounds:
+    """Return the sounds of a take except the primary one and the mix, which contains it."""
+    return KeptSounds(
+        tuple(stem for stem in take.stems if stem.role not in (PRIMARY_ROLE, MIX_ROLE)),
+        tuple(recording for recording in take.recordings if recording.role != PRIMARY_ROLE),
+        # A new take may be made with another pack.
+        tuple(take.pack_of(role) for role in take.roles if role not in (PRIMARY_ROLE, MIX_ROLE)),
     )
 
 
@@ -353,6 +419,7 @@ CLASSES = (
     REWAS_OT_generate_like_take,
     REWAS_OT_regenerate,
     REWAS_OT_range_again,
+    REWAS_OT_another_recording,
 )
 _HANDLERS = (("save_post", _after_saving), ("load_post", _after_loading))
 

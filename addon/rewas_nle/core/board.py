@@ -41,6 +41,7 @@ STAGE_LABELS = {
     "conflict": "Checking prompt against video",
     "sample": "Generating",
     "vocode": "Rendering waveform",
+    "perform": "Performing recordings",
     "deliver": "Writing stems",
 }
 

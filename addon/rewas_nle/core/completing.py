@@ -15,14 +15,12 @@ from fractions import Fraction
 
 from ..timeline.missing import FillStep, fill_steps, offset_s, prompt_of
 from ..timeline.strips import Refusal, SelectedClip
-from ..timeline.takes import PRIMARY_ROLE, Stem, Take
+from ..timeline.takes import MIX_ROLE, PRIMARY_ROLE, Stem, Take
 from .contract import UserProblemError
 from .messages import Problem, StemsReceived
 from .records import JobRecord
 from .sound_fitting import fit_sound
-from .sound_settings import Completion, EnergyChoice, LayerChoice, Regeneration, SoundSettings
-
-_MIX_ROLE = "mix"
+from .sound_settings import Completion, EnergyChoice, KeptSounds, LayerChoice, Regeneration, SoundSettings
 
 
 def plan_completion(
@@ -40,7 +38,7 @@ def plan_completion(
             "Generate a new take.",
         )
     # The mix of the old stems lacks the new sound.
-    take = replace(take, stems=tuple(stem for stem in take.stems if stem.role != _MIX_ROLE))
+    take = replace(take, stems=tuple(stem for stem in take.stems if stem.role != MIX_ROLE))
     steps = fill_steps(take, clip)
     clip = replace(clip, prompt=take.prompt)
     if not steps:
@@ -50,6 +48,8 @@ def plan_completion(
         return clip, settings
     chosen = replace(
         settings,
+        # The rest of the sound uses the same recordings.
+        performance=replace(settings.performance, place=take.place or None),
         seed=None,
         takes=1,
         layers=(),
@@ -60,7 +60,8 @@ def plan_completion(
         mix=None,
         sample_rate_hz=None,
     )
-    return clip, _settings_of(steps, take, clip, chosen, take.stems, settings.layers, is_fitted=False)
+    kept = KeptSounds(take.stems, take.recordings)
+    return clip, _settings_of(steps, take, clip, chosen, kept, settings.layers, is_fitted=False)
 
 
 def next_step(record: JobRecord) -> JobRecord | None:
@@ -78,8 +79,8 @@ def next_step(record: JobRecord) -> JobRecord | None:
             steps,
             take,
             record.clip,
-            record.settings,
-            _stems_after(existing, existing.completion, received),
+            replace(record.settings, pack=existing.completion.pack, performance=existing.completion.performance),
+            _sounds_after(record.settings.kept, existing.completion, received),
             existing.completion.layers,
             is_fitted=steps[0].role == existing.completion.role,
         ),
@@ -98,10 +99,16 @@ def complete_takes(record: JobRecord, takes: Sequence[Take]) -> tuple[Take, ...]
     if existing is None or existing.completion is None or received is None:
         return tuple(takes)
     base = Take.from_json(existing.completion.base)
+    sounds = _sounds_after(record.settings.kept, existing.completion, received)
+    # The last step may be that of a layer, with another pack.
+    if existing.completion.role != PRIMARY_ROLE:
+        takes = [replace(take, pack=base.pack, pack_version=base.pack_version, licence=base.licence) for take in takes]
     return tuple(
         replace(
             take,
-            stems=_stems_after(existing, existing.completion, received),
+            stems=sounds.stems,
+            recordings=sounds.recordings,
+            layer_packs=base.layer_packs,
             settings=base.settings,
             requested_energy=None,
             output_energy=None,
@@ -142,13 +149,14 @@ def _settings_of(
     take: Take,
     clip: SelectedClip,
     settings: SoundSettings,
-    stems: Sequence[Stem],
+    sounds: KeptSounds,
     layers: Sequence[LayerChoice],
     *,
     is_fitted: bool,
 ) -> SoundSettings:
     step = steps[0]
-    stem = next(stem for stem in stems if stem.role == step.role)
+    stem = next(stem for stem in sounds.stems if stem.role == step.role)
+    layer = next((layer for layer in layers if layer.name == step.role), None)
     offset = offset_s(take, clip)
     sound = stem.path
     reach_s = Fraction(stem.samples, stem.sample_rate_hz)
@@ -169,23 +177,27 @@ def _settings_of(
         then=tuple(steps[1:]),
         base=replace(take, requested_energy=None, output_energy=None).to_json(),
         layers=tuple(layers),
+        pack=settings.pack,
+        performance=settings.performance,
     )
     return replace(
         settings,
-        energy=settings.energy if step.role == PRIMARY_ROLE else _layer_energy(layers, step.role),
+        energy=settings.energy if step.role == PRIMARY_ROLE else _layer_energy(layer),
+        pack=layer.pack or settings.pack if layer is not None else settings.pack,
+        performance=layer.performance if layer is not None else settings.performance,
+        like=settings.like if layer is None else layer.like,
         regenerate=Regeneration(
             sound=sound,
             start_s=max(start_s, Fraction(0)),
             end_s=step.end_s,
-            kept=tuple(other for other in stems if other.role != step.role),
             completion=completion,
         ),
+        kept=replace(sounds, stems=tuple(other for other in sounds.stems if other.role != step.role)),
     )
 
 
-def _layer_energy(layers: Sequence[LayerChoice], role: str) -> EnergyChoice:
+def _layer_energy(layer: LayerChoice | None) -> EnergyChoice:
     """Return the energy of a layer as that of the sound to generate. A layer does not follow the picture."""
-    layer = next((layer for layer in layers if layer.name == role), None)
     if layer is not None and layer.energy == "drawn":
         return EnergyChoice("drawn", keys=layer.keys)
     if layer is not None and layer.energy == "flat":
@@ -194,9 +206,14 @@ def _layer_energy(layers: Sequence[LayerChoice], role: str) -> EnergyChoice:
     return EnergyChoice("flat")
 
 
-def _stems_after(existing: Regeneration, completion: Completion, received: StemsReceived) -> tuple[Stem, ...]:
-    """Return the stems of the take after a step, in the order of the take."""
-    (stem,) = (stem for stem in received.takes[0].stems if stem.role == PRIMARY_ROLE)
+def _sounds_after(kept: KeptSounds, completion: Completion, received: StemsReceived) -> KeptSounds:
+    """Return the stems of the take after a step, in the order of the take, and the recordings in them."""
+    take = received.takes[0]
+    (stem,) = (stem for stem in take.stems if stem.role == PRIMARY_ROLE)
     made = Stem(completion.role, stem.path, stem.sample_rate_hz, stem.channels, stem.samples)
-    stems = {stem.role: stem for stem in (*existing.kept, made)}
-    return tuple(stems[role] for role in Take.from_json(completion.base).roles if role in stems)
+    stems = {stem.role: stem for stem in (*kept.stems, made)}
+    used = (replace(recording, role=completion.role) for recording in take.recordings)
+    return KeptSounds(
+        tuple(stems[role] for role in Take.from_json(completion.base).roles if role in stems),
+        tuple(dict.fromkeys((*kept.recordings, *used))),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from ..timeline.takes import EnergyCurve
+from ..timeline.takes import EnergyCurve, StemPack, UsedRecording
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class PackChoice:
 
     licence, permits: terms of every sound that it generates. problem: why it cannot be used, or "". controls: what
     steers its sounds, such as "energy" and "texture". checks_conflict: whether it can compare prompts with the picture.
+    is_library: whether it performs recordings instead of generating sounds. sample_rate_hz: of its sounds; 0 if
+    unknown.
     """
 
     name: str
@@ -37,11 +39,21 @@ class PackChoice:
     problem: str
     controls: tuple[str, ...] = ("energy",)
     checks_conflict: bool = False
+    is_library: bool = False
+    sample_rate_hz: int = 0
 
     @property
     def terms(self) -> str:
         """The licence and what it permits, as shown to the user."""
-        return f"{self.name}: {self.licence}. {self.permits}".strip()
+        # A library of recordings may not state a licence.
+        return " ".join(filter(None, (f"{self.name}:", self.licence and f"{self.licence}.", self.permits)))
+
+    @property
+    def properties(self) -> str:
+        """What it is, its sample rate and its licence, for a list of packs."""
+        rate = f"{self.sample_rate_hz / 1000:g} kHz" if self.sample_rate_hz else ""
+        kind = "plays recordings" if self.is_library else ""
+        return ", ".join(part for part in (kind, rate, self.licence) if part)
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,8 @@ class ReceivedTake:
     """A take whose stems were received.
 
     number: from 1. energy_correlation: None if a curve is constant. text_score, score: 0 to 1, None if the pack cannot
-    rate the take. faults: reasons not to use it, such as "silent". output_energy: of the primary sound.
+    rate the take. faults: reasons not to use it, such as "silent". output_energy: of the primary sound. recordings:
+    those in its stems. layer_packs: those of layers that another pack made.
     """
 
     number: int
@@ -122,6 +135,8 @@ class ReceivedTake:
     score: float | None = None
     faults: tuple[str, ...] = ()
     output_energy: EnergyCurve | None = None
+    recordings: tuple[UsedRecording, ...] = ()
+    layer_packs: tuple[StemPack, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..timeline.strips import SelectedClip
 from ..timeline.takes import Stem, Take
 from .messages import StemsReceived
 from .plain_json import to_plain
-from .sound_settings import SoundSettings
+from .sound_settings import KeptSounds, SoundSettings
 
 
 def build_takes(clip: SelectedClip, received: StemsReceived, chosen: SoundSettings | None = None) -> tuple[Take, ...]:
@@ -27,10 +27,9 @@ def build_takes(clip: SelectedClip, received: StemsReceived, chosen: SoundSettin
         "guidance_scale": info.guidance_scale,
         "control_strength": info.control_strength,
     }
-    kept: tuple[Stem, ...] = ()
+    kept = KeptSounds() if chosen is None else chosen.kept
     if chosen is not None:
-        settings["chosen"] = to_plain(replace(chosen, regenerate=None))
-        kept = chosen.regenerate.kept if chosen.regenerate is not None else ()
+        settings["chosen"] = to_plain(replace(chosen, regenerate=None, kept=KeptSounds()))
     return tuple(
         Take(
             id=hashlib.blake2b(f"{received.job_id} {take.number}".encode(), digest_size=16).hexdigest(),
@@ -39,7 +38,7 @@ def build_takes(clip: SelectedClip, received: StemsReceived, chosen: SoundSettin
             frames=clip.frames,
             stems=(
                 *(Stem(stem.role, stem.path, stem.sample_rate_hz, stem.channels, stem.samples) for stem in take.stems),
-                *kept,
+                *kept.stems,
             ),
             media=clip.source_path,
             source_start_s=clip.source_start_s,
@@ -59,6 +58,8 @@ def build_takes(clip: SelectedClip, received: StemsReceived, chosen: SoundSettin
             output_energy=take.output_energy,
             notes=received.notes,
             job_id=received.job_id,
+            recordings=tuple(dict.fromkeys((*take.recordings, *kept.recordings))),
+            layer_packs=(*take.layer_packs, *(pack for pack in kept.packs if pack.name != info.pack)),
         )
         for take in received.takes
     )

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..timeline.takes import EnergyCurve
+from ..timeline.takes import PRIMARY_ROLE, EnergyCurve, StemPack, UsedRecording
 from .completing import fit_existing_sound
 from .contract import UserProblemError
 from .messages import GenerationInfo, JobProgress, Problem, ReceivedTake, StemFile, StemsReceived
@@ -184,7 +184,9 @@ def read_result(key: str, job: rewas_pb2.Job, stems: dict[str, Path]) -> StemsRe
             settings_json=MessageToJson(sound.settings, indent=None, preserving_proto_field_name=True),
         ),
         duration_s=Fraction(duration.numerator, max(duration.denominator, 1)),
-        takes=tuple(_read_take(number, take, stems) for number, take in enumerate(sound.takes, start=1)),
+        takes=tuple(
+            _read_take(number, take, stems, sound.pack.name) for number, take in enumerate(sound.takes, start=1)
+        ),
         notes=(*(note.text for note in sound.notes), *_conflict_notes(sound)),
         requested_energy=_read_curve(sound, "requested_energy"),
     )
@@ -203,7 +205,7 @@ def _conflict_notes(sound: Any) -> Iterator[str]:
             yield f"The prompt was given a weight of {sound.prompt_weight:.0%}."
 
 
-def _read_take(number: int, take: Any, stems: dict[str, Path]) -> ReceivedTake:
+def _read_take(number: int, take: Any, stems: dict[str, Path], pack_name: str) -> ReceivedTake:
     from rewas_api import enum_names
 
     def optional(field: str) -> float | None:
@@ -222,7 +224,21 @@ def _read_take(number: int, take: Any, stems: dict[str, Path]) -> ReceivedTake:
         score=optional("score"),
         faults=tuple(enum_names.TAKE_FAULT.to_name(fault) or "" for fault in take.faults),
         output_energy=_read_curve(take, "output_energy"),
+        recordings=(
+            *_read_recordings(PRIMARY_ROLE, take.recordings),
+            *(used for layer in take.layers for used in _read_recordings(layer.name, layer.recordings)),
+        ),
+        layer_packs=tuple(
+            StemPack(layer.name, layer.pack.name, layer.pack.version, layer.pack.licence)
+            for layer in take.layers
+            if layer.pack.name not in ("", pack_name)
+        ),
     )
+
+
+def _read_recordings(role: str, recordings: Any) -> Iterator[UsedRecording]:
+    for used in recordings:
+        yield UsedRecording(role, used.name, used.words, used.licence, used.credit, used.content_sha256)
 
 
 def _read_curve(message: Any, field: str) -> EnergyCurve | None:

@@ -189,6 +189,8 @@ class ServerInstaller:
     def _install(self) -> None:
         interrupted = self._find_interrupted()
         if interrupted is not None:
+            for name in remove_unfinished_packages(self._folder.environment):
+                self._log(f"{name} was not completely installed. Installing it again.\n")
             self._install_packages(interrupted.tool)
             if self._passes_check():
                 self._complete(interrupted)
@@ -346,6 +348,29 @@ def remove_server(folder: ServerFolder) -> None:
                 "Stop all programs that use the server, then try again.",
             )
         ) from error
+
+
+def remove_unfinished_packages(environment: Path) -> list[str]:
+    """Delete the .dist-info folders of packages whose installation was interrupted. Raises OSError.
+
+    Returns the names of the packages. An installer that was killed leaves a .dist-info folder without metadata or list
+    of files, and every later installation would fail because of it. Without the folder, the package is installed again
+    over its files.
+    """
+    removed = []
+    packages = "Lib/site-packages" if sys.platform == "win32" else "lib/python*/site-packages"
+    for note in sorted(environment.glob(f"{packages}/*.dist-info")):
+        if not all(_has_content(note / name) for name in ("METADATA", "RECORD")):
+            shutil.rmtree(note)
+            removed.append(note.stem)
+    return removed
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def remove_tree(folder: Path) -> None:

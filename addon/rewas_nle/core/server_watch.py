@@ -90,6 +90,8 @@ def query_server(client: RewasClient) -> ServerState:
                 pack.problem.what if pack.HasField("problem") else "",
                 tuple(pack.controls),
                 pack.checks_conflict,
+                pack.is_library,
+                pack.sample_rate_hz,
             )
             for pack in packs
         ),

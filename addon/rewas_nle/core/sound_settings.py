@@ -3,14 +3,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from ..timeline.missing import FillStep
-from ..timeline.takes import Stem
+from ..timeline.takes import Stem, StemPack, UsedRecording
 
 AMBIENCE_ROLE = "ambience"
+
+
+@dataclass(frozen=True)
+class PerformanceChoice:
+    """How a library performs its recordings. None means the default.
+
+    Attributes:
+        place: Which recordings to perform: 0 for those nearest to the prompt, 1 for the next ones, and so on.
+        tail: "curve" if the tail of each sound follows the energy, "natural" if it decays as recorded.
+        pitch_variation_cents: Largest random pitch change of each sound.
+        timing_variation_s: Largest random time shift of each sound.
+        room: "in" if the decay of the recorded room is kept, "out" if it is reduced.
+    """
+
+    place: int | None = None
+    tail: str | None = None
+    pitch_variation_cents: float | None = None
+    timing_variation_s: float | None = None
+    room: str | None = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,9 @@ class LayerChoice:
     """A further sound with its own stem.
 
     name: role of its stem. energy: "steady", "following" (rises and falls with the primary sound), "flat" or "drawn".
-    flat_nats: level of a flat energy. keys: those of a drawn one, as in EnergyChoice.
+    flat_nats: level of a flat energy. keys: those of a drawn one, as in EnergyChoice. pack: None for that of the
+    primary sound. performance: used if the pack is a library. like: absolute path of a sound that
+    it should resemble.
     """
 
     name: str
@@ -27,6 +48,9 @@ class LayerChoice:
     energy: str = "steady"
     flat_nats: float = -5.0
     keys: tuple[tuple[float, float], ...] = ()
+    pack: str | None = None
+    performance: PerformanceChoice = PerformanceChoice()
+    like: str | None = None
 
     @property
     def standard_energy(self) -> str | None:
@@ -71,14 +95,13 @@ class Regeneration:
     """A range of an existing sound to regenerate. The sound starts at the start of the clip.
 
     start_s, end_s: in seconds from the clip's start. strength: above 0; below 1 keeps a part of the existing sound.
-    kept: other stems of the take, which the new take has too. completion: set if this is a step of completing a take.
+    completion: set if this is a step of completing a take.
     """
 
     sound: Path
     start_s: Fraction
     end_s: Fraction
     strength: float = 1.0
-    kept: tuple[Stem, ...] = ()
     completion: Completion | None = None
 
 
@@ -94,6 +117,7 @@ class Completion:
         then: The steps that follow.
         base: The take, as JSON.
         layers: The layers of the strip, with their energies.
+        pack, performance: Those of the primary sound. A layer may have its own.
     """
 
     role: str
@@ -103,6 +127,17 @@ class Completion:
     then: tuple[FillStep, ...]
     base: str
     layers: tuple[LayerChoice, ...] = ()
+    pack: str | None = None
+    performance: PerformanceChoice = PerformanceChoice()
+
+
+@dataclass(frozen=True)
+class KeptSounds:
+    """What a new take keeps of the existing one: stems, the recordings in them, and their packs."""
+
+    stems: tuple[Stem, ...] = ()
+    recordings: tuple[UsedRecording, ...] = ()
+    packs: tuple[StemPack, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +150,10 @@ class SoundSettings:
         cuts_s: Times at which the primary sound starts afresh, in seconds from the clip's start. They replace the cuts
             that `new_sound_at_cuts` would find.
         level: "standard" or "raw".
+        like: Absolute path of a sound that the primary sound should resemble.
         regenerate: A range of an existing sound, or None for a new sound.
+        performance: Used if the pack is a library.
+        kept: What the new take keeps of the existing one.
     """
 
     pack: str | None = None
@@ -139,4 +177,23 @@ class SoundSettings:
     mix: bool | None = None
     sample_rate_hz: int | None = None
     level: str | None = None
+    like: str | None = None
     regenerate: Regeneration | None = None
+    performance: PerformanceChoice = PerformanceChoice()
+    kept: KeptSounds = KeptSounds()
+
+    def used_by(self, *, is_library: bool) -> SoundSettings:
+        """Return the settings without those that this kind of pack does not use."""
+        if not is_library:
+            return replace(self, performance=PerformanceChoice())
+        return replace(
+            self,
+            negative_prompt=None,
+            energy=replace(self.energy, use_texture=False),
+            control_strength=None,
+            control_start=None,
+            control_end=None,
+            num_inference_steps=None,
+            guidance_scale=None,
+            sampler=None,
+        )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..timeline.clips import clip_to_otio
 from ..timeline.energy_keys import DB_PER_NAT, SILENCE_NATS
 from ..timeline.strips import SelectedClip
-from .sound_settings import LayerChoice, SoundSettings
+from .sound_settings import LayerChoice, PerformanceChoice, SoundSettings
 
 if TYPE_CHECKING:
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.layer_settings import LayerSettings
+    from rewas_api.performance_settings import PerformanceSettings
     from rewas_api.v1 import rewas_pb2
 
 _SOUND_CLOCK_HZ = Fraction(48000)
@@ -41,6 +42,7 @@ _METADATA = (
     "mix",
     "sample_rate_hz",
     "level",
+    "like",
 )
 """Settings of a clip that have the same names in the metadata of a timeline."""
 
@@ -56,7 +58,9 @@ class MeasuredSound:
 def media_paths(clip: SelectedClip, settings: SoundSettings) -> tuple[str, ...]:
     """Return the files that the server must read for the sound of a clip."""
     existing = settings.regenerate
-    return (clip.path,) if existing is None else (clip.path, str(existing.sound))
+    likes = [settings.like, *(layer.like for layer in settings.layers)]
+    paths = [clip.path, None if existing is None else str(existing.sound), *likes]
+    return tuple(dict.fromkeys(path for path in paths if path))
 
 
 def build_sound_work(
@@ -208,17 +212,27 @@ def clip_metadata(prompt: str, settings: SoundSettings | None) -> dict[str, Any]
         value = getattr(settings, name)
         if value is not None:
             metadata[name] = value
+    if performance := _given(settings.performance):
+        metadata["performance"] = performance
     if settings.layers:
-        metadata["layers"] = [
-            {
-                "name": layer.name,
-                "prompt": layer.prompt,
-                "gain_db": layer.gain_db,
-                # The metadata of a clip cannot contain curves.
-                "energy": layer.standard_energy or "steady",
-            }
-            for layer in settings.layers
-        ]
+        metadata["layers"] = list(map(_layer_metadata, settings.layers))
+    return metadata
+
+
+def _layer_metadata(layer: LayerChoice) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": layer.name,
+        "prompt": layer.prompt,
+        "gain_db": layer.gain_db,
+        # The metadata of a clip cannot contain curves.
+        "energy": layer.standard_energy or "steady",
+    }
+    if layer.pack is not None:
+        metadata["pack"] = layer.pack
+    if performance := _given(layer.performance):
+        metadata["performance"] = performance
+    if layer.like is not None:
+        metadata["like"] = layer.like
     return metadata
 
 
@@ -248,13 +262,34 @@ def _clip_settings(clip: SelectedClip, settings: SoundSettings) -> ClipSettings:
         mix=settings.mix,
         sample_rate_hz=settings.sample_rate_hz,
         level=settings.level,
+        performance=_performance(settings.performance),
+        like=settings.like,
     )
 
 
 def _layer(layer: LayerChoice) -> LayerSettings:
     from rewas_api.layer_settings import LayerSettings
 
-    return LayerSettings(layer.name, layer.prompt, layer.gain_db, layer.standard_energy)
+    return LayerSettings(
+        layer.name,
+        layer.prompt,
+        layer.gain_db,
+        layer.standard_energy,
+        like=layer.like,
+        pack=layer.pack,
+        performance=_performance(layer.performance),
+    )
+
+
+def _performance(performance: PerformanceChoice) -> PerformanceSettings | None:
+    from rewas_api.performance_settings import PerformanceSettings
+
+    return PerformanceSettings(**given) if (given := _given(performance)) else None
+
+
+def _given(performance: PerformanceChoice) -> dict[str, Any]:
+    """Return the values that are set, by name. The contract has the same names."""
+    return {name: value for name, value in vars(performance).items() if value is not None}
 
 
 def _layer_energy(layer: LayerChoice) -> rewas_pb2.EnergyInput:

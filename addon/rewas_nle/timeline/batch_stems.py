@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
@@ -22,7 +22,7 @@ from .otio_json import Clip, ExternalReference, TimeRange, Track
 from .placement import MAX_CHANNEL
 from .rates import written_rate
 from .selection import PICTURE_KINDS
-from .takes import PRIMARY_ROLE, Stem, Take, number_takes
+from .takes import MIX_ROLE, PRIMARY_ROLE, Stem, StemPack, Take, UsedRecording, number_takes
 
 Span = tuple[int, int]
 """First frame, and frame after the last one."""
@@ -194,6 +194,9 @@ class StemMatcher:
 
     def _take(self, strip: ExchangedStrip, span: Span, stems: Sequence[BatchStem]) -> Take:
         main = next((stem for stem in stems if stem.role == PRIMARY_ROLE), stems[0])
+        # A mix repeats what the other stems contain.
+        parts = [stem for stem in stems if stem.role != MIX_ROLE] or stems
+        packs = map(_pack, parts)
         key = "\0".join([strip.name, *(stem.path for stem in stems), *map(str, span)])
         return Take(
             id=hashlib.blake2b(key.encode(), digest_size=16).hexdigest(),
@@ -208,6 +211,8 @@ class StemMatcher:
             pack=str(main.origin.get("pack", "")),
             pack_version=str(main.origin.get("pack_version", "")),
             licence=str(main.origin.get("licence", "")),
+            recordings=tuple(used for stem in parts for used in _recordings(stem)),
+            layer_packs=tuple(pack for pack in packs if pack.name != main.origin.get("pack", "")),
         )
 
 
@@ -264,6 +269,20 @@ def as_strips(
             )
         )
     return strips, channels[len(known) :], notes
+
+
+def _pack(stem: BatchStem) -> StemPack:
+    origin = stem.origin
+    return StemPack(stem.role, *(str(origin.get(name, "")) for name in ("pack", "pack_version", "licence")))
+
+
+def _recordings(stem: BatchStem) -> Iterator[UsedRecording]:
+    """Yield the recordings in a stem."""
+    found = stem.origin.get("recordings")
+    for each in found if isinstance(found, list) else ():
+        if isinstance(each, Mapping):
+            names = ("name", "words", "licence", "credit", "content_sha256")
+            yield UsedRecording(stem.role, *(str(each.get(name, "")) for name in names))
 
 
 def _stem(stem: BatchStem) -> Stem:

@@ -30,11 +30,18 @@ def range_between_markers(frames: Iterable[int], current_frame: int) -> MarkedRa
 def clip_of_take(clip: SelectedClip, take: Take) -> SelectedClip | Refusal:
     """Return the clip that a take was generated for: the strip may have been trimmed since.
 
-    clip: what the strip shows now.
+    clip: what the strip shows now. A proxy shows one range of its strip, so the strip must still show that range.
     """
-    if take.media != clip.path or take.scene_rate != clip.rate:
+    if take.media != clip.source_path or take.scene_rate != clip.rate:
         return Refusal(
             f'The media or the frame rate of the strip "{clip.name}" has changed since {take.label} was generated.',
+            "Generate a new take.",
+        )
+    if clip.proxy is not None:
+        if (take.lead_in_frames, take.frames) == (clip.start_frame - clip.content_start_frame, clip.frames):
+            return clip
+        return Refusal(
+            f'The strip "{clip.name}" {clip.proxy.reason} and has been trimmed since {take.label} was generated.',
             "Generate a new take.",
         )
     return replace(

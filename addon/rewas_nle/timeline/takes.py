@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 PRIMARY_ROLE = "primary"
+MIX_ROLE = "mix"
+"""The sum of the other stems."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,47 @@ class Stem:
     sample_rate_hz: int
     channels: int
     samples: int
+
+
+@dataclass(frozen=True)
+class UsedRecording:
+    """A recording in a take.
+
+    Attributes:
+        role: Role of the stem that uses it.
+        name: The file within the folder of its library, with "/" between folders.
+        words: What it sounds like; "" if unknown.
+        licence: Its licence; "" if none is stated.
+        credit: The people to name for it; "" if there are none.
+        content_sha256: SHA-256 of the file.
+    """
+
+    role: str
+    name: str
+    words: str = ""
+    licence: str = ""
+    credit: str = ""
+    content_sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it sounds like, or the name of its file."""
+        return self.words or self.name.rpartition("/")[2]
+
+    @property
+    def credit_line(self) -> str:
+        """Title, licence and credit on one line."""
+        return " ".join(", ".join(part for part in (self.title, self.licence, self.credit) if part).split())
+
+
+@dataclass(frozen=True)
+class StemPack:
+    """The pack that made a stem, with its licence."""
+
+    role: str
+    name: str
+    version: str
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -47,10 +90,11 @@ class Take:
     content to the first sample. frames: scene frames of the sound. media: path of the media. source_start_s and
     source_duration_s: its range, in seconds.
 
-    Request: prompt, seed, settings (plain JSON values), pack with version and licence.
+    Request: prompt, seed, settings (plain JSON values), pack with version and licence. layer_packs: those of stems that
+    another pack made.
 
-    Result: stems, scores from 0 to 1 where known, faults and notes (sentences for the user), energies. job_id: the
-    server's.
+    Result: stems, the recordings in them, scores from 0 to 1 where known, faults and notes (sentences for the user),
+    energies. job_id: the server's.
     """
 
     id: str
@@ -79,6 +123,8 @@ class Take:
     requested_energy: EnergyCurve | None = None
     output_energy: EnergyCurve | None = None
     job_id: str = ""
+    recordings: tuple[UsedRecording, ...] = ()
+    layer_packs: tuple[StemPack, ...] = ()
 
     @property
     def label(self) -> str:
@@ -89,6 +135,22 @@ class Take:
     def roles(self) -> tuple[str, ...]:
         """The roles of its stems."""
         return tuple(stem.role for stem in self.stems)
+
+    @property
+    def place(self) -> int:
+        """Which recordings of a library were performed: 0 for those nearest to the prompt."""
+        performance = self.settings.get("performance")
+        place = performance.get("place") if isinstance(performance, Mapping) else None
+        return place if isinstance(place, int) else 0
+
+    def pack_of(self, role: str) -> StemPack:
+        """Return the pack that made the stem of a role."""
+        own = StemPack(role, self.pack, self.pack_version, self.licence)
+        return next((pack for pack in self.layer_packs if pack.role == role), own)
+
+    def recordings_of(self, role: str) -> tuple[UsedRecording, ...]:
+        """Return the recordings in the stem of a role. A mix contains those of all roles."""
+        return tuple(each for each in self.recordings if role in (each.role, MIX_ROLE))
 
     def stem(self, role: str) -> Stem | None:
         """Return the stem of a role."""
@@ -110,6 +172,8 @@ class Take:
             for name in ("faults", "notes"):
                 values[name] = tuple(values[name])
             values["settings"] = MappingProxyType(dict(values["settings"]))
+            values["recordings"] = tuple(UsedRecording(**each) for each in values.get("recordings", ()))
+            values["layer_packs"] = tuple(StemPack(**each) for each in values.get("layer_packs", ()))
             values["stems"] = tuple(Stem(**{**stem, "path": Path(stem["path"])}) for stem in values["stems"])
             return cls(**values)
         except (KeyError, TypeError, ZeroDivisionError) as error:
@@ -162,7 +226,7 @@ def _plain(value: Any) -> Any:
         case EnergyCurve():
             # A thousandth of a nat is inaudible and invisible, and the curve takes a third of the space.
             return {"rate_hz": str(value.rate_hz), "values": [round(nats, 3) for nats in value.values]}
-        case Stem():
+        case Stem() | UsedRecording() | StemPack():
             return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
         case tuple():
             return [_plain(item) for item in value]

@@ -18,11 +18,12 @@ blender_5_2 := .venv-blender-5.2/.set-up
 browser := .stamps/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test test-fast test-browser test-weights gui-test docs docs-images lint format extension serve parity clean FORCE
+.PHONY: help demo foley setup test test-fast test-browser test-weights gui-test docs docs-images lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo          turn two silent clips into a film with sound; the results are in demo-output/"
+	@echo "make foley         make the library pack foley from free recordings in packages of Debian and Ubuntu"
 	@echo "make setup         set up the development environment in .venv"
 	@echo "make test          run every check: style, types, layers, tests, and the add-on in four Blenders; 25 minutes"
 	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 6 minutes"
@@ -42,6 +43,10 @@ setup: $(main)
 
 demo: $(main) $(blender_4_5)
 	@.venv/bin/python scripts/demo/run_demo.py
+
+# FROM is a folder with the packages, for systems other than Debian and Ubuntu.
+foley: $(main)
+	@.venv/bin/python scripts/foley/make_foley.py $(if $(FROM),--from '$(FROM)')
 
 test: $(main) $(protoc) $(browser) $(blender_4_2) $(blender_4_5) $(blender_5_0) $(blender_5_2)
 	@.venv/bin/python scripts/dev/run_tests.py
@@ -69,10 +74,12 @@ docs/generated/.complete: scripts/docs/make_examples.py rewas_engine/data/packs/
 	@.venv/bin/python scripts/docs/make_examples.py && touch $@
 
 # Draws the plots that are in the repository again, for a release.
-docs-images: $(main)
+docs-images: $(main) $(blender_4_5)
 	@.venv/bin/python scripts/docs/make_examples.py --tracked
 	@.venv/bin/python scripts/docs/draw_controls.py
+	@.venv/bin/python scripts/docs/draw_recordings.py
 	@.venv/bin/python scripts/docs/draw_world.py
+	@.venv/bin/python scripts/docs/draw_world.py --rendered --blender .venv-blender-4.5/bin/python
 
 format: $(main)
 	@.venv/bin/ruff check --fix --quiet .

@@ -28,6 +28,7 @@ import soundfile
 from draw_demo_energy import DrawnClip, draw_energy
 from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, make_clip
 from measure_demo_mix import matched_offsets_s, onset_f_score, read_mix, stem_lag_s
+from perform_library import LIBRARY, LibraryFailed, has_library, perform
 
 from rewas_api.client import RewasClient
 from rewas_api.v1 import rewas_pb2
@@ -40,6 +41,7 @@ BLENDER_PYTHON = ROOT / ".venv-blender-4.5" / "bin" / "python"
 DEMO_OUTPUTS = {
     "clips",
     "energy.png",
+    LIBRARY,
     "mix.mp4",
     "report.json",
     "stems",
@@ -279,8 +281,13 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
         log.say("Blender saved the timeline and rendered the film")
         clips = collect(placed, server)
     draw(clips, output / "energy.png")
+    performed: list[dict[str, Any]] = []
+    if has_library():
+        performed = perform(DEMO_CLIPS, paths, SEED, output / LIBRARY)
+        log.say(f"performed the recordings of the library {LIBRARY} for the same clips")
     report: dict[str, Any] = {
         "clips": [report_clip(clip, output) for clip in clips],
+        LIBRARY: performed,
         "mix": check_mix(clips, output / "mix.mp4"),
         "seconds": round(log.seconds, 1),
     }
@@ -294,6 +301,11 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
             f"energy correlation {clip['energy_correlation']}; {clip['contacts_with_an_onset']} of "
             f"{clip['contacts']} contacts in the video have one of the sound's {clip['onsets']} onsets within 50 ms"
         )
+    for clip in performed:
+        log.say(
+            f"{clip['clip']} with {LIBRARY}: energy correlation {clip['energy_correlation']}; "
+            f"{clip['contacts_with_an_onset']} of {clip['contacts']} contacts have an onset within 50 ms"
+        )
     log.say(f"each stem is within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its position in the film")
 
 
@@ -305,7 +317,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="rewas-demo-") as folder:
             run(log, output, Path(folder))
-    except DemoError as error:
+    except (DemoError, LibraryFailed) as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
@@ -318,6 +330,10 @@ def main() -> int:
         f"  {shown}/stems/          the sound of each clip, as 24-bit WAV\n"
         f"  {shown}/report.json     the measurements"
     )
+    if (output / LIBRARY).is_dir():
+        print(
+            f"  {shown}/{LIBRARY}/          the same clips with recordings of the library {LIBRARY}, and their credits"
+        )
     return 0
 
 

@@ -47,6 +47,7 @@ from rewas_engine import (
     write_curve,
 )
 from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.evaluation.seams import window_borders
 from rewas_engine.world import ENVELOPE_RATE_HZ, render_sound, render_video
@@ -380,26 +381,31 @@ FIGURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for eac
 )}  # fmt: skip
 
 
-def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
+def draw(front_end: AudioFrontEnd, rows: Sequence[Row], path: Path) -> None:
     """Write the plot with few colours, so that the file is small."""
     figure = Figure(figsize=(9, 1.28 * len(rows) + 0.45), dpi=85, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axis, row in zip(axes, rows, strict=True):
-        draw_row(studio, axis, row)
+        draw_row(front_end, axis, row)
     for axis in axes[:-1]:
         axis.tick_params(labelbottom=False)
     axes[-1].set_xlabel("seconds", fontsize=8)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a plot with few colours."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     image.save(path, optimize=True)
 
 
-def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
+def draw_row(front_end: AudioFrontEnd, axis: Axes, row: Row) -> None:
     """Draw one spectrogram with the energies over it."""
-    config = studio.model.front_end.config
-    log_mel = studio.model.front_end.encode(row.waveform).numpy()
+    config = front_end.config
+    log_mel = front_end.encode(row.waveform).numpy()
     length_s = len(log_mel) / float(config.frame_rate_hz)
     shades = np.floor((np.clip(log_mel, -9, LOUDEST_NATS) + 9) / (9 + LOUDEST_NATS) * SHADES)
     axis.imshow(
@@ -446,7 +452,7 @@ def main() -> None:
         studio = Studio(Path(folder))
         for name in names:
             rows = FIGURES[name](studio)
-            draw(studio, rows, FOLDER / f"controls-{name}.png")
+            draw(studio.model.front_end, rows, FOLDER / f"controls-{name}.png")
             print(name, (FOLDER / f"controls-{name}.png").stat().st_size >> 10, "KiB", flush=True)
             for row in rows:
                 agreement = ""

@@ -19,7 +19,7 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FENCE = re.compile(r"^ *```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-OURS = ("rewas_engine", "rewas_api", "rewas_server", "rewas_cli", "rewas_otio", "rewas_nle")
+OURS = ("rewas_engine", "rewas_api", "rewas_server", "rewas_cli", "rewas_otio", "rewas_stage", "rewas_nle")
 
 
 def trees(document: Path) -> list[ast.Module]:

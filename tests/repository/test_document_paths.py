@@ -15,6 +15,7 @@ FOLDER_OF_PACKAGE = {
     "rewas_server": "server",
     "rewas_cli": "server",
     "rewas_otio": "server",
+    "rewas_stage": "server",
     "rewas_api": "proto",
 }
 PATH = re.compile(r"(?<![\w./-])(?:scripts|tests|rewas_engine|server|benchmarks|addon|proto)/[\w./-]*\w")

@@ -12,6 +12,7 @@ PACKAGES = {
     "rewas_server": ROOT / "server",
     "rewas_cli": ROOT / "server",
     "rewas_otio": ROOT / "server",
+    "rewas_stage": ROOT / "server",
     "rewas_api": ROOT / "proto",
     "rewas_nle": ROOT / "addon",
 }

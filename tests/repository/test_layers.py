@@ -14,6 +14,7 @@ PACKAGE_FOLDERS = {
     "rewas_server": "server/rewas_server",
     "rewas_cli": "server/rewas_cli",
     "rewas_otio": "server/rewas_otio",
+    "rewas_stage": "server/rewas_stage",
     "rewas_api": "proto/rewas_api",
     "rewas_nle": "addon/rewas_nle",
 }
@@ -61,6 +62,8 @@ def test_the_contracts_hold() -> None:
         ("server/rewas_server/jobs/lifecycle.py", "import rewas_server.grpc.app"),
         ("server/rewas_server/config.py", "import rewas_cli.console"),
         ("server/rewas_otio/blender_process.py", "import rewas_nle"),
+        ("server/rewas_stage/rendering.py", "import rewas_engine"),
+        ("rewas_engine/training/stage_renderer.py", "import rewas_stage"),
         ("proto/rewas_api/client.py", "import torch"),
         ("proto/rewas_api/client.py", "import rewas_engine"),
         ("server/rewas_server/jobs/lifecycle.py", "import bpy"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import zipfile
 import zlib
@@ -97,8 +98,18 @@ def _unpack(archive: Path, folder: Path) -> None:
                 )
             # This removes ".." and drives from the names of files.
             content.extractall(folder)
-    # RuntimeError is raised for encrypted archives, NotImplementedError for rare compressions.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    # RuntimeError is raised for encrypted archives, NotImplementedError for rare compressions, OSError by bz2.
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise PackError(
             f"{archive.name} is not a ZIP archive, or it is damaged or encrypted ({error}).",
             "Give the folder of a pack, or a ZIP archive of it.",

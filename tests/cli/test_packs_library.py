@@ -153,6 +153,21 @@ def test_archives_that_contain_no_pack_are_refused(bare_rewas: Rewas, tmp_path: 
     assert bare_rewas("packs", "list", "--json").json()["unfinished"] == []
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_archives_are_refused(bare_rewas: Rewas, tmp_path: Path, compression: int) -> None:
+    archive = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(archive, "w", compression) as content:
+        content.writestr("own/pack.toml", bytes(np.random.default_rng(0).integers(0, 256, 4000, np.uint8)))
+        start = content.infolist()[0].header_offset + len("own/pack.toml") + 30
+    damaged = bytearray(archive.read_bytes())
+    damaged[start + 9 : start + 1000] = b"\xff" * 991
+    archive.write_bytes(damaged)
+    refused = bare_rewas("packs", "add", archive)
+    assert refused.code == BAD_INPUT
+    assert "damaged.zip is not a ZIP archive, or it is damaged or encrypted" in refused.errors
+    assert bare_rewas("packs", "list", "--json").json()["unfinished"] == []
+
+
 @pytest.mark.parametrize("options", [(), ("--copy",)])
 def test_words_are_listed_edited_in_a_table_and_read_again(
     bare_rewas: Rewas, tmp_path: Path, options: tuple[str, ...]

@@ -37,7 +37,7 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, evaluate_adapter
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import read_clip_frames, read_clip_log_mel
-from rewas_engine.training.datasets import Dataset, DatasetClip
+from rewas_engine.training.dataset_clips import Dataset, DatasetClip
 from rewas_engine.training.distributed import find_processes
 from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.training.loop import LossFunction, train

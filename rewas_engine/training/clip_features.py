@@ -18,7 +18,7 @@ from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.recordings.captions import LeftOut
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.datasets import DatasetClip
+from rewas_engine.training.dataset_clips import DatasetClip
 from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
 from rewas_engine.training.progress import TrainingStopped
 

@@ -17,7 +17,7 @@ from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.video import VideoProperties, probe_video
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.cutting import SILENT_PEAK
-from rewas_engine.training.datasets import DatasetClip
+from rewas_engine.training.dataset_clips import DatasetClip
 
 SHORTEST_S = 1
 

@@ -1,4 +1,4 @@
-"""Video clips with sound in the layouts of VGGSound and Greatest Hits, or in any folder."""
+"""Video clips with sound in the layouts of VGGSound, Greatest Hits, TAVGBench and FAVDBench, or in any folder."""
 
 from __future__ import annotations
 
@@ -12,79 +12,33 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
-from rewas_engine.errors import MediaError, SettingsError
-from rewas_engine.media.video import probe_video
+from rewas_engine.errors import SettingsError
 from rewas_engine.recordings.captions import LeftOut, clean_caption
-from rewas_engine.recordings.files import VIDEO_SUFFIXES
+from rewas_engine.training.dataset_clips import CLIP_S, Dataset, DatasetClip, list_videos, read_duration_s
+from rewas_engine.training.described_clips import read_favdbench, read_tavgbench
 from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 from rewas_engine.training.recordings import held_out_names
 
-Layout = Literal["folder", "vggsound", "greatest-hits"]
+Layout = Literal["folder", "vggsound", "greatest-hits", "tavgbench", "favdbench"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-CLIP_S = Fraction(10)
-"""Maximum length of a clip, as in VGGSound. Longer videos are cut into several clips."""
 HIT_CLIP_S = Fraction(2)
 """Clip length for Greatest Hits (paper, section 4.1)."""
 _HITS_VIDEO = re.compile(r"(?P<name>\d{4}(?:-\d{2}){5})_(?P<kind>denoised|mic)(?:_thumb)?")
 _VERBS = {"hit": "hitting", "scratch": "scratching"}
 
 
-@dataclass(frozen=True)
-class DatasetClip:
-    """A range of a video, and its caption.
-
-    Attributes:
-        name: Unique within the data set.
-        video: Video file.
-        sound: Sound file, often the video file itself.
-        start_s: Start in seconds from the first frame.
-        duration_s: Maximum duration; a clip that would extend beyond the end starts earlier.
-        caption: Description of the sound.
-        is_held_out: Whether training must not use it.
-    """
-
-    name: str
-    video: Path
-    sound: Path
-    start_s: Fraction
-    duration_s: Fraction
-    caption: str
-    is_held_out: bool
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The clips of a data set, ordered by name, and the files and lines that were left out."""
-
-    clips: tuple[DatasetClip, ...]
-    left_out: tuple[LeftOut, ...]
-
-
 def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = None) -> Dataset:
-    """List all clips of a folder.
+    """List all clips of a folder, for training.
 
     Args:
         folder: The data set.
         layout: Its layout.
-        table: Table of VGGSound, or captions for any folder.
+        table: Table of VGGSound or TAVGBench, captions of FAVDBench, or captions for any folder.
 
     Raises:
         SettingsError: The folder or table cannot be read, or there are no training clips or no held-out clips.
     """
-    if layout not in LAYOUTS:
-        raise SettingsError(f"The layout {layout!r} is unknown.", f"Choose one of {', '.join(LAYOUTS)}.")
-    if not folder.is_dir():
-        raise SettingsError(f"The folder {folder} does not exist.", "Give the folder of the videos.")
-    if layout == "vggsound":
-        dataset = _vggsound(folder, table)
-    elif layout == "greatest-hits":
-        if table is not None:
-            raise SettingsError(
-                "Greatest Hits has no table.", "Leave out the table; the annotations are next to the videos."
-            )
-        dataset = _greatest_hits(folder)
-    else:
-        dataset = _any_folder(folder, table)
+    dataset = list_clips(folder, layout, table)
     held_out = sum(clip.is_held_out for clip in dataset.clips)
     if not 0 < held_out < len(dataset.clips):
         first = f" First of {len(dataset.left_out)} problems: {dataset.left_out[0]}." if dataset.left_out else ""
@@ -95,10 +49,30 @@ def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = N
     return dataset
 
 
+def list_clips(folder: Path, layout: Layout = "folder", table: Path | None = None) -> Dataset:
+    """List all clips of a folder, of which some, all or none may be held out. Args: see `read_dataset`.
+
+    Raises:
+        SettingsError: The folder or table cannot be read.
+    """
+    if layout not in LAYOUTS:
+        raise SettingsError(f"The layout {layout!r} is unknown.", f"Choose one of {', '.join(LAYOUTS)}.")
+    if not folder.is_dir():
+        raise SettingsError(f"The folder {folder} does not exist.", "Give the folder of the videos.")
+    if layout == "greatest-hits":
+        if table is not None:
+            raise SettingsError(
+                "Greatest Hits has no table.", "Leave out the table; the annotations are next to the videos."
+            )
+        return _greatest_hits(folder)
+    read = {"folder": _any_folder, "vggsound": _vggsound, "tavgbench": read_tavgbench, "favdbench": read_favdbench}
+    return read[layout](folder, table)
+
+
 def _any_folder(folder: Path, table: Path | None) -> Dataset:
     catalog = list_recordings(None, folder, CaptionSource(manifest=table))
     left_out = list(catalog.left_out)
-    durations_s = {each.name: _duration_s(each.path, each.name, left_out) for each in catalog.recordings}
+    durations_s = {each.name: read_duration_s(each.path, each.name, left_out) for each in catalog.recordings}
     held_out = frozenset(held_out_names({name for name, duration_s in durations_s.items() if duration_s is not None}))
     clips: list[DatasetClip] = []
     for each in catalog.recordings:
@@ -125,7 +99,7 @@ def _vggsound(folder: Path, table: Path | None) -> Dataset:
         rows = list(csv.reader(io.StringIO(table.read_text("utf-8-sig"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(f"The table {table} cannot be read ({error}).", "Give VGGSound's own CSV file.") from error
-    videos = {path.stem: path for path in _videos(folder)}
+    videos = {path.stem: path for path in list_videos(folder)}
     clips: dict[str, DatasetClip] = {}
     left_out: list[LeftOut] = []
     for number, row in enumerate(rows, start=1):
@@ -155,7 +129,7 @@ def _greatest_hits(folder: Path) -> Dataset:
     hits.
     """
     videos: dict[str, Path] = {}
-    for path in _videos(folder):  # sorted by name: "denoised", which the benchmark uses, comes before "mic"
+    for path in list_videos(folder):  # sorted by name: "denoised", which the benchmark uses, comes before "mic"
         match = _HITS_VIDEO.fullmatch(path.stem)
         if match:
             videos.setdefault(match["name"], path)
@@ -170,7 +144,7 @@ def _greatest_hits(folder: Path) -> Dataset:
             continue
         if not hits:
             left_out.append(LeftOut(name, f"{times.name} lists no hit"))
-        elif _duration_s(video, name, left_out) is not None:
+        elif read_duration_s(video, name, left_out) is not None:
             hits_of[name] = hits
     tests = _read_names(folder / "test.txt")
     held_out = tests if tests is not None else frozenset(held_out_names(hits_of))
@@ -245,30 +219,8 @@ def _by_clip(hits: Sequence[Hit]) -> Mapping[int, list[Hit]]:
     return clips
 
 
-def _duration_s(video: Path, name: str, left_out: list[LeftOut]) -> Fraction | None:
-    """Duration of a video; None, with an entry in left_out, if it cannot be read."""
-    try:
-        return probe_video(video).duration_s
-    except MediaError as error:
-        left_out.append(LeftOut(name, error.what.removesuffix(".")))
-        return None
-
-
 def _read_names(path: Path) -> frozenset[str] | None:
     """Names in a list, one per line; None without a list."""
     if not path.is_file():
         return None
     return frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-
-
-def _videos(folder: Path) -> list[Path]:
-    """Video files below a folder; links out of the folder are ignored."""
-    inside = folder.resolve()
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-        and path.resolve().is_relative_to(inside)
-    ]

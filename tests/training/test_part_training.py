@@ -35,7 +35,8 @@ from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import read_clip_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
-from rewas_engine.training.datasets import Dataset, read_dataset
+from rewas_engine.training.dataset_clips import Dataset
+from rewas_engine.training.datasets import read_dataset
 from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
 from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig

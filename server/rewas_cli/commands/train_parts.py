@@ -32,6 +32,8 @@ class LayoutOption(StrEnum):
     FOLDER = "folder"
     VGGSOUND = "vggsound"
     GREATEST_HITS = "greatest-hits"
+    TAVGBENCH = "tavgbench"
+    FAVDBENCH = "favdbench"
 
 
 DataOption = Annotated[
@@ -47,7 +49,7 @@ LayoutArgument = Annotated[
     LayoutOption,
     typer.Option(
         "--layout",
-        metavar="folder|vggsound|greatest-hits",
+        metavar="folder|vggsound|greatest-hits|tavgbench|favdbench",
         help="The layout of the data set on disk.",
         rich_help_panel=DATA_PANEL,
     ),

@@ -66,6 +66,12 @@ class Judge:
             parts = [self.network(part.float().cpu()).softmax(dim=-1) for part in log_mels.split(BATCH_CLIPS)]
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
+    def describe(self, log_mels: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features [B, D] before the last layer, and class scores [B, C], of log-mels as for `classify`."""
+        with torch.inference_mode():
+            features = torch.cat([self.network.pool(part.float().cpu()) for part in log_mels.split(BATCH_CLIPS)])
+            return features.numpy(), self.network.scores(features).numpy()
+
     def names(self, log_mels: torch.Tensor) -> list[str]:
         """Return the most likely class of each log-mel [B, T, 64]."""
         return [self.classes[row] for row in self.classify(log_mels).argmax(axis=1)]

@@ -48,6 +48,11 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Scores [B, C], unnormalised log-probabilities, of log-mels [B, T, bins]."""
+        scores: torch.Tensor = self.scores(self.pool(log_mels))
+        return scores
+
+    def pool(self, log_mels: torch.Tensor) -> torch.Tensor:
+        """Features [B, 2 · features] of log-mels [B, T, bins], from which the scores follow."""
         peaks = log_mels.amax(dim=(1, 2), keepdim=True)
         relative = 1 + (log_mels - peaks).clamp(min=-self.config.range_nats) * (2 / self.config.range_nats)
         images = relative[:, None].contiguous(memory_format=torch.channels_last)
@@ -55,9 +60,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         frames = functional.gelu(self.gathering(hidden.permute(0, 2, 3, 1).flatten(2)))
         # Weighted mean and maximum of each feature, so that a single strike does not get lost in silence.
         weights = self.attention(frames).float().softmax(dim=1)
-        pooled = torch.cat([(weights * frames).sum(dim=1), frames.amax(dim=1).float()], dim=-1)
-        scores: torch.Tensor = self.scores(pooled)
-        return scores
+        return torch.cat([(weights * frames).sum(dim=1), frames.amax(dim=1).float()], dim=-1)
 
 
 class _ChannelNorm(nn.LayerNorm):

@@ -120,6 +120,17 @@ class JointScorer:
         spans_s = tuple((start / frame_rate, (start + length) / frame_rate) for start in starts)
         return spans_s, self._embed_windows(frames, starts, length)
 
+    def embed_each_frame(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Unit vectors [T, width] of each frame of brightness [T, H, W], T at least 1.
+
+        The space reads motion, so each frame is embedded with its neighbours: the span around it, or at the ends of the
+        video the nearest one.
+        """
+        length = min(SPAN_FRAMES, len(frames))
+        starts = np.clip(np.arange(len(frames)) - length // 2, 0, len(frames) - length)
+        distinct, places = np.unique(starts, return_inverse=True)
+        return self._embed_windows(frames, distinct.tolist(), length)[torch.from_numpy(places).to(self._device)]
+
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """Return the known phrase nearest to a prompt, and how near it is; see `familiarities`."""
         return self.familiarities([prompt])[0]

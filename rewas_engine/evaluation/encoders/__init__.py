@@ -1,0 +1,1 @@
+"""Encoders for the measures of an evaluation: sounds, texts, frames and videos to vectors."""

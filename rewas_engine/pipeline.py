@@ -229,12 +229,23 @@ class ReWaS:
 
     @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
     def estimate_energy(
-        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+        self,
+        clip: VideoClip,
+        *,
+        prompt: str = "",
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
     ) -> EnergyCurve:
         """Estimate the energy for the sound of a clip from its video.
 
-        The energy is kept in the cache: as long as the file does not change, `generate` does not read the video again.
-        Another thread may call this while a sound is generated.
+        The energy is kept in the cache: as long as the file does not change, `generate` with the same prompt does not
+        read the video again. Another thread may call this while a sound is generated.
+
+        Args:
+            clip: The clip.
+            prompt: The sound whose energy is estimated. Packs whose estimator does not read words ignore it.
+            on_progress: Called with the progress.
+            cancel: Ends the work.
 
         Raises:
             MediaError: The media of the clip cannot be read.
@@ -242,7 +253,7 @@ class ReWaS:
         """
         tracker = ProgressTracker(on_progress, cancel)
         read = self._probe(clip, tracker)
-        return self._estimate_energy(read, lambda: self._open_frame_stream(read, tracker), tracker)
+        return self._estimate_energy(read, prompt, lambda: self._open_frame_stream(read, tracker), tracker)
 
     def measure_energy(
         self,
@@ -445,7 +456,7 @@ class ReWaS:
                 is_shared = self.conflict_check.uses_estimator_frames(conflict)
                 return frames() if is_shared else self._open_frame_stream(read, tracker)
 
-            return self._estimate_energy(read, open_frames, tracker)
+            return self._estimate_energy(read, prompt, open_frames, tracker)
 
         request = SoundRequest(
             front_end=self.front_end,
@@ -552,44 +563,61 @@ class ReWaS:
         return self._estimator.format
 
     def estimate_energy_from_frames(
-        self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None
+        self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None, prompt: str = ""
     ) -> FloatArray:
         """Estimate energy from frames in memory.
 
         Args:
             frames: Brightness [T, H, W] or RGB [T, H, W, 3] in `frame_format`.
             on_window: Called with finished and total windows.
+            prompt: The sound whose energy is estimated, for packs whose estimator reads words.
 
         Returns:
             [T] energy in nats, one value per frame.
         """
-        return self._estimator.estimate(frames, on_window).resample(self.frame_format[0], len(frames))
+        return self._estimator.estimate(frames, on_window, self._embed_words(prompt)).resample(
+            self.frame_format[0], len(frames)
+        )
 
     def _probe(self, clip: VideoClip, tracker: ProgressTracker) -> ProbedClip:
         with tracker.stage("decode"):
             return self.read_clip(clip)
 
+    def _embed_words(self, prompt: str) -> torch.Tensor | None:
+        """Embed a prompt [D] for the estimator; None if there is none, or if the estimator does not read words."""
+        if not prompt.strip() or not self._estimator.uses_text:
+            return None
+        embedded: torch.Tensor = self._cache.get_or_compute(
+            "words of energy", prompt, lambda: self._components["text_encoder"]([prompt])[0].float().cpu()
+        )
+        return embedded
+
     def _estimate_energy(
-        self, read: ProbedClip, open_frames: Callable[[], FrameSequence], tracker: ProgressTracker
+        self, read: ProbedClip, prompt: str, open_frames: Callable[[], FrameSequence], tracker: ProgressTracker
     ) -> EnergyCurve:
-        """Estimate the energy of a clip, or take it from the cache."""
+        """Estimate the energy of a clip for a prompt, or take it from the cache."""
         is_cached = True
 
         def estimate() -> tuple[FloatArray, Fraction]:
             nonlocal is_cached
-            is_cached, frames = False, open_frames()
+            is_cached, frames, text = False, open_frames(), self._embed_words(prompt)
             with tracker.stage("energy"):
                 if read.is_frozen:
-                    curve = self._estimator.estimate_steady(frames)
+                    curve = self._estimator.estimate_steady(frames, text)
                 else:
-                    curve = self._estimator.estimate(frames, lambda done, total: tracker.report("energy", done, total))
+                    curve = self._estimator.estimate(
+                        frames, lambda done, total: tracker.report("energy", done, total), text
+                    )
             if isinstance(frames, FrameStream):
                 tracker.reassign_time("energy", "decode", frames.read_s)
             return curve.values, curve.rate_hz
 
         # The state of the file before it is read: a change while it is read must not be missed.
         key = read.content_key()
-        values, rate_hz = estimate() if key is None else self._cache.get_or_compute("clip energy", key, estimate)
+        words = prompt if self._estimator.uses_text else ""
+        values, rate_hz = (
+            estimate() if key is None else self._cache.get_or_compute("clip energy", (key, words), estimate)
+        )
         if is_cached:
             with tracker.stage("energy"):
                 tracker.report("energy", 1, 1)

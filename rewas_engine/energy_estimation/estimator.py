@@ -80,54 +80,73 @@ class EnergyEstimator:
         )
         return FrameStream(shown, frame_count(clip.duration_s, rate))
 
+    @property
+    def uses_text(self) -> bool:
+        """Whether φ reads the words of a prompt."""
+        return bool(getattr(self._components["phi"].config, "text_width", 0))
+
     @torch.inference_mode()
-    def estimate(self, frames: FrameSequence, on_window: OnWindow | None = None) -> EnergyCurve:
+    def estimate(
+        self, frames: FrameSequence, on_window: OnWindow | None = None, text: torch.Tensor | None = None
+    ) -> EnergyCurve:
         """Estimate the energy of any number of frames.
 
         Brightness [T, H, W] is repeated over the channels for an encoder of RGB frames. Windows in the cache are not
-        encoded again. Raises InsufficientMemoryError.
+        encoded again.
+
+        Args:
+            frames: The frames.
+            on_window: Called after every window.
+            text: Embedding [D] of a prompt, if `uses_text`; None for no prompt.
+
+        Raises:
+            InsufficientMemoryError: Not even a small batch fits into memory.
         """
         if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
         if self._video_format.get("token_times") == "released":
-            values, times = self._estimate_as_released(frames, on_window)
+            values, times = self._estimate_as_released(frames, on_window, text)
             curve = EnergyCurve(values, rate * times, "picture")
         else:
-            curve = EnergyCurve(self._estimate_at_token_times(frames, on_window), rate, "picture")
+            curve = EnergyCurve(self._estimate_at_token_times(frames, on_window, text), rate, "picture")
             if "smoothing_frames" in self._video_format:
                 curve = curve.smooth(int(self._video_format["smoothing_frames"]))
         return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
 
-    def estimate_steady(self, frames: FrameSequence) -> EnergyCurve:
+    def estimate_steady(self, frames: FrameSequence, text: torch.Tensor | None = None) -> EnergyCurve:
         """Estimate the energy of identical frames: one value for all of them, from one window.
 
-        Raises InsufficientMemoryError.
+        `text` is the embedding [D] of a prompt. Raises InsufficientMemoryError.
         """
-        curve = self.estimate(frames[0 : min(len(frames), int(self._video_format["window_frames"]))])
+        curve = self.estimate(frames[0 : min(len(frames), int(self._video_format["window_frames"]))], text=text)
         count = math.ceil(len(frames) * curve.rate_hz / self.format[0])
         return EnergyCurve(np.full(count, curve.values.mean(), np.float32), curve.rate_hz, "picture")
 
-    def _estimate_at_token_times(self, frames: FrameSequence, on_window: OnWindow | None) -> FloatArray:
+    def _estimate_at_token_times(
+        self, frames: FrameSequence, on_window: OnWindow | None, text: torch.Tensor | None
+    ) -> FloatArray:
         """Energies [T], one per frame."""
         window = min(len(frames), int(self._video_format["window_frames"]))
         starts = window_starts(len(frames), window, int(self._video_format["overlap_frames"]))
         parts = []
         for number, start in enumerate(starts, start=1):
-            parts.append(self._estimate_window(frames[start : start + window]))
+            parts.append(self._estimate_window(frames[start : start + window], text))
             if on_window is not None:
                 on_window(number, len(starts))
         return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=MAX_ENERGY_NATS)
 
-    def _estimate_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        energies = self._predict_energy(frames)
+    def _estimate_window(self, frames: NDArray[np.uint8], text: torch.Tensor | None) -> torch.Tensor:
+        energies = self._predict_energy(frames, text)
         encoder = self._components["video_encoder"]
         if not hasattr(encoder, "token_times_frames"):
             return energies  # one token for each frame
         times = encoder.token_times_frames(len(frames)).numpy()
         return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
 
-    def _estimate_as_released(self, frames: FrameSequence, on_window: OnWindow | None) -> tuple[FloatArray, int]:
+    def _estimate_as_released(
+        self, frames: FrameSequence, on_window: OnWindow | None, text: torch.Tensor | None
+    ) -> tuple[FloatArray, int]:
         """Energies at the mel frame rate, and the number of them per video frame.
 
         As in the release, a window of 5 s of video is stretched over 5.12 s, and shorter video is repeated.
@@ -138,7 +157,7 @@ class EnergyEstimator:
         parts = []
         for number, start in enumerate(starts, start=1):
             part = frames[start : start + RELEASED_FRAMES]
-            tokens = self._predict_energy(part[np.arange(RELEASED_FRAMES) % len(part)])
+            tokens = self._predict_energy(part[np.arange(RELEASED_FRAMES) % len(part)], text)
             parts.append(torch.from_numpy(released_control(tokens.cpu().numpy())))
             if on_window is not None:
                 on_window(number, len(starts))
@@ -163,10 +182,19 @@ class EnergyEstimator:
 
         return run_within_memory(run_batch, SEGMENT_BATCH_SIZE, "encoding the video", ESTIMATION_MEMORY_REMEDY)
 
-    def _predict_energy(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        def energies() -> torch.Tensor:
-            predicted: torch.Tensor = self._components["phi"](self.encode_frames(frames)[None])[0].float()
+    def _predict_energy(self, frames: NDArray[np.uint8], text: torch.Tensor | None) -> torch.Tensor:
+        """Energies [N] of tokens. The cache keeps the tokens for a φ that reads words, because another prompt has other
+        energies, and the energies themselves for any other φ.
+        """
+
+        def read_tokens(tokens: torch.Tensor, *words: torch.Tensor) -> torch.Tensor:
+            predicted: torch.Tensor = self._components["phi"](tokens[None], *words)[0].float()
             return predicted
 
-        by_token: torch.Tensor = self._cache.get_or_compute("video energy", frames, energies)
-        return by_token
+        if not self.uses_text:
+            by_token: torch.Tensor = self._cache.get_or_compute(
+                "video energy", frames, lambda: read_tokens(self.encode_frames(frames))
+            )
+            return by_token
+        tokens = self._cache.get_or_compute("video tokens", frames, lambda: self.encode_frames(frames))
+        return read_tokens(tokens, *(() if text is None else (text[None].to(self._device).float(),)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -9,9 +11,28 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+EVENT_FRAMES = 48
+"""Longest decay of an event, in tokens."""
+ATTACK_TOKENS = 2
+"""Tokens over which an event rises."""
+ATTACK_NATS = 2.5
+"""Rise of an event per token before its strike."""
+NEVER_NATS = -60.0
+"""Energy of the events before and after a clip."""
+CHARACTERS = ("steady", "struck", "varied")
+"""Kinds of words, as in `rewas_engine.matching.sound_kinds.Character`."""
+_NEW_TRAITS = (-4.0, 0.0, 0.0, -2.0, 0.0, -2.0, 2.0)
+"""Initial traits: level, reliance, variation (sigmoid), loudness, decay, late decay and tail (softplus)."""
+UNLIKELY_LOGIT = -16.0
+"""Logit of a strike in a new event head: its energy is far below silence, so that the curve does not change."""
+
 
 class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """The energy estimator of ReWaS (paper, section 3.2): projection, transformer blocks, and a narrowing head.
+
+    With a text width, it also reads the words of a prompt: a shaver hums although nothing moves, and wipers are not the
+    rain. Words decide the level of a curve, how much it varies, and how events rise and decay. Both additions start
+    without an effect, so that a trained estimator can be continued with them.
 
     Args:
         features: Width of the video encoder's tokens.
@@ -19,9 +40,16 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         head: Widths of the head between `width` and 1.
         attends_over: "time", or "batch" for the released weights, which were trained with attention over the batch
             axis. For a single clip this means that each token attends only to itself, which is computed here.
+        text_width: Width of the prompt embeddings; 0 for an estimator without words.
+        has_events: Whether events have their own head and are added to the sustained energy; only with words.
+
+    Raises:
+        ValueError: Events are requested without words.
     """
 
     config_name = "config.json"
+    NEUTRAL_PARTS = ("words", "events")
+    """Parts that start without an effect."""
 
     @register_to_config
     def __init__(
@@ -32,25 +60,169 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads: int = 8,
         head: tuple[int, ...] = (128, 64, 16),
         attends_over: str = "time",
+        text_width: int = 0,
+        has_events: bool = False,
     ) -> None:
         super().__init__()
+        if has_events and not text_width:
+            raise ValueError("an estimator with events needs a text width")
         self.projection = nn.Linear(features, width)
         self.layers = nn.ModuleList(_Block(width, heads) for _ in range(blocks))
         narrowing: list[nn.Module] = []
         for wide, narrow in pairwise((width, *head, 1)):
             narrowing += [nn.Linear(wide, narrow), nn.ReLU()]
         self.narrowing = nn.Sequential(*narrowing[:-1])
+        self.words = _Words(text_width, width) if text_width else None
+        self.events = _Events(width) if has_events else None
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Estimate energies [B, T] in nats from video tokens [B, T, features]."""
+    def forward(self, features: torch.Tensor, text: torch.Tensor | None = None) -> torch.Tensor:
+        """Estimate energies [B, T] in nats from video tokens [B, T, features].
+
+        Args:
+            features: Video tokens.
+            text: Prompt embeddings [B, text_width] of any norm. Zeros, like None, stand for no prompt.
+        """
+        return self.read(features, text).energies
+
+    def read(self, features: torch.Tensor, text: torch.Tensor | None = None) -> Reading:
+        """Estimate energies and what they consist of. Arguments as for `forward`."""
         batch, tokens, _ = features.shape
         hidden = self.projection(features)
+        traits = None
+        if self.words is not None:
+            if text is None:
+                text = features.new_zeros(batch, self.config.text_width)
+            hidden, traits = self.words(hidden, text)
         if self.config.attends_over == "batch":
             hidden = hidden.reshape(batch * tokens, 1, -1)
         for block in self.layers:
             hidden = block(hidden)
         energies: torch.Tensor = self.narrowing(hidden).reshape(batch, tokens)
-        return energies
+        if traits is None:
+            return Reading(energies, None, None)
+        energies = traits.shape_sustained(energies.float())
+        if self.events is None:
+            return Reading(energies, None, traits)
+        heights, logits = self.events(hidden.reshape(batch, tokens, -1))
+        return Reading(torch.logaddexp(energies, traits.ring(heights, logits)), logits, traits)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the words of prompts say about the energy of their sounds, each [B, 1].
+
+    Attributes:
+        character_logits: [B, 3], in the order of CHARACTERS.
+        level: Level in nats.
+        reliance: 0 to 1: how much the level follows the words instead of the picture.
+        variation: Factor of the deviation from the level, 0 to 2.
+        loudness: Energy of a strike at full strength, in nats.
+        decay: Decay of an event in nats per token.
+        late_decay: The same for its tail.
+        tail: Energy of the tail below the strike, in nats.
+    """
+
+    character_logits: torch.Tensor
+    level: torch.Tensor
+    reliance: torch.Tensor
+    variation: torch.Tensor
+    loudness: torch.Tensor
+    decay: torch.Tensor
+    late_decay: torch.Tensor
+    tail: torch.Tensor
+
+    def shape_sustained(self, energies: torch.Tensor) -> torch.Tensor:
+        """Move sustained energies [B, T] to the level of the words and scale their variation."""
+        mean = energies.mean(dim=1, keepdim=True)
+        return mean + self.reliance * (self.level - mean) + self.variation * (energies - mean)
+
+    def ring(self, heights: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Energies [B, T] in nats of events, which rise and decay as the words say.
+
+        Args:
+            heights: [B, T] nats relative to the loudness of a strike.
+            logits: [B, T] of a strike at each token.
+        """
+        starts = heights + self.loudness + nn.functional.logsigmoid(logits)
+        after = torch.arange(EVENT_FRAMES, device=starts.device, dtype=starts.dtype)
+        falls = torch.logaddexp(-self.decay * after, -self.tail - self.late_decay * after)
+        rises = -ATTACK_NATS * torch.arange(ATTACK_TOKENS, 0, -1, device=starts.device, dtype=starts.dtype)
+        kernel = torch.cat([rises.expand(len(starts), -1), falls], dim=1)
+        padded = nn.functional.pad(starts, (EVENT_FRAMES - 1, ATTACK_TOKENS), value=NEVER_NATS)
+        # Token t hears the events from EVENT_FRAMES - 1 tokens before to ATTACK_TOKENS tokens after it.
+        heard = padded.unfold(1, kernel.shape[1], 1) + kernel.flip(1)[:, None]
+        return heard.logsumexp(dim=2)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an estimator reads in a video.
+
+    Attributes:
+        energies: [B, T] nats.
+        strike_logits: [B, T] of a strike at each token; None without events.
+        traits: What the words say; None without words.
+    """
+
+    energies: torch.Tensor
+    strike_logits: torch.Tensor | None
+    traits: Traits | None
+
+
+class _Words(nn.Module):
+    """Reads prompt embeddings: a scale and a shift of the tokens, and the traits of the sound."""
+
+    HIDDEN = 128
+
+    def __init__(self, text_width: int, width: int) -> None:
+        super().__init__()
+        self.reader = nn.Sequential(nn.Linear(text_width, self.HIDDEN), nn.SiLU())
+        self.tokens = nn.Linear(self.HIDDEN, 2 * width)
+        self.characters = nn.Linear(self.HIDDEN, len(CHARACTERS))
+        self.traits = nn.Linear(self.HIDDEN, len(_NEW_TRAITS))
+        for layer in (self.tokens, self.characters, self.traits):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, hidden: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, Traits]:
+        """Tokens [B, T, width] changed by prompts [B, text_width], and what the prompts say."""
+        read = self.reader(math.sqrt(text.shape[1]) * nn.functional.normalize(text.to(hidden.dtype), dim=1))
+        scale, shift = self.tokens(read)[:, None].chunk(2, dim=-1)
+        read = read.float()
+        offsets = nn.functional.linear(read, self.traits.weight.float(), self.traits.bias.float())
+        level, reliance, variation, loudness, decay, late_decay, tail = (
+            offsets + offsets.new_tensor(_NEW_TRAITS)
+        ).split(1, dim=1)
+        characters = nn.functional.linear(read, self.characters.weight.float(), self.characters.bias.float())
+        softplus = nn.functional.softplus
+        traits = Traits(
+            character_logits=characters,
+            level=level,
+            reliance=reliance.clamp(0, 1),
+            variation=2 * variation.sigmoid(),
+            loudness=loudness,
+            decay=softplus(decay),
+            late_decay=softplus(late_decay),
+            tail=softplus(tail),
+        )
+        return hidden * (1 + scale) + shift, traits
+
+
+class _Events(nn.Module):
+    """Height and likelihood of a strike at each token."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, 2)
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.out.bias.copy_(torch.tensor([0.0, UNLIKELY_LOGIT]))
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Heights and logits, each [B, T], of tokens [B, T, width]."""
+        heights, logits = self.out(self.norm(hidden)).float().unbind(dim=-1)
+        return heights, logits
 
 
 class _Block(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from transformers.utils import logging as transformers_logging
 
 from rewas_engine.errors import PackError
 from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
+
+_TOKENIZING = threading.Lock()
+"""A tokenizer changes its settings for every batch, so threads that share it must take turns."""
 
 
 class SentenceEncoder(nn.Module):
@@ -58,9 +62,10 @@ class SentenceEncoder(nn.Module):
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
         """Embeddings [B, D] of norm `scale`, float32."""
-        tokens = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        ).to(self.model.device)
+        with _TOKENIZING:
+            tokens = self.tokenizer(
+                list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            ).to(self.model.device)
         states = self.model(**tokens).last_hidden_state
         mask = tokens["attention_mask"][..., None]
         mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
@@ -90,8 +95,9 @@ class ClapTextEncoder(nn.Module):
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
         """Embeddings [B, D] of norm 1, float32."""
-        tokens = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        ).to(self.model.device)
+        with _TOKENIZING:
+            tokens = self.tokenizer(
+                list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            ).to(self.model.device)
         embedded = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).text_embeds
         return nn.functional.normalize(embedded.float(), dim=1)

@@ -52,7 +52,8 @@ class StartingPoint:
     def fill(self, module: nn.Module, role: str) -> str:
         """Copy the weights of the pack's component of the same role into a new module.
 
-        If class or shapes differ, the module stays unchanged.
+        If class or shapes differ, the module stays unchanged. Parts that the component lacks may be new if the class
+        names them in NEUTRAL_PARTS.
 
         Returns:
             Name of the starting point: name and version of the pack, or NOTHING.
@@ -60,14 +61,7 @@ class StartingPoint:
         found = self.component(role)
         if found is None or type(found) is not type(module):
             return NOTHING
-        theirs, ours = found.state_dict(), module.state_dict()
-        if {name: tensor.shape for name, tensor in theirs.items()} != {
-            name: tensor.shape for name, tensor in ours.items()
-        }:
-            return NOTHING
-        with torch.no_grad():
-            module.load_state_dict(theirs)
-        return self.name
+        return self.name if copy_known_weights(found, module) else NOTHING
 
     def component(self, role: str) -> nn.Module | None:
         """Load the component of a role from the pack; None if there is none."""
@@ -75,3 +69,21 @@ class StartingPoint:
             return None
         module: nn.Module = load_component(self._description.path, role, self._description.components[role])
         return module
+
+
+def copy_known_weights(found: nn.Module, module: nn.Module) -> bool:
+    """Copy the weights of a module into another one of its class, which may have more parts.
+
+    Returns:
+        Whether the weights fit. They do if every tensor has its counterpart of the same shape, and if further parts are
+        among the NEUTRAL_PARTS of the class: those start without an effect. Otherwise nothing is copied.
+    """
+    theirs, ours = found.state_dict(), module.state_dict()
+    neutral: tuple[str, ...] = getattr(module, "NEUTRAL_PARTS", ())
+    further = ours.keys() - theirs.keys()
+    fits = all(name in ours and ours[name].shape == tensor.shape for name, tensor in theirs.items())
+    if not fits or any(name.split(".")[0] not in neutral for name in further):
+        return False
+    with torch.no_grad():
+        module.load_state_dict({**ours, **theirs})
+    return True

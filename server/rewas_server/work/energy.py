@@ -45,7 +45,8 @@ def compute_energy(
                 if request.measure_texture:
                     texture = model.measure_texture(clip, audio_track=track.number, cancel=cancel)
             else:
-                curve = model.estimate_energy(clip, on_progress=on_progress, cancel=cancel)
+                prompt = request.prompt or ""
+                curve = model.estimate_energy(clip, prompt=prompt, on_progress=on_progress, cancel=cancel)
                 if request.prompt is not None:
                     curve = model.apply_typical_level(curve, request.prompt)
         assert curve is not None

@@ -586,6 +586,13 @@ def follows_video(request: CheckedRequest) -> bool:
     return isinstance(request, EnergyRequest) and request.energy.given is None and not request.from_audio
 
 
+def prompt_of(request: CheckedRequest) -> str:
+    """The prompt that the energy of a clip is estimated for; "" for none."""
+    if isinstance(request, SoundRequest):
+        return request.settings.prompt
+    return request.prompt or "" if isinstance(request, EnergyRequest) else ""
+
+
 def video_clip(source: ClipSource, path: Path, sha256: str = "") -> VideoClip:
     """The engine's clip for a range of a media file or an image sequence. sha256: of an upload.
 

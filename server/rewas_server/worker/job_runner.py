@@ -24,7 +24,7 @@ from rewas_server.logs import LogPrivacy, private_texts
 from rewas_server.work.amount import amount_s
 from rewas_server.work.context import Result, WorkContext
 from rewas_server.work.dispatch import run_work
-from rewas_server.work.requests import LocateMedia, TimelineRequest, follows_video, parse_request
+from rewas_server.work.requests import LocateMedia, TimelineRequest, follows_video, parse_request, prompt_of
 from rewas_server.work.translation import job_problem, problem_from_error
 from rewas_server.worker import messages
 from rewas_server.worker.preparation import Preparation
@@ -185,7 +185,7 @@ class JobRunner:
             return
         if free_memory_bytes(model.device) >= PREPARATION_BYTES:
             with cancels_decoding(cancel):
-                model.estimate_energy(request.video_clip(locate_media), cancel=cancel)
+                model.estimate_energy(request.video_clip(locate_media), prompt=prompt_of(request), cancel=cancel)
 
     def _load_for_job(self, pack: str, job_id: str) -> ReWaS:
         if self._find(pack) is None:

@@ -28,6 +28,7 @@ from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import prompt_weight
 from rewas_engine.matching.familiarity import FamiliarityCheck
+from rewas_engine.matching.joint_space_encoder import JointSpaceEncoder
 from rewas_engine.matching.policy import ConflictCheck
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity, Suggestion
 from rewas_engine.matching.selection import select_matcher
@@ -561,6 +562,13 @@ class ReWaS:
     def frame_format(self) -> tuple[Fraction, int, int]:
         """Frame rate, width and height of the frames that the video encoder reads."""
         return self._estimator.format
+
+    @functools.cached_property
+    def joint_space_encoder(self) -> JointSpaceEncoder | None:
+        """The joint space as an encoder of texts, frames and sounds; None if the pack has none."""
+        if self.joint_scorer is None:
+            return None
+        return JointSpaceEncoder(self.joint_scorer, self.front_end, self.pack, self.frame_format)
 
     def estimate_energy_from_frames(
         self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None, prompt: str = ""

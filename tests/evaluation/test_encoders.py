@@ -18,10 +18,11 @@ from rewas_engine import PackError, ReWaS, SettingsError
 from rewas_engine.errors import MediaError
 from rewas_engine.evaluation.distances import cosines
 from rewas_engine.evaluation.encoders.selection import EncoderSet, find_encoders, load_encoder
-from rewas_engine.evaluation.encoders.stand_ins import JointSpaceEncoder, JudgeEncoder
+from rewas_engine.evaluation.encoders.stand_ins import JudgeEncoder, joint_space_encoder
 from rewas_engine.evaluation.encoders.transformers_encoders import AstEncoder, ClapEncoder, ClipFrameEncoder
-from rewas_engine.evaluation.encoders.waveforms import at_rate, even_windows, in_batches
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.matching.joint_space_encoder import JointSpaceEncoder
+from rewas_engine.media.waveforms import at_rate, even_windows, in_batches
 
 FloatArray = np.typing.NDArray[np.float32]
 RATE_HZ = 22_050
@@ -116,7 +117,7 @@ class TestStandIns:
         assert encoder.content_sha256 == JudgeEncoder(judge).content_sha256
 
     def test_the_joint_space_embeds_texts_frames_and_sounds(self, model: ReWaS) -> None:
-        encoder = JointSpaceEncoder(model)
+        encoder = joint_space_encoder(model)
         rate, width, height = model.frame_format
         frames = np.random.default_rng(0).integers(0, 256, (60, height, width), np.uint8)
         vectors = encoder.embed_frames(frames)

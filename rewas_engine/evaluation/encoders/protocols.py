@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.probe import ProbedClip, read_clip
-from rewas_engine.media.video import read_frames
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.media.video_format import VideoFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,41 +24,6 @@ class SoundFeatures:
 
     embeddings: FloatArray
     logits: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class VideoFormat:
-    """The frames that an encoder reads.
-
-    Attributes:
-        frame_rate: Frames per second.
-        width, height: Size in pixels.
-        is_rgb: Colour [T, H, W, 3] instead of brightness [T, H, W].
-        short_side: Scale the shorter side to this many pixels and crop the centre, instead of stretching the frame.
-    """
-
-    frame_rate: Fraction
-    width: int
-    height: int
-    is_rgb: bool = True
-    short_side: int | None = None
-
-    def read(self, clip: VideoClip | ProbedClip, cancel: CancelSignal | None = None) -> NDArray[np.uint8]:
-        """Read the frames of a clip as they are shown. Raises MediaError and Cancelled."""
-        read = read_clip(clip) if isinstance(clip, VideoClip) else clip
-        return read_frames(
-            read.path,
-            start_s=read.start_s,
-            duration_s=read.duration_s,
-            frame_rate=self.frame_rate,
-            width=self.width,
-            height=self.height,
-            rgb=self.is_rgb,
-            short_side=self.short_side,
-            speed=read.speed,
-            sequence=read.sequence,
-            cancel=cancel,
-        )
 
 
 class Encoder(Protocol):

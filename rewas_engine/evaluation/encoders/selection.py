@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.evaluation.encoders.folders import LAYOUT_REMEDY, read_config
 from rewas_engine.evaluation.encoders.protocols import (
     FrameSoundEncoder,
     SoundEncoder,
@@ -16,9 +15,10 @@ from rewas_engine.evaluation.encoders.protocols import (
     TextSoundEncoder,
     VideoEncoder,
 )
-from rewas_engine.evaluation.encoders.stand_ins import JointSpaceEncoder, JudgeEncoder
+from rewas_engine.evaluation.encoders.stand_ins import JudgeEncoder, joint_space_encoder
 from rewas_engine.evaluation.encoders.transformers_encoders import AstEncoder, ClapEncoder, ClipFrameEncoder
 from rewas_engine.packs.components import CONFIG_FILE
+from rewas_engine.packs.model_folders import LAYOUT_REMEDY, read_config
 from rewas_engine.pipeline import ReWaS
 
 Measure = Literal["fd", "fad", "mkl", "is", "clap", "clipsim", "avhscore", "fvd", "kvd", "desync"]
@@ -109,7 +109,7 @@ class EncoderSet:
             if kind == "judge":
                 self._loaded[kind] = JudgeEncoder()
             elif kind == "joint":
-                self._loaded[kind] = JointSpaceEncoder(self._model)
+                self._loaded[kind] = joint_space_encoder(self._model)
             else:
                 self._loaded[kind] = KINDS[kind](self._folders[kind], self._device)
         return self._loaded[kind]

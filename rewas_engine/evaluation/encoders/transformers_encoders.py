@@ -21,15 +21,16 @@ from transformers import (
 
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import PackError
-from rewas_engine.evaluation.encoders.folders import (
+from rewas_engine.evaluation.encoders.protocols import SoundFeatures
+from rewas_engine.matching.clip_loading import load_clip_encoder
+from rewas_engine.media.video_format import VideoFormat
+from rewas_engine.media.waveforms import at_rate, even_windows, unit_rows
+from rewas_engine.packs.model_folders import (
     LAYOUT_REMEDY,
     display_name,
     folder_sha256,
     load_pretrained,
 )
-from rewas_engine.evaluation.encoders.protocols import SoundFeatures, VideoFormat
-from rewas_engine.evaluation.encoders.waveforms import at_rate, even_windows, unit_rows
-from rewas_engine.matching.clip_loading import load_clip_encoder
 
 SOUND_BATCH_SIZE = 8
 TEXT_BATCH_SIZE = 64

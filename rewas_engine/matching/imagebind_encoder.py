@@ -28,6 +28,7 @@ LOG_MEL_MEAN, LOG_MEL_DEVIATION = -4.268, 9.138
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 FRAMES_PER_S = 4
+MAX_FRAMES = 256
 BATCH_SIZE = 16
 
 
@@ -53,7 +54,9 @@ class ImageBindEncoder:
         self._folder, self._device = folder, device
         self._model = load_module(folder, lambda: ImageBind(config), device, leftovers=LEFTOVERS)
         height, width = config.vision.size
-        self.frame_format = VideoFormat(Fraction(FRAMES_PER_S), width, height, short_side=min(width, height))
+        self.frame_format = VideoFormat(
+            Fraction(FRAMES_PER_S), width, height, short_side=min(width, height), max_frames=MAX_FRAMES
+        )
 
     @cached_property
     def content_sha256(self) -> str:

@@ -1,1 +1,0 @@
-"""The tables of the papers, measured on any folder of clips."""

@@ -6,7 +6,7 @@ This module does not import torch, because the server checks requests with it be
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Literal
+from typing import Literal, get_args
 
 from rewas_engine.errors import SettingsError
 
@@ -15,6 +15,9 @@ ControlName = Literal["energy", "onsets"]
 LevelName = Literal["standard", "raw"]
 """How loud sounds are: "standard" takes the level of an energy from the prompt and delivers stems at a standard level;
 "raw" keeps the level of the energy and of the model."""
+RankName = Literal["score", "avh"]
+"""What orders takes: "score" is how well each follows its request; "avh" is AVHScore, the similarity of the whole sound
+to the frames of the clip."""
 MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_GUIDANCE_SCALE = 20.0
@@ -66,6 +69,12 @@ def check_integer(name: str, value: int, lowest: int, highest: int) -> None:
 def check_takes(takes: int) -> None:
     """Raise SettingsError if the number of takes is not from 1 to MAX_TAKES."""
     check_integer("takes", takes, 1, MAX_TAKES)
+
+
+def check_rank(rank_by: str) -> None:
+    """Raise SettingsError if takes cannot be ranked by this."""
+    if rank_by not in get_args(RankName):
+        raise SettingsError(f"rank_by is {rank_by!r}.", f"Choose one of {', '.join(get_args(RankName))}.")
 
 
 def check_seed(seed: int, takes: int = 1) -> None:

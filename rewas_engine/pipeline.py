@@ -25,6 +25,7 @@ from rewas_engine.generation.options import Control, Output, Sampling
 from rewas_engine.generation.sampling_settings import SamplingSettings, resolve_settings
 from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
+from rewas_engine.matching.avh import AvhScorer, FrameSoundSpace, no_space_error, select_frame_sound_space
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import prompt_weight
 from rewas_engine.matching.familiarity import FamiliarityCheck
@@ -38,6 +39,7 @@ from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.frame_stream import FrameSequence, FrameStream
 from rewas_engine.media.probe import ProbedClip, check_can_have_sound, read_clip, read_clip_with_sound
 from rewas_engine.media.reference import ReferenceSound
+from rewas_engine.media.stem import Stem
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, no_model_error, read_pack, verify_files
@@ -64,7 +66,7 @@ from rewas_engine.requests.plan import ResolvedEnergy, SoundPlan, SoundRequest
 from rewas_engine.requests.references import MeasuredReference
 from rewas_engine.requests.regeneration import Regenerate
 from rewas_engine.requests.results import GenerationResult
-from rewas_engine.requests.scoring import WordScorer
+from rewas_engine.requests.scoring import WordScorer, rank_by_avh
 from rewas_engine.requests.sound_makers import ModelMaker, SoundMaker
 from rewas_engine.requests.take_making import PlannedLayer, TakeGenerator
 from rewas_engine.requests.validation import (
@@ -93,6 +95,8 @@ class ReWaS:
         execution: Precision and memory use.
         front_end: Turns waveforms into log-mels and energy.
         joint_scorer: Compares prompts, frames and sounds; None if the pack has no joint space.
+        frame_sound_space: Compares frames and sounds for AVHScore; None if the pack has no joint space and no ImageBind
+            is given.
         sound_kinds: Tells from a prompt how the energy of its sound behaves.
         matcher: Compares prompts with video for the conflict check; None if no model can.
     """
@@ -103,6 +107,7 @@ class ReWaS:
         device: str,
         execution: Execution | None = None,
         conflict_model: Path | None = None,
+        avh_model: Path | None = None,
     ) -> None:
         self.pack: PackInfo = description.info
         self.device = device
@@ -132,6 +137,7 @@ class ReWaS:
             None if self.joint_scorer is None else FamiliarityCheck(self.joint_scorer, self.sound_kinds)
         )
         self.matcher = select_matcher(description, conflict_model, self.joint_scorer, device)
+        self.frame_sound_space = select_frame_sound_space(avh_model, self.joint_space_encoder, device)
 
     def _build_sound_generator(self, cache: ContentCache) -> SoundGenerator:
         backbone = find_family(self._description.family).backbone
@@ -170,6 +176,7 @@ class ReWaS:
         device: str = "auto",
         execution: Execution | None = None,
         conflict_model: str | Path | None = None,
+        avh_model: str | Path | None = None,
     ) -> ReWaS:
         """Load a pack.
 
@@ -179,18 +186,23 @@ class ReWaS:
             execution: Precision and memory use. If memory runs out while loading, low_memory is tried next.
             conflict_model: A local folder with a CLIP model that compares prompts with video instead of the joint space
                 of the pack.
+            avh_model: A local folder with ImageBind, which compares sounds with the video for AVHScore instead of the
+                joint space of the pack.
 
         Raises:
-            PackError: The pack or the CLIP model is missing, damaged or too new for this version.
+            PackError: The pack or one of the models is missing, damaged or too new for this version.
             InsufficientMemoryError: The pack does not fit into memory.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
         wanted, name = execution or Execution(), description.info.name
         matcher = None if conflict_model is None else Path(conflict_model)
+        space = None if avh_model is None else Path(avh_model)
         try:
             where = resolve_device(device)
-            return load_with_memory_fallback(lambda chosen: cls(description, where, chosen, matcher), wanted, name)
+            return load_with_memory_fallback(
+                lambda chosen: cls(description, where, chosen, matcher, space), wanted, name
+            )
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
@@ -373,6 +385,41 @@ class ReWaS:
             )
         return self.joint_scorer.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
+    @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
+    def measure_avh_score(
+        self,
+        clip: VideoClip,
+        sound: Stem | None = None,
+        *,
+        audio_track: int | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> float | None:
+        """Measure how well a sound fits the frames of a clip, by AVHScore: the mean cosine of each frame and the sound.
+
+        Args:
+            clip: The clip.
+            sound: The sound. None is the clip's own sound, at its original speed.
+            audio_track: Number of the audio track, from 1; None is the first that is not silent in the clip.
+            on_progress: Called with the progress.
+            cancel: Ends the work.
+
+        Returns:
+            -1 to 1; publications print it times 100. None if the sound is silent.
+
+        Raises:
+            PackError: The pack has no joint space, and no ImageBind is given.
+            MediaError: The media or its sound cannot be read.
+            Cancelled: `cancel` was set.
+        """
+        space, tracker = self._find_frame_sound_space(), ProgressTracker(on_progress, cancel)
+        if sound is None:
+            read, own = self._read_clip_audio(clip, audio_track, tracker)
+            waveform, rate_hz = own, self.front_end.config.sample_rate_hz
+        else:
+            read, waveform, rate_hz = self._probe(clip, tracker), sound.waveform, sound.sample_rate_hz
+        return AvhScorer.of_clip(space, read, tracker).score(waveform, rate_hz)
+
     @raises_out_of_memory("generating sound", VOCODING_MEMORY_REMEDY)
     @torch.inference_mode()
     def generate(
@@ -404,7 +451,8 @@ class ReWaS:
             control: What the primary sound follows (energy, onsets, texture or another sound) and how strongly. None
                 estimates the energy from the video.
             sampling: Number of steps, guidance, sampler and negative prompt. None means the defaults of the pack.
-            output: Sample rate, gain, loop and cuts. None means a sound without cuts at the sample rate of the pack.
+            output: Sample rate, gain, loop, cuts and order of the takes. None means a sound without cuts at the sample
+                rate of the pack.
             performance: How a library performs its recordings. None means the defaults. Models do not use it.
             layers: Up to 8 additional sounds, each with its own stem. If a stem or their sum would clip, all stems are
                 lowered equally.
@@ -423,7 +471,7 @@ class ReWaS:
         Raises:
             SettingsError: A setting is out of range, or settings exclude each other.
             MediaError: The media of the clip cannot be read.
-            PackError: The pack cannot follow the conflict policy.
+            PackError: The pack cannot follow the conflict policy, or cannot rank takes by AVHScore.
             ConflictError: The video contradicts the prompt, and `conflict` is "refuse".
             InsufficientMemoryError: Out of memory, even at batch size 1.
             Cancelled: `cancel` was set.
@@ -441,6 +489,7 @@ class ReWaS:
         )
         check_takes(takes)
         check_seed(seed, takes)
+        space = self._find_frame_sound_space() if output.rank_by == "avh" else None
         tracker = ProgressTracker(on_progress, cancel)
         read = self._probe(clip, tracker)
         check_total_duration(takes, 1 + len(layers), read.duration_s)
@@ -491,7 +540,10 @@ class ReWaS:
         ]
         familiarity = self.check_familiarity(prompt)
         generator = self._take_generator(prompt, familiarity)
+        avh_scorer = None if space is None else AvhScorer.of_clip(space, read, tracker)
         generated = generator.generate_takes(plan, seed, takes, tracker, planned_layers, output.gain_db)
+        if avh_scorer is not None:
+            generated = rank_by_avh(generated, avh_scorer)
         return GenerationResult(
             clip=read,
             pack=self.pack,
@@ -586,6 +638,11 @@ class ReWaS:
         return self._estimator.estimate(frames, on_window, self._embed_words(prompt)).resample(
             self.frame_format[0], len(frames)
         )
+
+    def _find_frame_sound_space(self) -> FrameSoundSpace:
+        if self.frame_sound_space is None:
+            raise no_space_error(self.pack.name)
+        return self.frame_sound_space
 
     def _probe(self, clip: VideoClip, tracker: ProgressTracker) -> ProbedClip:
         with tracker.stage("decode"):

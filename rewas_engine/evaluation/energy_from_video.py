@@ -189,10 +189,17 @@ def _estimate(model: ReWaS, scene: Scene, native_rate: Fraction) -> VideoEstimat
     sound = render_sound(scene)
     curve_of_sound = model.front_end.measure_energy(normalise(sound) if sound.any() else sound)
     true = average_energy(curve_of_sound, rate, len(frames))
-    estimated = model.estimate_energy_from_frames(frames)
+    estimated = model.estimate_energy_from_frames(frames, prompt=prompt_of_scene(scene))
     return VideoEstimate(
         scene, native_rate, estimated, true, frame_difference(frames), agreement(true, estimated, rate)
     )
+
+
+def prompt_of_scene(scene: Scene) -> str:
+    """The prompt for the estimate, if it reads words. Captions of silent scenes would say that nothing sounds, so they
+    get the class that is seen.
+    """
+    return scene.class_name.replace("_", " ") if scene.is_silent else scene.caption
 
 
 def average_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatArray:

@@ -86,7 +86,8 @@ def align_section(bench: Bench) -> Section:
 
 def _energy_of(bench: Bench, frames: NDArray[np.uint8], clip: BenchClip) -> FloatArray:
     bench.watch.check()
-    curve = EnergyCurve(bench.model.estimate_energy_from_frames(frames), bench.model.frame_format[0], "picture")
+    estimate = bench.model.estimate_energy_from_frames(frames, prompt=clip.plain)
+    curve = EnergyCurve(estimate, bench.model.frame_format[0], "picture")
     return curve.resample(bench.model.front_end.config.frame_rate_hz, len(clip.energy))
 
 

@@ -15,10 +15,12 @@ from rewas_engine.checks import (
     MAX_STEPS,
     ControlName,
     LevelName,
+    RankName,
     check_control_range,
     check_gain,
     check_integer,
     check_range,
+    check_rank,
     validate_prompt,
 )
 from rewas_engine.curves.edits import EnergyEdit
@@ -103,7 +105,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """The format of the stems: sample rate, level, loop and cuts.
+    """The format of the stems (sample rate, level, loop and cuts), and the order of the takes.
 
     Args:
         sample_rate_hz: Sample rate of the stems in hertz: 16000, 22050, 44100, 48000, 96000 or that of the pack. None
@@ -115,9 +117,11 @@ class Output:
         loop: Whether the end of the sound joins its beginning.
         cuts: Seconds from the start of the clip at which the primary sound starts anew, in order, as
             `rewas_engine.find_cuts` finds them. Layers are not cut.
+        rank_by: What orders the takes: "score" is how well they follow the request; "avh" is AVHScore, how well the
+            sound of all stems fits the frames of the clip. Takes with faults always come last.
 
     Raises:
-        SettingsError: The gain is out of its range, or the level is unknown.
+        SettingsError: The gain is out of its range, or the level or the order is unknown.
     """
 
     sample_rate_hz: int | None = None
@@ -125,8 +129,10 @@ class Output:
     level: LevelName = "standard"
     loop: bool = False
     cuts: Sequence[Seconds] = ()
+    rank_by: RankName = "score"
 
     def __post_init__(self) -> None:
         check_gain(self.gain_db)
+        check_rank(self.rank_by)
         if self.level not in get_args(LevelName):
             raise SettingsError(f"The level is {self.level!r}.", 'Choose "standard" or "raw".')

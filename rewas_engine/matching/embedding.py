@@ -24,6 +24,7 @@ SOUND_WINDOW_FRAMES = 512
 """Longer videos and sounds are embedded in overlapping windows of the training length, which are averaged."""
 SPAN_FRAMES = 48
 """Video frames per span, about two seconds. Spans overlap by half."""
+MAX_SPANS = 512
 _BATCH_SIZE = 16
 
 
@@ -124,10 +125,12 @@ class JointScorer:
         """Unit vectors [T, width] of each frame of brightness [T, H, W], T at least 1.
 
         The space reads motion, so each frame is embedded with its neighbours: the span around it, or at the ends of the
-        video the nearest one.
+        video the nearest one. In a long video, neighbouring frames share a span, so that there are at most MAX_SPANS.
         """
         length = min(SPAN_FRAMES, len(frames))
         starts = np.clip(np.arange(len(frames)) - length // 2, 0, len(frames) - length)
+        step = -(-len(frames) // MAX_SPANS)
+        starts = starts // step * step
         distinct, places = np.unique(starts, return_inverse=True)
         return self._embed_windows(frames, distinct.tolist(), length)[torch.from_numpy(places).to(self._device)]
 

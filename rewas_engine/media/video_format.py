@@ -23,6 +23,8 @@ class VideoFormat:
         width, height: Size in pixels.
         is_rgb: Colour [T, H, W, 3] instead of brightness [T, H, W].
         short_side: Scale the shorter side to this many pixels and crop the centre, instead of stretching the frame.
+        max_frames: Longer clips are read at a lower frame rate, with this many frames; None for networks that read
+            motion.
     """
 
     frame_rate: Fraction
@@ -30,15 +32,19 @@ class VideoFormat:
     height: int
     is_rgb: bool = True
     short_side: int | None = None
+    max_frames: int | None = None
 
     def read(self, clip: VideoClip | ProbedClip, cancel: CancelSignal | None = None) -> NDArray[np.uint8]:
         """Read the frames of a clip as they are shown. Raises MediaError and Cancelled."""
         read = read_clip(clip) if isinstance(clip, VideoClip) else clip
+        rate = self.frame_rate
+        if self.max_frames is not None:
+            rate = min(rate, self.max_frames / read.duration_s)
         return read_frames(
             read.path,
             start_s=read.start_s,
             duration_s=read.duration_s,
-            frame_rate=self.frame_rate,
+            frame_rate=rate,
             width=self.width,
             height=self.height,
             rgb=self.is_rgb,

@@ -34,9 +34,13 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             positions are pooled, so that an impact is recognised at its position. Empty for none.
         fine_place_dilations: The same one stage earlier, at twice the resolution.
         looks: Number of TEST_TIME_AUGMENTATIONS that are averaged outside of training.
+        residual_motion: Whether the differences from the frames before and after, without the motion of the camera, are
+            further inputs. They start without an effect.
     """
 
     config_name = "config.json"
+    NEUTRAL_PARTS = ("residual_stem",)
+    """Parts that start without an effect."""
 
     @register_to_config
     def __init__(
@@ -47,11 +51,16 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         place_dilations: tuple[int, ...] = (),
         fine_place_dilations: tuple[int, ...] = (),
         looks: int = 1,
+        residual_motion: bool = False,
     ) -> None:
         super().__init__()
         if not 1 <= looks <= len(TEST_TIME_AUGMENTATIONS):
             raise ValueError(f"{looks} looks are not 1 to {len(TEST_TIME_AUGMENTATIONS)}")
         self.stem = nn.Conv2d(1 + len(NEIGHBOUR_OFFSETS_FRAMES), widths[0], 8, stride=4, padding=2)
+        self.residual_stem: nn.Conv2d | None = None
+        if residual_motion:
+            self.residual_stem = nn.Conv2d(2, widths[0], 8, stride=4, padding=2, bias=False)
+            nn.init.zeros_(self.residual_stem.weight)
         self.stages = nn.ModuleList(_FrameBlock(narrow, wide) for narrow, wide in pairwise(widths))
         # The mean measures how much moves, the maximum whether anything does, such as a small ball on a large field.
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
@@ -76,7 +85,10 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         centred = frames - frames.mean(dim=(1, 2, 3), keepdim=True)
         even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
         planes, motion = _frame_differences(even)
-        maps = nn.functional.silu(self.stem(planes.flatten(0, 1)))
+        maps = self.stem(planes.flatten(0, 1))
+        if self.residual_stem is not None:
+            maps = maps + self.residual_stem(residual_differences(even).flatten(0, 1))
+        maps = nn.functional.silu(maps)
         finer = maps
         for stage in self.stages:
             finer, maps = maps, stage(maps, batch)
@@ -130,6 +142,50 @@ def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
         earlier_later += [(-lag, -2 * change[:, :count]), (lag, 2 * change[:, lag:])]
     differences = [dict(earlier_later)[offset] for offset in NEIGHBOUR_OFFSETS_FRAMES]
     return torch.stack([frames.to(differences[0].dtype), *differences], dim=2), torch.stack(sizes, dim=2)
+
+
+MAX_CAMERA_PIXELS = 8
+"""Largest motion of the camera from frame to frame that is compensated."""
+
+
+@torch.no_grad()
+def camera_shifts(frames: torch.Tensor) -> torch.Tensor:
+    """Motion of the camera [B, T - 1, 2] between neighbouring frames [B, T, H, W], in pixels down and to the right.
+
+    Phase correlation (Kuglin and Hines 1975), to whole pixels. A part that moves does not disturb it, because it counts
+    every frequency of the whole frame alike.
+    """
+    height, width = frames.shape[-2:]
+    window = torch.hann_window(height, device=frames.device)[:, None] * torch.hann_window(width, device=frames.device)
+    spectra = torch.fft.rfft2((frames.float() - frames.float().mean(dim=(2, 3), keepdim=True)) * window)
+    product = spectra[:, 1:] * spectra[:, :-1].conj()
+    peaks = torch.fft.irfft2(product / (product.abs() + 1e-6), s=(height, width))
+    reach = min(MAX_CAMERA_PIXELS, height // 2 - 1, width // 2 - 1)
+    near = torch.roll(peaks, (reach, reach), dims=(2, 3))[..., : 2 * reach + 1, : 2 * reach + 1]
+    place = near.flatten(2).argmax(dim=2)
+    side = 2 * reach + 1
+    return torch.stack([place // side - reach, place % side - reach], dim=2)
+
+
+@torch.no_grad()
+def residual_differences(frames: torch.Tensor) -> torch.Tensor:
+    """Twice the differences [B, T, 2, H, W] of frames [B, T, H, W] from the frames before and after, each moved by the
+    motion of the camera. The first and last frames have no difference on their outer side.
+    """
+    shifts = camera_shifts(frames)
+    before = frames[:, 1:] - _move(frames[:, :-1], shifts)
+    after = frames[:, :-1] - _move(frames[:, 1:], -shifts)
+    nothing = torch.zeros_like(frames[:, :1])
+    return 2 * torch.stack([torch.cat([nothing, before], dim=1), torch.cat([after, nothing], dim=1)], dim=2)
+
+
+def _move(frames: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Move frames [B, T, H, W] by [B, T, 2] pixels down and to the right, repeating the borders."""
+    height, width = frames.shape[-2:]
+    rows = (torch.arange(height, device=frames.device) - shifts[..., :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=frames.device) - shifts[..., 1:]).clamp(0, width - 1)
+    moved = frames.gather(2, rows[..., None].expand(-1, -1, -1, width))
+    return moved.gather(3, columns[:, :, None].expand(-1, -1, height, -1))
 
 
 class _FrameBlock(nn.Module):

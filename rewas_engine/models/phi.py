@@ -21,8 +21,10 @@ NEVER_NATS = -60.0
 """Energy of the events before and after a clip."""
 CHARACTERS = ("steady", "struck", "varied")
 """Kinds of words, as in `rewas_engine.matching.sound_kinds.Character`."""
-_NEW_TRAITS = (-4.0, 0.0, 0.0, -2.0, 0.0, -2.0, 2.0)
-"""Initial traits: level, reliance, variation (sigmoid), loudness, decay, late decay and tail (softplus)."""
+_NEW_TRAITS = (-4.0, -8.0, 0.0, -2.0, 0.0, -2.0, 2.0)
+"""Initial traits: level, reliance and variation (sigmoid), loudness, decay, late decay and tail (softplus)."""
+_TRAIT_STEPS = 10.0
+"""Scale of the learned offsets of traits, so that they move as fast as the weights of a layer."""
 UNLIKELY_LOGIT = -16.0
 """Logit of a strike in a new event head: its energy is far below silence, so that the curve does not change."""
 
@@ -88,23 +90,24 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Estimate energies and what they consist of. Arguments as for `forward`."""
         batch, tokens, _ = features.shape
         hidden = self.projection(features)
-        traits = None
+        if text is None:
+            text = features.new_zeros(batch, self.config.text_width)
         if self.words is not None:
-            if text is None:
-                text = features.new_zeros(batch, self.config.text_width)
-            hidden, traits = self.words(hidden, text)
+            hidden = self.words.change_tokens(hidden, text)
         if self.config.attends_over == "batch":
             hidden = hidden.reshape(batch * tokens, 1, -1)
         for block in self.layers:
             hidden = block(hidden)
         energies: torch.Tensor = self.narrowing(hidden).reshape(batch, tokens)
-        if traits is None:
-            return Reading(energies, None, None)
+        if self.words is None:
+            return Reading(energies, None)
+        by_clip = hidden.reshape(batch, tokens, -1)
+        traits = self.words.read_traits(by_clip, text)
         energies = traits.shape_sustained(energies.float())
         if self.events is None:
-            return Reading(energies, None, traits)
-        heights, logits = self.events(hidden.reshape(batch, tokens, -1))
-        return Reading(torch.logaddexp(energies, traits.ring(heights, logits)), logits, traits)
+            return Reading(energies, None)
+        heights, logits = self.events(by_clip)
+        return Reading(torch.logaddexp(energies, traits.ring(heights, logits)), logits)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,6 @@ class Traits:
     """What the words of prompts say about the energy of their sounds, each [B, 1].
 
     Attributes:
-        character_logits: [B, 3], in the order of CHARACTERS.
         level: Level in nats.
         reliance: 0 to 1: how much the level follows the words instead of the picture.
         variation: Factor of the deviation from the level, 0 to 2.
@@ -122,7 +124,6 @@ class Traits:
         tail: Energy of the tail below the strike, in nats.
     """
 
-    character_logits: torch.Tensor
     level: torch.Tensor
     reliance: torch.Tensor
     variation: torch.Tensor
@@ -161,16 +162,18 @@ class Reading:
     Attributes:
         energies: [B, T] nats.
         strike_logits: [B, T] of a strike at each token; None without events.
-        traits: What the words say; None without words.
     """
 
     energies: torch.Tensor
     strike_logits: torch.Tensor | None
-    traits: Traits | None
 
 
 class _Words(nn.Module):
-    """Reads prompt embeddings: a scale and a shift of the tokens, and the traits of the sound."""
+    """Reads prompt embeddings: a scale and a shift of the tokens, and the traits of the sound.
+
+    Traits belong to characters, not to words, because far more words are known by their character than the videos of
+    the training show.
+    """
 
     HIDDEN = 128
 
@@ -178,34 +181,46 @@ class _Words(nn.Module):
         super().__init__()
         self.reader = nn.Sequential(nn.Linear(text_width, self.HIDDEN), nn.SiLU())
         self.tokens = nn.Linear(self.HIDDEN, 2 * width)
-        self.characters = nn.Linear(self.HIDDEN, len(CHARACTERS))
-        self.traits = nn.Linear(self.HIDDEN, len(_NEW_TRAITS))
-        for layer in (self.tokens, self.characters, self.traits):
+        self.characters = nn.Sequential(
+            nn.Linear(text_width, self.HIDDEN), nn.SiLU(), nn.Linear(self.HIDDEN, len(CHARACTERS))
+        )
+        self.traits = nn.Parameter(torch.zeros(len(CHARACTERS), len(_NEW_TRAITS)))
+        self.trust = nn.Linear(width, 1)
+        for layer in (self.tokens, self.trust):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, hidden: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, Traits]:
-        """Tokens [B, T, width] changed by prompts [B, text_width], and what the prompts say."""
-        read = self.reader(math.sqrt(text.shape[1]) * nn.functional.normalize(text.to(hidden.dtype), dim=1))
-        scale, shift = self.tokens(read)[:, None].chunk(2, dim=-1)
-        read = read.float()
-        offsets = nn.functional.linear(read, self.traits.weight.float(), self.traits.bias.float())
-        level, reliance, variation, loudness, decay, late_decay, tail = (
-            offsets + offsets.new_tensor(_NEW_TRAITS)
-        ).split(1, dim=1)
-        characters = nn.functional.linear(read, self.characters.weight.float(), self.characters.bias.float())
+    def normalise(self, text: torch.Tensor) -> torch.Tensor:
+        """Prompts [B, text_width] with components of about 1; zeros stay zeros."""
+        return math.sqrt(text.shape[1]) * nn.functional.normalize(text.float(), dim=1)
+
+    def change_tokens(self, hidden: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Tokens [B, T, width] scaled and shifted as prompts [B, text_width] say."""
+        scale, shift = self.tokens(self.reader(self.normalise(text).to(hidden.dtype)))[:, None].chunk(2, dim=-1)
+        return hidden * (1 + scale) + shift
+
+    def character_logits(self, text: torch.Tensor) -> torch.Tensor:
+        """Logits [B, 3] of the characters of prompts [B, text_width], in the order of CHARACTERS."""
+        logits: torch.Tensor = self.characters(self.normalise(text)).float()
+        return logits
+
+    def read_traits(self, hidden: torch.Tensor, text: torch.Tensor) -> Traits:
+        """What prompts [B, text_width] say about a clip with tokens [B, T, width]."""
+        logits = self.character_logits(text)
+        mixed = logits.softmax(dim=1) @ self.traits.float() * _TRAIT_STEPS + logits.new_tensor(_NEW_TRAITS)
+        level, reliance, variation, loudness, decay, late_decay, tail = mixed.split(1, dim=1)
+        # Words count more where the picture shows nothing familiar.
+        doubt = self.trust(hidden.mean(dim=1)).float() * _TRAIT_STEPS
         softplus = nn.functional.softplus
-        traits = Traits(
-            character_logits=characters,
+        return Traits(
             level=level,
-            reliance=reliance.clamp(0, 1),
+            reliance=(reliance + doubt).sigmoid(),
             variation=2 * variation.sigmoid(),
             loudness=loudness,
             decay=softplus(decay),
             late_decay=softplus(late_decay),
             tail=softplus(tail),
         )
-        return hidden * (1 + scale) + shift, traits
 
 
 class _Events(nn.Module):

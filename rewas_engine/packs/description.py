@@ -199,6 +199,7 @@ def read_pack(path: Path) -> PackDescription:
             scores_words=JOINT_ROLE in document["components"],
             content_sha256=_hash_content(document),
             is_library=False,
+            reads_words=_reads_words(path, document["components"]),
             **_texts(document),
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
@@ -207,6 +208,17 @@ def read_pack(path: Path) -> PackDescription:
     if family not in family_names():
         raise unknown_family_error(family)
     return PackDescription(info, family, **{table: document[table] for table in _SOUND_TABLES})
+
+
+def _reads_words(path: Path, components: Mapping[str, Any]) -> bool:
+    """Whether φ reads prompts. Loading the pack says what is wrong with a file that cannot be read."""
+    if "phi" not in components:
+        return False
+    try:
+        config = json.loads((path / "phi" / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and bool(config.get("text_width"))
 
 
 class _Texts(TypedDict):
@@ -268,6 +280,7 @@ def _read_library(path: Path, document: Mapping[str, Any]) -> PackDescription:
         scores_words=False,
         content_sha256=hashlib.sha256(content.encode()).hexdigest(),
         is_library=True,
+        reads_words=lender.info.reads_words,
         **texts,
     )
     components = {role: name for role, name in lender.components.items() if role in _LIBRARY_ROLES}
@@ -487,6 +500,7 @@ class PackInfo:
         scores_words: Whether it can score how well a sound matches a prompt.
         content_sha256: SHA-256 of everything that determines its sounds: its files and the settings in its description.
         is_library: Whether it is a library of recordings, which are performed, instead of a model.
+        reads_words: Whether an energy that it estimates from video depends on the prompt.
     """
 
     name: str
@@ -501,3 +515,4 @@ class PackInfo:
     scores_words: bool
     content_sha256: str
     is_library: bool
+    reads_words: bool

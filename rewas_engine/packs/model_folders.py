@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from rewas_engine.runtime.memory_errors import is_out_of_memory
 
 Module = TypeVar("Module", bound=nn.Module)
 
+_COUNTER = ".num_batches_tracked"
 LAYOUT_REMEDY = "See “Encoders” in docs/evaluation.md for the layout of the folder."
 
 
@@ -33,16 +34,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_module(
-    folder: Path, build: Callable[[], Module], device: str, *, leftovers: Mapping[str, str] | None = None
-) -> Module:
+def load_module(folder: Path, build: Callable[[], Module], device: str, *, leftovers: Sequence[str] = ()) -> Module:
     """Build a network and set every tensor from the folder's weights, in float32 and evaluation mode.
 
     Args:
         folder: Folder with model.safetensors.
         build: Builds the network.
         device: Torch device name.
-        leftovers: Tensor names that published files contain and the network does not use -> the reason.
+        leftovers: Beginnings of the names of tensors that published files contain and the network does not use.
 
     Raises:
         PackError: The weights are missing or do not fit.
@@ -52,10 +51,11 @@ def load_module(
         # Drawing the initial weights, which are then replaced, must not advance the caller's random state.
         with torch.random.fork_rng(devices=[]):
             module = build()
-        tensors = {
-            name: tensor for name, tensor in load_file(folder / WEIGHTS_FILE).items() if name not in (leftovers or {})
-        }
-        load_strictly(module, tensors)
+        stored = load_file(folder / WEIGHTS_FILE)
+        used = {name: stored[name] for name in stored if not name.startswith(tuple(leftovers))}
+        # Files from before PyTorch 0.4 lack these counters, which only matter in training.
+        counters = {name: value for name, value in module.state_dict().items() if name.endswith(_COUNTER)}
+        load_strictly(module, {**counters, **used})
     except EngineError:
         raise
     except Exception as error:  # transformers and safetensors raise many types for invalid files

@@ -93,7 +93,8 @@ def measure_held_out(
                 rate = model.frame_format[0]
                 count = int(sounding_s * float(rate))
                 true = requested.resample(rate, len(frames))[:count]
-                estimated = agreement(true, model.estimate_energy_from_frames(frames)[:count], rate)
+                estimate = model.estimate_energy_from_frames(frames, prompt=caption)
+                estimated = agreement(true, estimate[:count], rate)
                 moving = agreement(true, frame_difference(frames)[:count], rate)
                 add("picture_correlation", estimated.correlation)
                 add("picture_correlation_best_lag", estimated.best_correlation)

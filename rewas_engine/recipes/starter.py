@@ -15,8 +15,10 @@ from diffusers import DDIMScheduler
 
 from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.errors import SettingsError
+from rewas_engine.matching.sound_kinds import kind_of_phrase, table_embeddings, table_phrases
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.phi import CHARACTERS
 from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
@@ -42,7 +44,7 @@ from rewas_engine.training.joint_stage import (
 from rewas_engine.training.loop import LoopConfig, LossFunction, train
 from rewas_engine.training.pack_writer import make_version_unique, write_pack
 from rewas_engine.training.picture_labels import LabelReader
-from rewas_engine.training.picture_stage import picture_loss
+from rewas_engine.training.picture_stage import PictureCorpus, PictureWords, picture_loss
 from rewas_engine.training.progress import PartCounter
 from rewas_engine.training.sample_panels import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_losses, draw_sheet
@@ -98,7 +100,12 @@ class StarterTraining:
             pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS)
         self.pictures = pictures
         """Videos of the corpus, for the picture and the joint stage."""
-        self.further_pictures = ClipPictures(Path(config.picture_folder)) if config.picture_folder else None
+        self.further_pictures = (
+            # Only words tell what a source that does not move sounds like.
+            ClipPictures(Path(config.picture_folder), motionless=bool(config.picture_recipe.words))
+            if config.picture_folder
+            else None
+        )
         """Further videos for the picture stage."""
         self.stages: dict[str, Callable[[], None]] = {
             "corpus": self.write_corpus,
@@ -221,7 +228,9 @@ class StarterTraining:
         if sources:
             corpus = JoinedPictures(sources).videos(self.front_end)
             reader = LabelReader(int(encoder.config.features))
-            loss = picture_loss(corpus, encoder, phi, reader, self.config.picture_batches)
+            recipe, batches = self.config.picture_recipe, self.config.picture_batches
+            words = None if phi.words is None else self._picture_words(corpus)
+            loss = picture_loss(corpus, encoder, phi, reader, batches, recipe, words)
             trained_modules = torch.nn.ModuleList([encoder, phi, reader])
             self._train(
                 "picture", trained_modules, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus)
@@ -230,6 +239,15 @@ class StarterTraining:
             raise SettingsError("There are no videos to train the estimator on.", "Add videos, or start from a pack.")
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
+
+    def _picture_words(self, corpus: PictureCorpus) -> PictureWords:
+        """Embed the captions of the videos. Clips without a caption count as clips without a prompt."""
+        captions = corpus.captions or ("",) * len(corpus.frames)
+        embedded = embed_captions(captions, SentenceEncoder(**SENTENCE_ENCODER), self.folder)
+        embedded[torch.tensor([not caption for caption in captions])] = 0
+        kinds = [kind_of_phrase(phrase) for phrase in table_phrases()]
+        characters = [CHARACTERS.index(kind.character) for kind in kinds if kind is not None]
+        return PictureWords(embedded, torch.from_numpy(table_embeddings()), torch.tensor(characters))
 
     def train_joint(self) -> None:
         """Train the joint space of texts, videos and sounds.

@@ -10,9 +10,10 @@ import torch
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.phi import Phi
 from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.recipes.starter import StarterTraining
-from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.config import PROMPT_WIDTH, StarterConfig
 from rewas_engine.training.pack_writer import SAMPLING, write_pack
 
 TINY = replace(
@@ -32,10 +33,15 @@ TINY = replace(
 """Starter configuration with the smallest sizes that its classes allow."""
 
 
-def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
+def write_untrained_pack(folder: Path, seed: int = 0, *, reads_words: bool = False) -> Path:
     """Write a pack of random weights into a new folder with its name, and return the folder.
 
     The pack loads in one or two seconds and generates faster than that. Its sound is noise.
+
+    Args:
+        folder: The folder, which must not exist.
+        seed: Of the weights.
+        reads_words: Whether the energy that it estimates depends on the prompt.
     """
     generator_state = torch.get_rng_state()
     try:
@@ -49,7 +55,7 @@ def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
             "adapter": EnergyAdapter.from_denoiser(denoiser),
             "vocoder": TINY.new_vocoder(),
             "video_encoder": TINY.new_video_encoder(),
-            "phi": TINY.new_phi(),
+            "phi": _new_phi_with_words() if reads_words else TINY.new_phi(),
         }
     finally:
         torch.set_rng_state(generator_state)
@@ -64,3 +70,12 @@ def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
         # Fast on every processor; bfloat16 is slow on those without instructions for it.
         sampling={**SAMPLING, "precision": "float32"},
     )
+
+
+def _new_phi_with_words() -> Phi:
+    """An untrained φ whose estimates differ between prompts. New layers for words have no effect until trained."""
+    phi = Phi(**{**TINY.new_phi().config, "text_width": PROMPT_WIDTH})
+    assert phi.words is not None
+    for layer in (phi.words.tokens, phi.words.traits):
+        torch.nn.init.normal_(layer.weight, std=0.5)
+    return phi

@@ -41,6 +41,17 @@ class Note:
     text: str
 
 
+def words_not_read_note(pack: str, *, is_level_used: bool) -> Note:
+    """Describe that an energy was estimated without the words of its prompt.
+
+    Args:
+        pack: Name of the pack.
+        is_level_used: Whether the energy was moved to the typical level of the prompt.
+    """
+    effect = "Only the level depends on the prompt." if is_level_used else "The prompt has no effect."
+    return Note("unused_setting", f"The pack {pack} estimates energy from the video alone. {effect}")
+
+
 def little_motion_note(character: Character, *, is_still: bool, is_raw: bool, is_silent: bool) -> Note:
     """Describe what was done about a video with little or no motion.
 

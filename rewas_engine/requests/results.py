@@ -72,6 +72,8 @@ class Take:
             of the mean squared difference over the mel bins, in dB. None without a reference, or if the sound is
             silent.
         recordings: The recordings in it, in the order of their first use; none if a model generated it.
+        avh_score: AVHScore of all stems together, -1 to 1. None if takes are not ranked by it, or if the sound is
+            silent.
     """
 
     seed: int
@@ -89,6 +91,7 @@ class Take:
     level_gain_db: float = 0.0
     reference_distance_db: float | None = None
     recordings: tuple[UsedRecording, ...] = ()
+    avh_score: float | None = None
 
     def mix(self) -> Stem:
         """Return the exact sum of the stems. Stems with fewer channels use the first ones; see `spread_channels`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from rewas_engine.conditioning.levels import normalise
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.curve import find_runs
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
+from rewas_engine.matching.avh import AvhScorer
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.media.audio import sample_peak
 from rewas_engine.requests.results import FaultName, Take
@@ -119,6 +120,19 @@ def score_take(correlation: float | None, mae_nats: float, text_score: float | N
 def sort_best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
     """Sort takes: those without faults first, then by score, then by seed."""
     return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -_rating(take), take.seed)))
+
+
+def rank_by_avh(takes: Sequence[Take], scorer: AvhScorer) -> tuple[Take, ...]:
+    """Measure the AVHScore of takes and sort them: those without faults first, then by AVHScore, then by seed."""
+    scored = []
+    for take in takes:
+        mix = take.mix()
+        scored.append(replace(take, avh_score=scorer.score(mix.waveform, mix.sample_rate_hz)))
+
+    def place(take: Take) -> tuple[bool, float, int]:
+        return len(take.faults) > 0, math.inf if take.avh_score is None else -take.avh_score, take.seed
+
+    return tuple(sorted(scored, key=place))
 
 
 def _rating(take: Take) -> float:

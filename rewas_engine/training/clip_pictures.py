@@ -100,6 +100,7 @@ class ClipPictures:
             float(FRAME_RATE),
             label_scenes(scenes, frames.shape[1], float(FRAME_RATE)),
             torch.tensor([scene.is_silent or bool(scene.envelope.max() >= WEAKEST_PEAK) for scene in scenes]),
+            tuple(self.captions()),
         )
 
     def captions(self) -> list[str]:
@@ -179,6 +180,7 @@ class JoinedPictures:
                     for part in parts
                 ]
             ),
+            tuple(caption for part in parts for caption in part.captions or ("",) * len(part.frames)),
         )
 
 

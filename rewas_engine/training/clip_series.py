@@ -131,7 +131,7 @@ class ClipSeries(ABC):
             with atomic_path(self.path(index, suffix)) as unfinished:
                 soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
         with atomic_path(self.path(index, ".mp4")) as unfinished:
-            _encode(unfinished, frames, frame_rate, crf, mix)
+            encode_clip(unfinished, frames, frame_rate, crf, mix)
         with atomic_path(self.path(index, ".json")) as unfinished:
             unfinished.write_text(json.dumps(description, indent=2), "utf-8")
 
@@ -175,7 +175,9 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _encode(path: Path, frames: NDArray[np.uint8], frame_rate: Fraction, crf: int, sound: NDArray[np.float32]) -> None:
+def encode_clip(
+    path: Path, frames: NDArray[np.uint8], frame_rate: Fraction, crf: int, sound: NDArray[np.float32]
+) -> None:
     """Write frames [T, H, W, 3] as H.264 at exactly this rate, and the sound [samples] as AAC."""
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=frame_rate, options={"crf": str(crf), "preset": "veryfast"})

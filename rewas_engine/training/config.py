@@ -16,7 +16,7 @@ from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.training.picture_stage import PictureBatches
+from rewas_engine.training.picture_stage import PictureBatches, PictureRecipe
 from rewas_engine.training.stages import DenoiserRecipe
 
 PROMPT_WIDTH = 384
@@ -44,6 +44,12 @@ MAY_BE_ZERO = (
     "joint_strangers",
     "more_words",
     "words_noise",
+    "words",
+    "events",
+    "residual_motion",
+    "text_noise",
+    "mismatch",
+    "camera",
 )
 """Fields of the configurations that can be 0; all others must be above 0."""
 
@@ -107,6 +113,7 @@ class StarterConfig:
     picture_place_dilations: tuple[int, ...] = (1, 3)
     picture_fine_place_dilations: tuple[int, ...] = (1,)
     picture_looks: int = 4
+    picture_recipe: PictureRecipe = field(default_factory=PictureRecipe)
     phi_blocks: int = 2
     joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3))
     joint_recipe: JointRecipe = field(default_factory=JointRecipe)
@@ -172,6 +179,7 @@ class StarterConfig:
             place_dilations=self.picture_place_dilations,
             fine_place_dilations=self.picture_fine_place_dilations,
             looks=self.picture_looks,
+            residual_motion=bool(self.picture_recipe.residual_motion),
         )
 
     @property
@@ -183,7 +191,16 @@ class StarterConfig:
     def new_phi(self) -> Phi:
         """Build an untrained φ that fits the video encoder."""
         width = self.picture_features
-        return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
+        recipe = self.picture_recipe
+        return Phi(
+            features=width,
+            width=width,
+            blocks=self.phi_blocks,
+            heads=4,
+            head=(64, 16),
+            text_width=PROMPT_WIDTH if recipe.words else 0,
+            has_events=bool(recipe.words and recipe.events),
+        )
 
     def new_joint_space(self) -> JointSpace:
         """Build an untrained joint space of texts, videos and sounds."""

@@ -157,6 +157,7 @@ class WorldCorpus:
             float(FRAME_RATE),
             label_scenes(shown, frames.shape[1], float(FRAME_RATE)),
             torch.tensor([scene.is_silent or scene.envelope.max() >= WEAKEST_PEAK for scene in shown]),
+            tuple(caption for caption, keep in zip(self.captions(), kept.tolist(), strict=False) if keep),
         )
 
     @property

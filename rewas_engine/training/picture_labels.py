@@ -47,6 +47,10 @@ class PictureLabels:
         """
         return PictureLabels(self.classes[rows[:, 0]], self.strikes[rows, places], self.courses[rows, places])
 
+    def where(self, kept: torch.Tensor) -> PictureLabels:
+        """Select the labels of some clips [N] bool."""
+        return PictureLabels(self.classes[kept], self.strikes[kept], self.courses[kept])
+
 
 def label_scenes(scenes: Sequence[Scene], frames: int, frame_rate_hz: float) -> PictureLabels:
     """Label scenes with this many frames each."""
@@ -79,9 +83,13 @@ class LabelReader(nn.Module):
             self.classes(normed).mean(dim=1), labels.classes.to(tokens.device), label_smoothing=0.05
         )
         strikes, courses = self.strikes_and_courses(normed).unbind(dim=-1)
-        wanted = labels.strikes.to(tokens.device)
-        of_strikes = nn.functional.binary_cross_entropy_with_logits(
-            strikes, wanted, weight=1 + (STRIKE_WEIGHT - 1) * (wanted > 0)
-        )
+        of_strikes = strikes_loss(strikes, labels.strikes)
         of_courses = nn.functional.smooth_l1_loss(courses, labels.courses.to(tokens.device), beta=0.2)
         return 0.2 * of_class + of_strikes + of_courses
+
+
+def strikes_loss(logits: torch.Tensor, strikes: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the logits of strikes [B, T] with their labels [B, T]."""
+    wanted = strikes.to(logits.device)
+    weights = 1 + (STRIKE_WEIGHT - 1) * (wanted > 0)
+    return nn.functional.binary_cross_entropy_with_logits(logits, wanted, weight=weights)

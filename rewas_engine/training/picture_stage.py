@@ -11,7 +11,7 @@ from torch import nn
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.loop import LossFunction, lower_precision
-from rewas_engine.training.picture_labels import LabelReader, PictureLabels
+from rewas_engine.training.picture_labels import LabelReader, PictureLabels, strikes_loss
 
 SHAPE_WEIGHT = 2.0
 """Weight of the shape of a curve relative to its level. Video shows when a sound occurs better than how loud it is."""
@@ -20,6 +20,10 @@ SPREAD_NATS = 0.5
 """Standard deviation below which a curve has no shape worth learning."""
 SLOWEST_FOOTAGE_HZ = 12.0
 GRAIN_DRAWS = 8
+PHRASES = 64
+"""Phrases of known character in every step with words."""
+SHAKE_PIXELS, PAN_PIXELS = 0.6, 0.5
+"""Standard deviation of the shake of a camera and of its pan, per frame."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class PictureCorpus:
         labels: Auxiliary labels of the scenes; None for filmed clips.
         of_known_level: [N], whether a clip's video shows how loud the sound is, not only when it occurs; None if all
             do.
+        captions: One for each clip; empty if they have none.
     """
 
     frames: torch.Tensor
@@ -40,6 +45,47 @@ class PictureCorpus:
     frame_rate_hz: float = 25.0
     labels: PictureLabels | None = None
     of_known_level: torch.Tensor | None = None
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PictureRecipe:
+    """What the picture stage trains, and how it changes the clips.
+
+    Attributes:
+        words: Whether φ reads prompts (1) or not (0).
+        events: Whether φ has a head for events (1) or not (0); only with words.
+        residual_motion: Whether the encoder also reads motion without that of the camera (1) or not (0).
+        text_dropout: Share of clips without prompt.
+        text_noise: Largest standard deviation of the noise on each component of a prompt embedding, so that unknown
+            phrases are near known ones.
+        mismatch: Share of clips that show the video of another clip, so that φ learns the level of words. They teach
+            only the level.
+        camera: Share of clips whose camera shakes and pans.
+    """
+
+    words: int = 0
+    events: int = 0
+    residual_motion: int = 0
+    text_dropout: float = 0.2
+    text_noise: float = 0.6
+    mismatch: float = 0.15
+    camera: float = 0.0
+
+
+@dataclass(frozen=True)
+class PictureWords:
+    """Prompts for the picture stage.
+
+    Attributes:
+        captions: [N, D] sentence embeddings of the captions of the corpus; zeros for clips without.
+        phrases: [M, D] sentence embeddings of phrases of known character.
+        characters: [M] their characters, indices into `rewas_engine.models.phi.CHARACTERS`.
+    """
+
+    captions: torch.Tensor
+    phrases: torch.Tensor
+    characters: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -67,35 +113,85 @@ class PictureBatches:
 
 
 def picture_loss(
-    corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, reader: LabelReader, batches: PictureBatches
+    corpus: PictureCorpus,
+    encoder: MotionEncoder,
+    phi: Phi,
+    reader: LabelReader,
+    batches: PictureBatches,
+    recipe: PictureRecipe | None = None,
+    words: PictureWords | None = None,
 ) -> LossFunction:
     """Loss of video encoder and φ: ‖φ(E_v) − e‖² in a form that is robust to outliers, and 1 − correlation.
 
     The correlation is the mean of two, over the raw curves and over curves smoothed as in generation. Strikes faster
     than the frame rate cannot be separated in a video, and would mask everything else. If the corpus has labels, the
     loss of the auxiliary head is added.
+
+    With words, φ reads the captions, and a further loss teaches it the characters of many more phrases. With an event
+    head, the labels of strikes also teach that head.
     """
     whole_frames = corpus.frames.shape[1]
+    recipe = recipe or PictureRecipe()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         count, length = batches.lengths(step, whole_frames)
         rows = torch.randint(len(corpus.frames), (count, 1), generator=generator)
         places = torch.randint(whole_frames - length + 1, (count, 1), generator=generator) + torch.arange(length)
-        frames = simulate_lower_rates(corpus.frames[rows, places], corpus.frame_rate_hz, generator)
-        frames = augment(frames.float() / 255, generator).to(encoder.device)
+        shown, is_mismatched = rows, torch.zeros(count, dtype=torch.bool)
+        if words is not None:
+            is_mismatched = torch.rand(count, generator=generator) < recipe.mismatch
+            is_mismatched[0] = False  # at least one clip teaches the shape
+            shown = torch.where(is_mismatched[:, None], rows.roll(1, 0), rows)
+        frames = simulate_lower_rates(corpus.frames[shown, places], corpus.frame_rate_hz, generator)
+        frames = augment(frames.float() / 255, generator)
+        if recipe.camera:
+            frames = move_camera(frames, recipe.camera, generator)
+        frames = frames.to(encoder.device)
+        text = None if words is None else _draw_prompts(words, rows[:, 0], recipe, generator).to(encoder.device)
         with lower_precision(frames.device):
             tokens = encoder(frames)
-            energies = phi(tokens)
-        wanted = corpus.energies[rows, places].to(encoder.device)
-        level = _level_distance(energies.float(), wanted, _known_level(corpus, rows[:, 0]))
-        exact = _shape_distance(energies.float(), wanted)
-        smooth = _shape_distance(_smooth(energies.float()), _smooth(wanted))
+            reading = phi.read(tokens, text)
+        energies, wanted = reading.energies.float(), corpus.energies[rows, places].to(encoder.device)
+        matched = ~is_mismatched.to(encoder.device)
+        level = _level_distance(energies, wanted, _known_level(corpus, rows[:, 0]))
+        exact = _shape_distance(energies[matched], wanted[matched])
+        smooth = _shape_distance(_smooth(energies[matched]), _smooth(wanted[matched]))
         loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
         if corpus.labels is not None:
-            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.select(rows, places))
+            labels = corpus.labels.select(rows, places).where(~is_mismatched)
+            loss = loss + LABELS_WEIGHT * reader.loss(tokens[matched], labels)
+            if reading.strike_logits is not None:
+                loss = loss + LABELS_WEIGHT * strikes_loss(reading.strike_logits[matched], labels.strikes)
+        if words is not None and phi.words is not None:
+            loss = loss + _characters_loss(words, phi, recipe, generator)
         return loss
 
     return loss_of
+
+
+def _draw_prompts(
+    words: PictureWords, rows: torch.Tensor, recipe: PictureRecipe, generator: torch.Generator
+) -> torch.Tensor:
+    """Embeddings [B, D] of the captions of clips [B], with noise; zeros for those that are dropped."""
+    noisy = _add_noise(words.captions[rows], recipe, generator)
+    kept = torch.rand(len(rows), generator=generator) >= recipe.text_dropout
+    return noisy * (kept & words.captions[rows].any(dim=1))[:, None]
+
+
+def _add_noise(embeddings: torch.Tensor, recipe: PictureRecipe, generator: torch.Generator) -> torch.Tensor:
+    deviations = recipe.text_noise * torch.rand((len(embeddings), 1), generator=generator)
+    # Relative to the size of a component, whatever the norm of the embeddings.
+    sizes = embeddings.square().mean(dim=1, keepdim=True).sqrt()
+    return embeddings + sizes * deviations * torch.randn(embeddings.shape, generator=generator)
+
+
+def _characters_loss(words: PictureWords, phi: Phi, recipe: PictureRecipe, generator: torch.Generator) -> torch.Tensor:
+    """Cross entropy of the characters of PHRASES phrases."""
+    assert phi.words is not None
+    rows = torch.randint(len(words.phrases), (PHRASES,), generator=generator)
+    texts = _add_noise(words.phrases[rows], recipe, generator).to(phi.device)
+    logits = phi.words.character_logits(texts)
+    return nn.functional.cross_entropy(logits, words.characters[rows].to(phi.device))
 
 
 def _known_level(corpus: PictureCorpus, rows: torch.Tensor) -> torch.Tensor:
@@ -155,6 +251,22 @@ def augment(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     contrast, brightness = sign * (0.5 + draws[2]), sign * 0.4 * (draws[3] - 0.5)
     toned = zoomed.sub_(0.5).mul_(contrast).add_(0.5 + brightness)
     return toned.add_(0.03 * draws[4] * _grain(frames.shape, generator)).clamp_(0, 1)
+
+
+def move_camera(frames: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Shake and pan the camera of a share of clips [B, T, H, W], by whole pixels; the borders are repeated."""
+    batch, count, height, width = frames.shape
+    shakes = SHAKE_PIXELS * torch.randn((batch, count, 2), generator=generator)
+    pans = PAN_PIXELS * torch.randn((batch, 1, 2), generator=generator) * (torch.arange(count)[:, None] - count / 2)
+    # A pan turns back before it leaves the picture.
+    reach = height / 8
+    path = shakes + reach * torch.sin(pans / reach)
+    path = path * (torch.rand((batch, 1, 1), generator=generator) < share)
+    shifts = path.round().long()
+    rows = (torch.arange(height) - shifts[..., :1]).clamp(0, height - 1)
+    columns = (torch.arange(width) - shifts[..., 1:]).clamp(0, width - 1)
+    moved = frames.gather(2, rows[..., None].expand(-1, -1, -1, width))
+    return moved.gather(3, columns[:, :, None].expand(-1, -1, height, -1))
 
 
 def _grain(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:

@@ -163,6 +163,7 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
         "checks_conflict": pack.checks_conflict,
         "scores_words": pack.scores_text,
         "is_library": pack.is_library,
+        "reads_words": pack.reads_words,
         "summary": pack.summary,
         "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
     }

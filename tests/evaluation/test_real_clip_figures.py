@@ -113,3 +113,25 @@ def test_a_clip_with_constant_sound_is_listed_and_not_measured(measure_clips: Me
     assert list(section.details["unread"]) == ["0.mp4"]
     assert [row["name"] for row in section.details["clips"]] == ["1.mp4"]
     assert values_of(section)["real_clips_zero_lag"] == pytest.approx(1)
+
+
+def test_what_is_heard_is_the_prompt_of_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = []
+
+    class ReadingModel(ScriptedModel):
+        sound_kinds = SimpleNamespace(character=lambda prompt: "varied")
+
+        def estimate_energy_from_frames(self, frames, prompt=""):
+            prompts.append(prompt)
+            return super().estimate_energy_from_frames(frames)
+
+        def apply_typical_level(self, energy, prompt):
+            return energy
+
+    model = ReadingModel([ScriptedClip(LOUD, LOUD), ScriptedClip(LOUD, LOUD)])
+    monkeypatch.setattr(real_clips, "read_frames", lambda path, **options: model.frames_of(int(path.stem)))
+    monkeypatch.setattr(real_clips, "read_audio", lambda path, **options: model.of(path).sound)
+    monkeypatch.setattr(real_clips, "probe_video", lambda path: SimpleNamespace(start_s=0))
+    entries = [ManifestEntry(Path("0.mp4"), heard="a dog barks"), ManifestEntry(Path("1.mp4"))]
+    real_clips_section(model, entries, Watch())
+    assert prompts == ["a dog barks", ""]

@@ -83,7 +83,7 @@ class ScriptedModel:
     def __init__(self, clips: Sequence[ScriptedClip]) -> None:
         self.clips = list(clips)
 
-    def estimate_energy_from_frames(self, frames: NDArray[np.uint8]) -> FloatArray:
+    def estimate_energy_from_frames(self, frames: NDArray[np.uint8], prompt: str = "") -> FloatArray:
         return self.clips[int(frames[0, 0, 0])].estimated
 
     def read_clip(self, clip: VideoClip) -> SimpleNamespace:

@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("energies")
     (folder / "media").mkdir()
     write_untrained_pack(folder / "packs" / "tiny", seed=0)
+    write_untrained_pack(folder / "packs" / "worded", seed=0, reads_words=True)
     write_video(folder / "media" / "shot.mp4")
     times_s = np.arange(32_000) / 16_000
     hands = np.random.default_rng(1).uniform(-1, 1, times_s.size) * np.exp(-20 * (times_s % 1))
@@ -380,3 +381,44 @@ def test_notes_and_edits_of_an_estimate_travel_with_the_sound(folder: Path, clie
     np.testing.assert_allclose(result.requested_energy.values, np.maximum(wanted, np.log(1e-5)), atol=1e-4)
     notes = model.generate(clip, prompt=result.settings.prompt, seed=1).notes
     assert [note.text for note in result.notes] == [note.text for note in notes]
+
+
+# Packs that read words
+
+
+def test_a_pack_that_reads_words_estimates_for_the_prompt(folder: Path, server: ServerProcess) -> None:
+    clip = VideoClip(folder / "media" / "shot.mp4", duration=CLIP_S)
+    worded = ReWaS.from_pretrained(folder / "packs" / "worded", device="cpu")
+    expected = {prompt: worded.estimate_energy(clip, prompt=prompt) for prompt in ("heavy rain", "a hammer")}
+    assert np.abs(expected["heavy rain"].values - expected["a hammer"].values).max() > 0.1
+
+    def estimate(prompt: str | None, **fields: Any) -> EnergyCurve:
+        work = rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), pack="worded", prompt=prompt, **fields)
+        result = client.wait(client.submit(work).id).energy
+        assert (result.pack.name, result.pack.reads_words) == ("worded", True)
+        return curve_from_message(result.energy)
+
+    with server.client() as client:
+        for prompt, curve in expected.items():
+            raw = estimate(prompt, level=rewas_pb2.LEVEL_RAW)
+            # Another process may round differently.
+            np.testing.assert_allclose(raw.values, curve.values, atol=1e-3)
+            level = worded.apply_typical_level(curve, prompt)
+            np.testing.assert_allclose(estimate(prompt).values, level.values, atol=1e-3)
+        np.testing.assert_allclose(estimate(None).values, worded.estimate_energy(clip).values, atol=1e-3)
+        # A generated sound follows what was estimated for its prompt.
+        settings = rewas_pb2.SoundSettings(prompt="a hammer", seed=7, num_inference_steps=1, pack="worded")
+        work = rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings)
+        followed = curve_from_message(client.wait(client.submit(work).id).sound.requested_energy)
+        wanted = estimate("a hammer").resample(followed.rate_hz, len(followed.values))
+        np.testing.assert_allclose(followed.values, np.maximum(wanted, np.log(1e-5)), atol=1e-3)
+
+
+def test_packs_state_whether_they_read_words(client: RewasClient) -> None:
+    packs = {pack.name: pack.reads_words for pack in client.list_packs()}
+    assert (packs["tiny"], packs["worded"]) == (False, True)
+
+
+def test_a_level_without_a_prompt_is_refused(folder: Path, client: RewasClient) -> None:
+    work = rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), level=rewas_pb2.LEVEL_RAW)
+    assert_refused(client, work, "has a level but no prompt")

@@ -307,7 +307,7 @@ class ListPacksResponse(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Pack(_message.Message):
-    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem", "content_sha256", "is_library")
+    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem", "content_sha256", "is_library", "reads_words")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +320,7 @@ class Pack(_message.Message):
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
     IS_LIBRARY_FIELD_NUMBER: _ClassVar[int]
+    READS_WORDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     licence: str
@@ -332,7 +333,8 @@ class Pack(_message.Message):
     problem: Problem
     content_sha256: str
     is_library: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., content_sha256: _Optional[str] = ..., is_library: bool = ...) -> None: ...
+    reads_words: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., content_sha256: _Optional[str] = ..., is_library: bool = ..., reads_words: bool = ...) -> None: ...
 
 class LoadPackRequest(_message.Message):
     __slots__ = ("pack",)
@@ -429,7 +431,7 @@ class TextureCurve(_message.Message):
     def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture", "prompt", "audio_track")
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture", "prompt", "audio_track", "level")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -446,6 +448,7 @@ class EnergyWork(_message.Message):
     MEASURE_TEXTURE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     AUDIO_TRACK_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
@@ -455,7 +458,8 @@ class EnergyWork(_message.Message):
     measure_texture: bool
     prompt: str
     audio_track: int
-    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ..., audio_track: _Optional[int] = ...) -> None: ...
+    level: Level
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ..., audio_track: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt")

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.evaluation.encoders.i3d import I3dEncoder
+from rewas_engine.evaluation.encoders.panns import PannsEncoder
+from rewas_engine.evaluation.encoders.passt import PasstEncoder
 from rewas_engine.evaluation.encoders.protocols import (
     FrameSoundEncoder,
     SoundEncoder,
@@ -17,6 +20,8 @@ from rewas_engine.evaluation.encoders.protocols import (
 )
 from rewas_engine.evaluation.encoders.stand_ins import JudgeEncoder, joint_space_encoder
 from rewas_engine.evaluation.encoders.transformers_encoders import AstEncoder, ClapEncoder, ClipFrameEncoder
+from rewas_engine.evaluation.encoders.vggish import VggishEncoder
+from rewas_engine.matching.imagebind_encoder import IMAGEBIND, ImageBindEncoder
 from rewas_engine.packs.components import CONFIG_FILE
 from rewas_engine.packs.model_folders import LAYOUT_REMEDY, read_config
 from rewas_engine.pipeline import ReWaS
@@ -30,6 +35,11 @@ KINDS: Mapping[str, Callable[[Path, str], Any]] = {
     "audio-spectrogram-transformer": AstEncoder,
     "clap": ClapEncoder,
     "clip": ClipFrameEncoder,
+    "i3d": I3dEncoder,
+    IMAGEBIND: ImageBindEncoder,
+    "panns": PannsEncoder,
+    "passt": PasstEncoder,
+    "vggish": VggishEncoder,
 }
 """model_type in config.json -> class of the encoder."""
 
@@ -38,9 +48,9 @@ PREFERRED: Mapping[Measure, tuple[str, ...]] = {
     "fad": ("vggish", "panns", "passt", "audio-spectrogram-transformer"),
     "mkl": ("passt", "panns", "audio-spectrogram-transformer"),
     "is": ("panns", "passt", "audio-spectrogram-transformer"),
-    "clap": ("clap", "imagebind"),
-    "clipsim": ("clip", "imagebind"),
-    "avhscore": ("imagebind",),
+    "clap": ("clap",),
+    "clipsim": ("clip",),
+    "avhscore": (IMAGEBIND,),
     "fvd": ("i3d",),
     "kvd": ("i3d",),
     "desync": ("synchformer",),

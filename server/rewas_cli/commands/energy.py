@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewas_cli.commands.completion import complete_from
 from rewas_cli.commands.shared_options import (
     ENERGY_PANEL,
     OUTPUT_PANEL,
@@ -29,6 +30,8 @@ from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rewas_api.v1 import rewas_pb2
 
 
 class Reference(StrEnum):
@@ -75,7 +78,18 @@ def energy(
             "--prompt",
             "-p",
             metavar="TEXT",
-            help="Show the energy from the video at the typical level of this prompt, as rewas generate uses it.",
+            help="Estimate the energy for this prompt, and at its typical level, as rewas generate does.",
+            rich_help_panel=ENERGY_PANEL,
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            metavar="standard|raw",
+            help="The level of the energy, with --prompt. standard: typical for the prompt. raw: as it is estimated. "
+            "standard by default.",
+            autocompletion=complete_from("standard", "raw"),
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
@@ -124,6 +138,7 @@ def energy(
         choice = EnergyOptions.from_options(origin, edits)
         measured_origins = (choice.origin, *(() if reference is None else (Origin.AUDIO,)))
         check_audio_track(audio_track, measured_origins, "Use --from audio or --compare audio")
+        _check_level(level, prompt)
         media = find_media_file(clip)
         read = (media, *choice.input_files)
         if plot is not None:
@@ -135,12 +150,16 @@ def energy(
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
             chosen = ClipRange(media, start, duration, speed)
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, cuts, audio_track)
-            result, report = resolver.resolve(choice, prompt)
+            result, report = resolver.resolve(choice, prompt, level)
             if events:
                 report["events"] = [event_report(event) for event in result.events]
             if reference is not None:
                 _, measured = replace(resolver, find_cuts=False).resolve(EnergyOptions(Origin.AUDIO))
                 report |= _compare_curves(report, measured) | {"notes": measured["notes"]}
+        report |= {"prompt": None, "level": None}
+        if prompt is not None and choice.origin is Origin.VIDEO:
+            report |= {"prompt": prompt, "level": level or "standard"}
+            report["notes"] += _words_notes(result.pack, report["level"])
         lines = _report_lines(report)
         if output is not None:
             lines.append(f"curve: {write_curve(curve_from_message(result.energy), output.absolute())}")
@@ -149,6 +168,27 @@ def energy(
 
             plot_energy(report, plot)
     Printer(as_json).result(report, lines)
+
+
+def _check_level(level: str | None, prompt: str | None) -> None:
+    from rewas_api.clip_settings import LEVELS
+    from rewas_engine import SettingsError
+
+    if level is not None and level not in LEVELS:
+        raise SettingsError(f"There is no level “{level[:60]}”.", f"Use {' or '.join(LEVELS)}.")
+    if level is not None and prompt is None:
+        raise SettingsError("--level has no effect without a prompt.", "Give a --prompt, or omit --level.")
+
+
+def _words_notes(pack: rewas_pb2.Pack, level: str) -> list[dict[str, Any]]:
+    """Return a note if the pack does not read the words of a prompt."""
+    from rewas_cli.reports import note_reports
+    from rewas_engine.requests.notes import words_not_read_note
+    from rewas_server.work.translation import note_message
+
+    if pack.reads_words:
+        return []
+    return note_reports([note_message(words_not_read_note(pack.name, is_level_used=level == "standard"))])
 
 
 def _compare_curves(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +214,7 @@ def _report_lines(report: Mapping[str, Any]) -> list[str]:
     values, clip = report["values"], report["clip"]
     lines = [
         f"{clip['name']}, {shown_range(clip)}: "
-        f"{len(values)} values at {report['rate_hz']:g} per second {_origin_label(report['source'])}, "
+        f"{len(values)} values at {report['rate_hz']:g} per second {_origin_label(report)}, "
         f"{min(values):.2f} to {max(values):.2f} nats"
     ]
     lines += note_lines(report)
@@ -191,8 +231,11 @@ def _report_lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _origin_label(source: str) -> str:
-    return "given by you" if source == "user" else f"from the {source}"
+def _origin_label(report: Mapping[str, Any]) -> str:
+    if report["source"] == "user":
+        return "given by you"
+    words = "" if report["prompt"] is None else f" for “{report['prompt']}”"
+    return f"from the {report['source']}{words}"
 
 
 def _cut_line(cuts_s: list[float]) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewas_api import enum_names
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.commands.shared_options import otio_clip, otio_range, parse_speed, parse_time_s
 from rewas_cli.reports import energy_report, note_reports
@@ -164,13 +165,15 @@ class EnergyResolver:
     notes: list[rewas_pb2.Note] = field(default_factory=list)
 
     def resolve(
-        self, choice: EnergyOptions, prompt: str | None = None
+        self, choice: EnergyOptions, prompt: str | None = None, level: str | None = None
     ) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
         """Return the edited energy and its report.
 
         Args:
             choice: The requested energy.
-            prompt: Moves an energy from the video to the typical level of this prompt; None keeps the estimate.
+            prompt: The sound that an energy from the video is for; None estimates it without a prompt.
+            level: "standard" moves an energy from the video to the typical level of the prompt, "raw" keeps it. None
+                means "standard".
 
         Raises:
             EngineError, ProblemError: The energy cannot be computed.
@@ -185,6 +188,7 @@ class EnergyResolver:
             energy=values.message(choice.edit_texts),
             find_cuts=self.find_cuts,
             prompt=prompt,
+            level=_level_field(level),
         )
         report = energy_report(result, self.clip.media) | {"edits": choice.edit_texts}
         if performance is not None:
@@ -201,11 +205,22 @@ class EnergyResolver:
         """Return the energy of a sound before its edits. Raises EngineError, ProblemError."""
         return self._resolve_values(choice, self._measure_performance(choice))
 
-    def resolve_layer(self, choice: EnergyOptions, prompt: str | None) -> rewas_pb2.EnergyInput:
-        """Return the energy of a layer with its edits. prompt: as in `resolve`. Raises EngineError, ProblemError."""
+    def resolve_layer(self, choice: EnergyOptions, prompt: str, level: str | None) -> rewas_pb2.EnergyInput:
+        """Return the energy of a layer with its edits.
+
+        Args:
+            choice: The requested energy.
+            prompt: Of the layer, for which an energy from the video is estimated.
+            level: As in `resolve`.
+
+        Raises:
+            EngineError, ProblemError: The energy cannot be computed.
+        """
         values = self.resolve_values(choice)
         if choice.origin is Origin.VIDEO:
-            result = self._run_energy_work(self.clip.media, self.clip.otio_json, prompt=prompt)
+            result = self._run_energy_work(
+                self.clip.media, self.clip.otio_json, prompt=prompt, level=_level_field(level)
+            )
             values = EnergyValuesMessage(result.energy)
         return values.message(choice.edit_texts)
 
@@ -262,6 +277,11 @@ class EnergyResolver:
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
         self.notes.extend(outcome.result.notes)
         return outcome.result
+
+
+def _level_field(level: str | None) -> rewas_pb2.Level | None:
+    """The field of an EnergyWork. The default is left out, because older servers do not know the field."""
+    return enum_names.LEVEL.to_number(level) if level == "raw" else None
 
 
 def check_audio_track(number: int | None, origins: Iterable[Origin], remedy: str) -> None:

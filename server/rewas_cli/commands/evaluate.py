@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,12 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from rewas_cli.commands.completion import complete_from
+from rewas_cli.commands.evaluate_table import Outcome, TableOptions, measure_paper_table
 from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
     SAMPLING_PANEL,
     DeviceOption,
     GuidanceOption,
     JsonOption,
+    LayoutOption,
     MeasuredPackOption,
     StepsOption,
 )
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from rewas_engine.evaluation.figures import Evaluation
     from rewas_engine.evaluation.sampling_choice import TriedSetting
     from rewas_engine.packs.description import PackInfo
-    from rewas_engine.runtime.progress import Progress, ProgressCallback
+    from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 
 _LINE_INTERVAL_S = 30.0
 _DEFAULT_WIDTH = 140
@@ -52,18 +56,103 @@ EXAMPLES = """\
 rewas eval --pack starter --output report/
 rewas eval --pack starter --only energy,onsets --fast
 rewas eval --pack workshop --real my-clips/
-rewas eval --pack workshop --only realism --real-sounds my-recordings/
+rewas eval my-clips/ --preset rewas-table2 --output table2/
+rewas eval vggsound/ --preset rewas-table2 --layout vggsound --encoders encoders/ --system Diff-Foley=diff-foley/
 """
 _MEASURE_PANEL = "Measurement"
+_TABLE_PANEL = "Tables of papers"
+_PRESETS = "rewas-table2|rewas-table3|rewas-table5|rewas-table6|reproduction|tavgbench|favdbench"
 
 
 def evaluate(
+    clips: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CLIPS]", help="With --preset, a folder of videos with sound.", show_default=False),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar=_PRESETS,
+            help="Instead of the test split, measure the table of a paper on a folder of clips.",
+            autocompletion=complete_from(*_PRESETS.split("|")),
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = None,
+    layout: Annotated[
+        LayoutOption,
+        typer.Option(
+            "--layout",
+            metavar="folder|vggsound|greatest-hits|tavgbench|favdbench",
+            help="The layout of the clips on disk.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = LayoutOption.FOLDER,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            dir_okay=False,
+            help="The table of the data set, or captions for any folder.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Use at most N clips, evenly spaced.", rich_help_panel=_TABLE_PANEL
+        ),
+    ] = None,
+    encoders: Annotated[
+        Path | None,
+        typer.Option(
+            "--encoders",
+            metavar="DIR",
+            file_okay=False,
+            help="A folder of encoders such as CLAP and VGGish. Without one, the built-in judge or the joint space of "
+            "the pack takes its place.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            metavar="NAME=DIR",
+            help="Measure also the files of another system, one for each clip. Can be repeated.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = None,
+    no_pack: Annotated[
+        bool,
+        typer.Option("--no-pack", help="Measure only the systems, not the pack.", rich_help_panel=_TABLE_PANEL),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep sounds and features in this folder, so that several tables share them; the folder cache of the "
+            "report by default.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = None,
+    videos: Annotated[
+        bool,
+        typer.Option(
+            "--av-benchmark",
+            help="Write the measured parts of the videos too, as av-benchmark reads them.",
+            rich_help_panel=_TABLE_PANEL,
+        ),
+    ] = False,
     only: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
             help="Sections to measure, separated by commas: energy, words, vocoder, onsets, texture, ablation, "
-            "picture, align, joint, conflict, real, realism, speed. All by default.",
+            "picture, align, joint, conflict, real, speed. All by default.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -91,16 +180,6 @@ def evaluate(
             metavar="DIR",
             help="A folder of real video clips with sound: compare the energy estimated from each video with that of "
             "its sound. A manifest.csv in the folder can describe the sound of each file.",
-            rich_help_panel=_MEASURE_PANEL,
-        ),
-    ] = None,
-    real_sounds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="A folder of real recordings that training has not used: compare the sounds of the pack with them. "
-            "Each subfolder is a kind of sound; or a metadata.csv has the columns file and kind. Needs the package "
-            "aisfx.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -148,7 +227,97 @@ def evaluate(
     pack: MeasuredPackOption = "starter",
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure a pack on the test split of the synthetic world and write a report with plots."""
+    """Measure a pack on the test split of the synthetic world, or with --preset on your clips, and write a report."""
+    of_tables = {
+        "CLIPS": clips,
+        "--layout": None if layout == LayoutOption.FOLDER else layout,
+        "--table": table,
+        "--limit": limit,
+        "--encoders": encoders,
+        "--system": system,
+        "--no-pack": no_pack or None,
+        "--cache": cache,
+        "--av-benchmark": videos or None,
+    }
+    of_test_split = {
+        "--only": only,
+        "--clips-per-class": clips_per_class,
+        "--classes": classes,
+        "--fast": fast or None,
+        "--real": real,
+        "--targets": None if targets == TargetProfile.CPU else targets,
+        "--choose": choose or None,
+        "--generated": generated,
+    }
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        if preset is None:
+            _check_unused(of_tables, "without --preset", "Choose a preset, or omit it.")
+            outcome = _measure_test_split(
+                SplitOptions(
+                    only=only,
+                    clips_per_class=clips_per_class,
+                    classes=classes,
+                    fast=fast,
+                    real=real,
+                    targets=targets,
+                    num_steps=num_steps,
+                    guidance_scale=guidance_scale,
+                    choose=choose,
+                    output=output,
+                    generated=generated,
+                    pack=pack,
+                    device=device,
+                ),
+                cancel,
+            )
+        else:
+            _check_unused(of_test_split, "with --preset", "Omit it: a preset measures the clips of a folder.")
+            if clips is None:
+                raise _settings_problem("--preset needs a folder of clips.", "Name it before the options.")
+            options = TableOptions(
+                preset=preset,
+                clips=clips,
+                layout=layout.value,
+                table=table,
+                limit=limit,
+                systems=system or (),
+                with_pack=not no_pack,
+                encoders=encoders,
+                cache=cache,
+                videos=videos,
+                pack=pack,
+                device=device,
+                num_steps=num_steps,
+                guidance_scale=guidance_scale,
+                output=_validate_folder(output or Path(f"{preset}-{Path(pack).name}")),
+            )
+            outcome = measure_paper_table(options, evaluation_progress, cancel)
+    # Only now, because standard output was protected from other libraries.
+    if not as_json:
+        Console(highlight=False, width=None if sys.stdout.isatty() else _DEFAULT_WIDTH).print(outcome.table)
+    Printer(as_json).result(outcome.report, outcome.lines)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """The options of `rewas eval` without a preset."""
+
+    only: str | None
+    clips_per_class: int | None
+    classes: str | None
+    fast: bool
+    real: Path | None
+    targets: TargetProfile
+    num_steps: int | None
+    guidance_scale: float | None
+    choose: bool
+    output: Path | None
+    generated: Path | None
+    pack: str
+    device: str
+
+
+def _measure_test_split(given: SplitOptions, cancel: CancelSignal) -> Outcome:
     from rewas_engine import ReWaS, Sampling
     from rewas_engine.evaluation.real_manifest import real_clip_entries
     from rewas_engine.evaluation.sampling_choice import CHOICE_CLIPS_PER_CLASS, best_setting, try_settings
@@ -156,83 +325,71 @@ def evaluate(
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
     from rewas_engine.packs.description import find_pack, read_pack
 
-    with protect_stdout(), cancel_on_ctrl_c() as cancel:
-        _check_option_combination(
-            choose, only, num_steps, guidance_scale, generated, real, real_sounds, fast, clips_per_class
-        )
-        usual = CHOICE_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
-        clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
-        plan = EvaluationPlan(_split_names(only), clips, real, targets.value, _split_names(classes), real_sounds)
-        if real is not None:
-            real_clip_entries(real)
-        _check_pack_options(read_pack(find_pack(pack)).info, choose, num_steps, guidance_scale)
-        folder = _validate_folder(output or Path(f"eval-{Path(pack).name}"))
-        model = ReWaS.from_pretrained(pack, device=device)
-        with evaluation_progress(model.pack.name) as on_progress:
-            if choose:
-                rows = try_settings(
-                    model,
-                    clips_per_class=clips,
-                    classes=plan.world_classes,
-                    trained=plan.trained,
-                    on_progress=on_progress,
-                    cancel=cancel,
-                )
-            else:
-                settings = model.sampling_settings(
-                    Sampling(num_inference_steps=num_steps, guidance_scale=guidance_scale)
-                )
-                evaluation = evaluate_pack(
-                    model, plan, settings, sounds_folder=generated, on_progress=on_progress, cancel=cancel
-                )
-        if choose:
-            best = best_setting(rows)
-            report: dict[str, Any] = {"tried": [row.report() for row in rows], "best": best.report()}
-            _write_json(folder / "settings.json", report)
-            shown, lines = _settings_table(rows, best), [f"written to {folder / 'settings.json'}"]
+    _check_option_combination(given)
+    usual = CHOICE_CLIPS_PER_CLASS if given.choose else CLIPS_PER_CLASS
+    clips = (
+        given.clips_per_class if given.clips_per_class is not None else FAST_CLIPS_PER_CLASS if given.fast else usual
+    )
+    plan = EvaluationPlan(_split_names(given.only), clips, given.real, given.targets.value, _split_names(given.classes))
+    if given.real is not None:
+        real_clip_entries(given.real)
+    _check_pack_options(read_pack(find_pack(given.pack)).info, given.choose, given.num_steps, given.guidance_scale)
+    folder = _validate_folder(given.output or Path(f"eval-{Path(given.pack).name}"))
+    model = ReWaS.from_pretrained(given.pack, device=given.device)
+    with evaluation_progress(model.pack.name) as on_progress:
+        if given.choose:
+            rows = try_settings(
+                model,
+                clips_per_class=clips,
+                classes=plan.world_classes,
+                trained=plan.trained,
+                on_progress=on_progress,
+                cancel=cancel,
+            )
         else:
-            plots = _write_report(evaluation, folder)
-            report = {**evaluation.report(), "output": str(folder), "plots": plots}
-            shown, lines = _figure_table(evaluation), [*_lead_lines(evaluation), f"report: {folder / 'report.md'}"]
-    if not as_json:
-        Console(highlight=False, width=None if sys.stdout.isatty() else _DEFAULT_WIDTH).print(shown)
-    Printer(as_json).result(report, lines)
+            settings = model.sampling_settings(
+                Sampling(num_inference_steps=given.num_steps, guidance_scale=given.guidance_scale)
+            )
+            evaluation = evaluate_pack(
+                model, plan, settings, sounds_folder=given.generated, on_progress=on_progress, cancel=cancel
+            )
+    if given.choose:
+        best = best_setting(rows)
+        report: dict[str, Any] = {"tried": [row.report() for row in rows], "best": best.report()}
+        _write_json(folder / "settings.json", report)
+        shown, lines = _settings_table(rows, best), [f"written to {folder / 'settings.json'}"]
+    else:
+        plots = _write_report(evaluation, folder)
+        report = {**evaluation.report(), "output": str(folder), "plots": plots}
+        shown, lines = _figure_table(evaluation), [*_lead_lines(evaluation), f"report: {folder / 'report.md'}"]
+    return Outcome(shown, report, lines)
 
 
-def _check_option_combination(
-    choose: bool,
-    only: str | None,
-    num_steps: int | None,
-    guidance_scale: float | None,
-    generated: Path | None,
-    real: Path | None,
-    real_sounds: Path | None,
-    fast: bool,
-    clips_per_class: int | None,
-) -> None:
+def _check_option_combination(given: SplitOptions) -> None:
     """Refuse options that would have no effect. Raises ProblemError (SETTINGS)."""
     unused_with_choose = {
-        "--only": only,
-        "--steps": num_steps,
-        "--guidance-scale": guidance_scale,
-        "--generated": generated,
-        "--real": real,
-        "--real-sounds": real_sounds,
+        "--only": given.only,
+        "--steps": given.num_steps,
+        "--guidance-scale": given.guidance_scale,
+        "--generated": given.generated,
+        "--real": given.real,
     }
-    unused = [name for name, value in unused_with_choose.items() if choose and value is not None]
-    if unused:
-        raise _settings_problem(
-            f"{' and '.join(unused)} would have no effect with --choose.",
-            "Omit it: --choose tries steps and guidance scales on the development split and measures nothing else.",
-        )
-    if fast and clips_per_class is not None:
+    if given.choose:
+        remedy = "Omit it: --choose tries steps and guidance scales on the development split and measures nothing else."
+        _check_unused(unused_with_choose, "with --choose", remedy)
+    if given.fast and given.clips_per_class is not None:
         raise _settings_problem("Both --fast and --clips-per-class set the number of clips.", "Use one of them.")
-    if only is not None and not _split_names(only):
+    if given.only is not None and not _split_names(given.only):
         raise _settings_problem("--only names no section.", "Name at least one, or omit --only to measure everything.")
-    if real is not None and only is not None and "real" not in _split_names(only):
+    if given.real is not None and given.only is not None and "real" not in _split_names(given.only):
         raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
-    if real_sounds is not None and only is not None and "realism" not in _split_names(only):
-        raise _settings_problem("--real-sounds is given, but --only leaves them out.", "Add realism to --only.")
+
+
+def _check_unused(options: Mapping[str, object], when: str, remedy: str) -> None:
+    """Refuse options that are not None. Raises ProblemError (SETTINGS)."""
+    unused = [name for name, value in options.items() if value is not None]
+    if unused:
+        raise _settings_problem(f"{' and '.join(unused)} would have no effect {when}.", remedy)
 
 
 def _check_pack_options(pack: PackInfo, choose: bool, num_steps: int | None, guidance_scale: float | None) -> None:

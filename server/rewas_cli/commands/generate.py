@@ -380,7 +380,7 @@ def generate(
                 cuts_s=at_cuts.to_messages(),
                 texture=None if bands is None else texture_message(bands),
                 layer_energies={
-                    name: resolver.resolve_layer(source, None if level == "raw" else layer_options.prompts[name])
+                    name: resolver.resolve_layer(source, layer_options.prompts[name], level)
                     for name, source in layer_options.energies.items()
                 },
             )

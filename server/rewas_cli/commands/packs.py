@@ -88,6 +88,7 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
         "controls": list(about.controls),
         "checks_conflict": about.checks_conflict,
         "scores_words": about.scores_words,
+        "reads_words": about.reads_words,
         "sample_rate": about.sample_rate_hz,
         "size_bytes": size_bytes(about.path),
         "path": str(about.path.absolute()),
@@ -100,7 +101,8 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
         f"Licence: {about.licence}. {about.permits}",
         f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
         f"Compares prompts with the video: {_yes_or_no(about.checks_conflict)}; "
-        f"scores takes against the prompt: {_yes_or_no(about.scores_words)}",
+        f"scores takes against the prompt: {_yes_or_no(about.scores_words)}; "
+        f"estimates energy for the prompt: {_yes_or_no(about.reads_words)}",
         *_original_name_lines(about),
         f"Folder: {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],

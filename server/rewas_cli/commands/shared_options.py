@@ -7,6 +7,7 @@ command writes several files, one file (FILE) where it writes a curve or a timel
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,17 @@ DATA_PANEL = "Training data"
 TRAINING_PANEL = "Training"
 OUTPUT_PANEL = "Output"
 MODEL_PANEL = "Model"
+
+
+class LayoutOption(StrEnum):
+    """The layout of a data set on disk."""
+
+    FOLDER = "folder"
+    VGGSOUND = "vggsound"
+    GREATEST_HITS = "greatest-hits"
+    TAVGBENCH = "tavgbench"
+    FAVDBENCH = "favdbench"
+
 
 ClipArgument = Annotated[Path, typer.Argument(metavar="CLIP", help="The video file.", show_default=False)]
 StartOption = Annotated[

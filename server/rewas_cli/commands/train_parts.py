@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
     TRAINING_PANEL,
     JsonOption,
+    LayoutOption,
     TrainingConfigOption,
     TrainingDeviceOption,
 )
@@ -24,16 +24,6 @@ from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
     from rewas_engine.recipes.part_training import PartTraining
-
-
-class LayoutOption(StrEnum):
-    """The layout of a data set on disk."""
-
-    FOLDER = "folder"
-    VGGSOUND = "vggsound"
-    GREATEST_HITS = "greatest-hits"
-    TAVGBENCH = "tavgbench"
-    FAVDBENCH = "favdbench"
 
 
 DataOption = Annotated[

@@ -120,7 +120,8 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
         _draw_curve(axis, other["values"], other["rate_hz"], _PRODUCED, "energy of the clip's sound")
         match = report["correlation"]
         verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
-    _label_axis(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
+    words = "over time" if report["prompt"] is None else f"for “{_shorten_prompt(report['prompt'])}”"
+    _label_axis(axis, f"{report['clip']['name']}: energy {words}", verdict, report["clip"]["duration_s"])
     save_figure(figure, path)
 
 

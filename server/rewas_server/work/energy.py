@@ -47,8 +47,8 @@ def compute_energy(
             else:
                 prompt = request.prompt or ""
                 curve = model.estimate_energy(clip, prompt=prompt, on_progress=on_progress, cancel=cancel)
-                if request.prompt is not None:
-                    curve = model.apply_typical_level(curve, request.prompt)
+                if request.has_typical_level:
+                    curve = model.apply_typical_level(curve, prompt)
         assert curve is not None
         # Media without video can be a source of energy too.
         read = read_clip_with_sound(clip)[0] if request.from_audio else read_clip(clip)

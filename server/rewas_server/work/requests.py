@@ -127,7 +127,8 @@ class EnergyRequest(ClipRequest):
         from_audio: Whether the energy is measured from the clip's own sound.
         measure_texture: Whether to measure the spectral texture too.
         find_cuts: Whether to find cuts in the video.
-        prompt: Moves an estimated energy to the typical level of this prompt; None keeps the estimate.
+        prompt: The sound that an estimated energy is for; None estimates it without a prompt.
+        has_typical_level: Whether an estimated energy is moved to the typical level of the prompt.
         audio_track: Number of the audio track, from 1; None is the first that is not silent.
     """
 
@@ -136,6 +137,7 @@ class EnergyRequest(ClipRequest):
     measure_texture: bool
     find_cuts: bool
     prompt: str | None
+    has_typical_level: bool
     audio_track: int | None
 
 
@@ -358,9 +360,16 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
         )
     if work.HasField("audio_track"):
         _check_audio_track(work.audio_track, from_audio, source.name)
-    prompt = None
+    prompt, level = None, None
     if work.HasField("prompt"):
-        prompt = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip)).prompt
+        settings = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt, level=work.level), clip_label(clip))
+        prompt, level = settings.prompt, settings.level
+    elif work.level:
+        raise ProblemError(
+            f'The energy of "{source.name}" has a level but no prompt.',
+            "Set the prompt too, or no level.",
+            ProblemKind.SETTINGS,
+        )
     return EnergyRequest(
         source,
         dict(work.uploaded_media),
@@ -370,6 +379,7 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
         work.measure_texture,
         work.find_cuts,
         prompt,
+        prompt is not None and level != "raw",
         work.audio_track if work.HasField("audio_track") else None,
     )
 

@@ -175,6 +175,7 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
         scores_text=pack.scores_words,
         content_sha256=pack.content_sha256,
         is_library=pack.is_library,
+        reads_words=pack.reads_words,
     )
 
 

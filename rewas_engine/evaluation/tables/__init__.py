@@ -1,0 +1,1 @@
+"""The tables of the papers, measured on any folder of clips."""

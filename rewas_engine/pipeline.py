@@ -639,6 +639,11 @@ class ReWaS:
             self.frame_format[0], len(frames)
         )
 
+    @property
+    def avh_encoder_name(self) -> str:
+        """Name of the model that measures AVHScore. Raises PackError if there is none."""
+        return self._find_frame_sound_space().name
+
     def _find_frame_sound_space(self) -> FrameSoundSpace:
         if self.frame_sound_space is None:
             raise no_space_error(self.pack.name)

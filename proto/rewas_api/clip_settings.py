@@ -31,6 +31,8 @@ SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
 DEFAULT_SAMPLE_RATE_HZ = 48000
 CONTROLS = enum_names.CONTROL.all
 """What may steer a sound: the shape of an energy curve, or the times and strengths of its events."""
+RANKS = enum_names.RANK.all
+"""What the takes may be ordered by: how well they follow the request, or how well they fit the frames."""
 LEVELS = enum_names.LEVEL.all
 """How loud the stems may be: at a standard level, or as the energy and the model make them."""
 SAMPLERS = enum_names.SAMPLER.all
@@ -76,6 +78,7 @@ class ClipSettings:
         level: How loud the stems are, one of LEVELS.
         like: Location of a sound that the primary sound should resemble: a file URL or a path.
         performance: How the recordings of a library are performed.
+        rank_by: What orders the takes, one of RANKS.
 
     Raises:
         ProblemError: SETTINGS for a value of the wrong type or out of bounds.
@@ -103,6 +106,7 @@ class ClipSettings:
     level: str | None = None
     like: str | None = None
     performance: PerformanceSettings | None = None
+    rank_by: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
@@ -259,6 +263,7 @@ _ENUMS: dict[str, enum_names.EnumNames[Any]] = {
     "sampler": enum_names.SAMPLER,
     "conflict_policy": enum_names.CONFLICT_POLICY,
     "level": enum_names.LEVEL,
+    "rank_by": enum_names.RANK,
 }
 _PARSERS: dict[str, Callable[[object, str], Any]] = {
     "like": validate_location,
@@ -326,6 +331,7 @@ __all__ = [
     "LEVELS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",
+    "RANKS",
     "SAMPLERS",
     "SAMPLE_RATES_HZ",
     "ClipSettings",

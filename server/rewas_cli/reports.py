@@ -211,6 +211,8 @@ def sound_lines(report: Report, origin: str = "generated with") -> list[str]:
     for number, take in enumerate(report["takes"], start=1):
         scored = "" if take["score"] is None else f" score {take['score']:.2f}:"
         lines.append(f"  take {number}, seed {take['seed']}:{scored} {_agreement_line(take)}")
+        if take["avh_score"] is not None:
+            lines.append(f"    AVHScore: {take['avh_score']:.3f}")
         if take["reference_distance_db"] is not None:
             lines.append(f"    spectrum: {take['reference_distance_db']:.1f} dB from the reference sound")
         if take["texture_error"] is not None:
@@ -297,6 +299,9 @@ def conflict_lines(report: Report) -> list[str]:
         f"({span['score']:.2f} for the prompt)"
         for span in report["moments"]
     ]
+    if "avh_encoder" in report:
+        measured = "the sound is silent" if report["avh_score"] is None else f"{report['avh_score']:.3f}"
+        lines.append(f"  AVHScore of the clip's own sound: {measured}, by {report['avh_encoder']}")
     better = ", ".join(f"“{prompt['words']}” ({prompt['score']:.2f})" for prompt in report["suggestions"])
     return [*lines, f"  better prompts: {better}"] if better else lines
 
@@ -320,7 +325,16 @@ def _verdict_report(result: rewas_pb2.ConflictResult) -> Report:
             for suggestion in result.suggestions
         ],
         "encoder": result.encoder or None,
+        **_avh_report(result),
     }
+
+
+def _avh_report(result: rewas_pb2.ConflictResult) -> Report:
+    """The AVHScore of the clip's own sound; empty if it was not measured."""
+    if not result.avh_encoder:
+        return {}
+    score = result.avh_score if result.HasField("avh_score") else None
+    return {"avh_score": score, "avh_encoder": result.avh_encoder}
 
 
 def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
@@ -342,6 +356,7 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "energy_produced": list(take.output_energy.values),
         "text_score": take.text_score if take.HasField("text_score") else None,
         "score": take.score if take.HasField("score") else None,
+        "avh_score": take.avh_score if take.HasField("avh_score") else None,
         "level_gain_db": take.level_gain_db,
         "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in take.faults],
         "reference_distance_db": take.reference_distance_db if take.HasField("reference_distance_db") else None,

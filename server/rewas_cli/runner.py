@@ -91,6 +91,7 @@ def open_runner(
     execution: Execution | None = None,
     conflict_model: Path | None = None,
     device: str = "auto",
+    avh_model: Path | None = None,
 ) -> Iterator[Runner]:
     """Open the runner for a server, or for this process.
 
@@ -99,15 +100,26 @@ def open_runner(
         execution: How packs are run in this process.
         conflict_model: A folder with a CLIP model, for work in this process.
         device: Where the model runs in this process: "cpu", "cuda:0" or "auto".
+        avh_model: A folder with ImageBind, for work in this process.
 
     Raises:
-        ProblemError: the conflict model does not exist, or is given together with a server.
+        ProblemError: One of the models does not exist, or is given together with a server.
     """
     if server is None:
         if conflict_model is not None:
             check_conflict_model(conflict_model)
-        yield LocalRunner(execution, conflict_model, device)
+        if avh_model is not None and not avh_model.is_dir():
+            raise ProblemError(
+                f"The ImageBind folder {avh_model} does not exist.", "Check the path of --avh-model.", ProblemKind.PACK
+            )
+        yield LocalRunner(execution, conflict_model, device, avh_model)
         return
+    if avh_model is not None:
+        raise ProblemError(
+            "--avh-model has no effect on work on a server.",
+            "Omit it, to use the joint space of the pack, or omit --server.",
+            ProblemKind.SETTINGS,
+        )
     if conflict_model is not None:
         raise ProblemError(
             "--conflict-model has no effect on work on a server.",
@@ -140,14 +152,20 @@ class LocalRunner:
         execution: How packs are run.
         conflict_model: A folder with a CLIP model for the conflict check.
         device: Where the model runs.
+        avh_model: A folder with ImageBind for AVHScore.
     """
 
     def __init__(
-        self, execution: Execution | None = None, conflict_model: Path | None = None, device: str = "auto"
+        self,
+        execution: Execution | None = None,
+        conflict_model: Path | None = None,
+        device: str = "auto",
+        avh_model: Path | None = None,
     ) -> None:
         self._execution = execution or Execution()
         self._device = device
         self._conflict_model = None if conflict_model is None else conflict_model.absolute()
+        self._avh_model = None if avh_model is None else avh_model.absolute()
 
     def packs(self) -> list[rewas_pb2.Pack]:
         has_matcher = self._conflict_model is not None
@@ -192,7 +210,11 @@ class LocalRunner:
 
     def _work(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: CancelSignal) -> Result:
         engine = functools.partial(
-            _engine, device=self._device, execution=self._execution, conflict_model=self._conflict_model
+            _engine,
+            device=self._device,
+            execution=self._execution,
+            conflict_model=self._conflict_model,
+            avh_model=self._avh_model,
         )
         context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
         return run_work(parse_request(_request(work)), context, on_progress=on_progress, cancel=cancel)
@@ -332,10 +354,14 @@ def _pack_info(pack: str) -> PackInfo:
 
 
 @functools.cache
-def _engine(pack: str, *, device: str, execution: Execution, conflict_model: Path | None) -> ReWaS:
+def _engine(
+    pack: str, *, device: str, execution: Execution, conflict_model: Path | None, avh_model: Path | None
+) -> ReWaS:
     from rewas_engine import ReWaS
 
-    return ReWaS.from_pretrained(pack, device=device, execution=execution, conflict_model=conflict_model)
+    return ReWaS.from_pretrained(
+        pack, device=device, execution=execution, conflict_model=conflict_model, avh_model=avh_model
+    )
 
 
 def locate_local_media(source: ClipSource) -> Path:

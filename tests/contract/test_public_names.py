@@ -57,6 +57,7 @@ PUBLIC_NAMES = {
         "LEVELS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
+        "RANKS",
         "SAMPLERS",
         "SAMPLE_RATES_HZ",
         "ClipSettings",

@@ -57,6 +57,12 @@ class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEVEL_STANDARD: _ClassVar[Level]
     LEVEL_RAW: _ClassVar[Level]
 
+class Rank(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RANK_UNSPECIFIED: _ClassVar[Rank]
+    RANK_SCORE: _ClassVar[Rank]
+    RANK_AVH: _ClassVar[Rank]
+
 class ConflictPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CONFLICT_POLICY_UNSPECIFIED: _ClassVar[ConflictPolicy]
@@ -173,6 +179,9 @@ SAMPLER_UNIPC: Sampler
 LEVEL_UNSPECIFIED: Level
 LEVEL_STANDARD: Level
 LEVEL_RAW: Level
+RANK_UNSPECIFIED: Rank
+RANK_SCORE: Rank
+RANK_AVH: Rank
 CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy
 CONFLICT_POLICY_OFF: ConflictPolicy
 CONFLICT_POLICY_WARN: ConflictPolicy
@@ -462,7 +471,7 @@ class EnergyWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ..., audio_track: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class ConflictWork(_message.Message):
-    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt")
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt", "measure_avh")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -474,11 +483,13 @@ class ConflictWork(_message.Message):
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_AVH_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
     prompt: str
-    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., prompt: _Optional[str] = ...) -> None: ...
+    measure_avh: bool
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., prompt: _Optional[str] = ..., measure_avh: bool = ...) -> None: ...
 
 class SoundWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "settings", "energy", "layer_energies", "texture", "cuts_s", "regenerate")
@@ -548,7 +559,7 @@ class Performance(_message.Message):
     def __init__(self, place: _Optional[int] = ..., tail: _Optional[_Union[Tail, str]] = ..., pitch_variation_cents: _Optional[float] = ..., timing_variation_s: _Optional[float] = ..., room: _Optional[_Union[Room, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level", "like", "performance")
+    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level", "like", "performance", "rank_by")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
@@ -571,6 +582,7 @@ class SoundSettings(_message.Message):
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LIKE_FIELD_NUMBER: _ClassVar[int]
     PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
+    RANK_BY_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     negative_prompt: str
     pack: str
@@ -593,7 +605,8 @@ class SoundSettings(_message.Message):
     level: Level
     like: str
     performance: Performance
-    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., like: _Optional[str] = ..., performance: _Optional[_Union[Performance, _Mapping]] = ...) -> None: ...
+    rank_by: Rank
+    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., like: _Optional[str] = ..., performance: _Optional[_Union[Performance, _Mapping]] = ..., rank_by: _Optional[_Union[Rank, str]] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy", "like", "pack", "performance")
@@ -853,7 +866,7 @@ class EnergyResult(_message.Message):
     def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., unedited_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
-    __slots__ = ("clip", "pack", "verdict", "score", "explanation", "ranges", "suggestions", "encoder")
+    __slots__ = ("clip", "pack", "verdict", "score", "explanation", "ranges", "suggestions", "encoder", "avh_score", "avh_encoder")
     CLIP_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -862,6 +875,8 @@ class ConflictResult(_message.Message):
     RANGES_FIELD_NUMBER: _ClassVar[int]
     SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
+    AVH_SCORE_FIELD_NUMBER: _ClassVar[int]
+    AVH_ENCODER_FIELD_NUMBER: _ClassVar[int]
     clip: ClipInfo
     pack: Pack
     verdict: Verdict
@@ -870,7 +885,9 @@ class ConflictResult(_message.Message):
     ranges: _containers.RepeatedCompositeFieldContainer[ConflictRange]
     suggestions: _containers.RepeatedCompositeFieldContainer[PromptSuggestion]
     encoder: str
-    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., ranges: _Optional[_Iterable[_Union[ConflictRange, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[PromptSuggestion, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
+    avh_score: float
+    avh_encoder: str
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., ranges: _Optional[_Iterable[_Union[ConflictRange, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[PromptSuggestion, _Mapping]]] = ..., encoder: _Optional[str] = ..., avh_score: _Optional[float] = ..., avh_encoder: _Optional[str] = ...) -> None: ...
 
 class ConflictRange(_message.Message):
     __slots__ = ("start_s", "end_s", "score", "best_label")
@@ -935,7 +952,7 @@ class UsedRecording(_message.Message):
     def __init__(self, name: _Optional[str] = ..., words: _Optional[str] = ..., licence: _Optional[str] = ..., credit: _Optional[str] = ..., content_sha256: _Optional[str] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers", "level_gain_db", "reference_distance_db", "recordings")
+    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers", "level_gain_db", "reference_distance_db", "recordings", "avh_score")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_ENERGY_FIELD_NUMBER: _ClassVar[int]
@@ -951,6 +968,7 @@ class Take(_message.Message):
     LEVEL_GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_DISTANCE_DB_FIELD_NUMBER: _ClassVar[int]
     RECORDINGS_FIELD_NUMBER: _ClassVar[int]
+    AVH_SCORE_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     output_energy: EnergyCurve
@@ -966,7 +984,8 @@ class Take(_message.Message):
     level_gain_db: float
     reference_distance_db: float
     recordings: _containers.RepeatedCompositeFieldContainer[UsedRecording]
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ..., level_gain_db: _Optional[float] = ..., reference_distance_db: _Optional[float] = ..., recordings: _Optional[_Iterable[_Union[UsedRecording, _Mapping]]] = ...) -> None: ...
+    avh_score: float
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ..., level_gain_db: _Optional[float] = ..., reference_distance_db: _Optional[float] = ..., recordings: _Optional[_Iterable[_Union[UsedRecording, _Mapping]]] = ..., avh_score: _Optional[float] = ...) -> None: ...
 
 class Note(_message.Message):
     __slots__ = ("kind", "text")

@@ -35,7 +35,7 @@ class Encoder(Protocol):
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it comes with ReWaS and stands in for the encoder that published figures use."""
+        """Whether it comes with ReWaS and replaces the encoder that published figures use."""
 
     @property
     def content_sha256(self) -> str:

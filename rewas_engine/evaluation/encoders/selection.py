@@ -62,7 +62,7 @@ class EncoderSet:
     """The encoders of an evaluation. Each is loaded when it is first used.
 
     Args:
-        model: The pack whose joint space stands in for missing encoders.
+        model: The pack whose joint space replaces missing encoders.
         folder: A folder with one subfolder per encoder, or the folder of a single encoder; None for stand-ins alone.
         device: Torch device name.
 
@@ -110,7 +110,7 @@ class EncoderSet:
 
     @property
     def synchroniser(self) -> Synchroniser | None:
-        """The synchroniser for DeSync; None if none is given, since nothing stands in for it."""
+        """The synchroniser for DeSync; None if none is given, since none comes with ReWaS."""
         return None if self.kind_for("desync") is None else cast("Synchroniser", self._find("desync", ""))
 
     def _find(self, measure: Measure, stand_in: str) -> Any:

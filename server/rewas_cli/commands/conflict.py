@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from rewas_cli.commands.shared_options import (
+    CONFLICT_PANEL,
     PROMPT_PANEL,
+    AvhModelOption,
     ClipArgument,
     ConflictModelOption,
     DeviceOption,
@@ -24,6 +26,7 @@ from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_s
 EXAMPLES = """\
 rewas conflict shot.mp4 --prompt "a dog barks"
 rewas conflict shot.mp4 --prompt "a dog barks" --conflict-model models/clip --json
+rewas conflict shot.mp4 --prompt "a dog barks" --avh
 """
 
 
@@ -42,6 +45,15 @@ def conflict(
     start: StartOption = None,
     duration: DurationOption = None,
     conflict_model: ConflictModelOption = None,
+    avh: Annotated[
+        bool,
+        typer.Option(
+            "--avh",
+            help="Measure the AVHScore, too: how well the clip's own sound fits its frames.",
+            rich_help_panel=CONFLICT_PANEL,
+        ),
+    ] = False,
+    avh_model: AvhModelOption = None,
     as_json: JsonOption = False,
     pack: PackOption = None,
     device: DeviceOption = "auto",
@@ -59,10 +71,18 @@ def conflict(
         build_execution(None, False, False, server, device)
         media = find_media_file(clip)
         clip_json = otio_clip(media, start, duration).to_json_string()
-        with open_runner(server, None, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
+        with (
+            open_runner(server, None, conflict_model, device, avh_model) as runner,
+            progress_bar(media.name) as on_progress,
+        ):
             work = rewas_pb2.ConflictWork(
-                clip_otio_json=clip_json, prompt=prompt, pack=pack, uploaded_media=uploaded_media(runner, media, cancel)
+                clip_otio_json=clip_json,
+                prompt=prompt,
+                pack=pack,
+                uploaded_media=uploaded_media(runner, media, cancel),
             )
+            if avh:
+                work.measure_avh = True
             outcome = runner.run(work, media.parent, on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.ConflictResult)
         report = conflict_report(outcome.result, prompt, media)

@@ -15,6 +15,7 @@ from rewas_cli.commands.shared_options import (
     PROMPT_PANEL,
     REGENERATE_PANEL,
     AudioTrackOption,
+    AvhModelOption,
     ClipArgument,
     CompileOption,
     ConflictModelOption,
@@ -280,6 +281,18 @@ def generate(
     ] = None,
     conflict: ConflictOption = None,
     conflict_model: ConflictModelOption = None,
+    rank_by: Annotated[
+        str | None,
+        typer.Option(
+            "--rank-by",
+            metavar="score|avh",
+            help="What orders the takes. score: how well each follows its energy and its prompt. avh: AVHScore, how "
+            "well its sound fits the frames. score by default.",
+            autocompletion=complete_from("score", "avh"),
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    avh_model: AvhModelOption = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -351,6 +364,7 @@ def generate(
                 new_sound_at_cuts=at_cuts.detect or None,
                 conflict_policy=conflict,
                 level=level,
+                rank_by=rank_by,
                 like=None if like is None else str(find_reference_sound(like)),
                 performance=PerformanceSettings(recording, tail, pitch_variation, timing_variation, room),
             )
@@ -362,7 +376,10 @@ def generate(
         chosen = ClipRange(media, start, duration, speed)
         sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
         parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
-        with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
+        with (
+            open_runner(server, execution, conflict_model, device, avh_model) as runner,
+            progress_bar(media.name) as on_progress,
+        ):
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, audio_track=audio_track)
             values = resolver.resolve_values(choice)
             bands = None if texture_choice is None else TextureResolver(resolver).resolve(texture_choice).texture

@@ -183,6 +183,16 @@ ConflictModelOption = Annotated[
         rich_help_panel=CONFLICT_PANEL,
     ),
 ]
+AvhModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--avh-model",
+        metavar="DIR",
+        file_okay=False,
+        help="A folder with ImageBind, which measures the AVHScore instead of the joint space of the pack.",
+        rich_help_panel=CONFLICT_PANEL,
+    ),
+]
 ConflictOption = Annotated[
     str | None,
     typer.Option(

@@ -31,6 +31,7 @@ _COMMON_DEFAULTS = ClipSettings(
     new_sound_at_cuts=False,
     conflict_policy="off",
     level="standard",
+    rank_by="score",
 ).to_metadata()
 _DEFAULT_PERFORMANCE = vars(PerformanceOptions())
 _MODEL_SETTINGS = frozenset(

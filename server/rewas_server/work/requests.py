@@ -143,9 +143,14 @@ class EnergyRequest(ClipRequest):
 
 @dataclass(frozen=True)
 class ConflictRequest(ClipRequest):
-    """Check whether a prompt contradicts the video of a clip. With the prompt "", suggest prompts."""
+    """Check whether a prompt contradicts the video of a clip. With the prompt "", suggest prompts.
+
+    Attributes:
+        measures_avh: Whether to measure the AVHScore of the clip's own sound, too.
+    """
 
     prompt: str
+    measures_avh: bool = False
 
 
 @dataclass(frozen=True)
@@ -413,7 +418,13 @@ def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
     prompt = ""
     if work.prompt:
         prompt = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip)).prompt
-    return ConflictRequest(source, dict(work.uploaded_media), work.pack, prompt)
+    if work.measure_avh and not prompt:
+        raise ProblemError(
+            f'The AVHScore of "{source.name}" is requested without a prompt.',
+            "Set the prompt too, or do not measure the AVHScore.",
+            ProblemKind.SETTINGS,
+        )
+    return ConflictRequest(source, dict(work.uploaded_media), work.pack, prompt, work.measure_avh)
 
 
 def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:

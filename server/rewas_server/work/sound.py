@@ -215,6 +215,7 @@ def _generate_takes(
                 level="raw" if settings.level == "raw" else "standard",
                 loop=bool(settings.loop),
                 cuts=cuts_s,
+                rank_by="avh" if settings.rank_by == "avh" else "score",
             ),
             performance=_performance(settings.performance),
             layers=_layers(assignment),

@@ -285,6 +285,7 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
         texture_mae_nats=take.texture_error_nats,
         reference_distance_db=take.reference_distance_db,
         recordings=_recording_messages(take.recordings),
+        avh_score=take.avh_score,
     )
 
 

@@ -26,8 +26,8 @@ class UndefinedMeasureError(EngineError):
 def frechet_distance(real: NDArray[np.floating], generated: NDArray[np.floating]) -> float:
     """Squared Fréchet distance of two Gaussians (Dowson and Landau 1982), as in FID, FAD, FD and FVD.
 
-    |m − n|² + tr(A) + tr(B) − 2·tr((AB)^½) with means m, n and unbiased covariances A, B. The trace of the root is the
-    sum of the roots of the eigenvalues of A^½·B·A^½, which is symmetric, so that nothing becomes complex.
+    |m − n|² + tr(A) + tr(B) − 2·tr((AB)^½) with means m, n and unbiased covariances A, B. With A = FᵀF and B = GᵀG, the
+    trace of the root is the sum of the singular values of FGᵀ, so that nothing becomes complex, and few rows are fast.
 
     Args:
         real: Embeddings [N, D], N at least 2.
@@ -38,12 +38,9 @@ def frechet_distance(real: NDArray[np.floating], generated: NDArray[np.floating]
     """
     one, other = _comparable(real, generated, "The Fréchet distance")
     mean_difference = one.mean(axis=0) - other.mean(axis=0)
-    covariance, other_covariance = _covariance(one), _covariance(other)
-    values, vectors = np.linalg.eigh(covariance)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    product = root @ other_covariance @ root
-    root_trace = np.sqrt(np.clip(np.linalg.eigvalsh((product + product.T) / 2), 0, None)).sum()
-    distance = mean_difference @ mean_difference + np.trace(covariance) + np.trace(other_covariance) - 2 * root_trace
+    factor, other_factor = _covariance_factor(one), _covariance_factor(other)
+    root_trace = np.linalg.svd(factor @ other_factor.T, compute_uv=False).sum()
+    distance = mean_difference @ mean_difference + (factor**2).sum() + (other_factor**2).sum() - 2 * root_trace
     return max(0.0, float(distance))
 
 
@@ -190,8 +187,10 @@ def _width_error(measure: str, one: Matrix, other: Matrix) -> UndefinedMeasureEr
     )
 
 
-def _covariance(rows: Matrix) -> Matrix:
-    return np.atleast_2d(np.cov(rows, rowvar=False))
+def _covariance_factor(rows: Matrix) -> Matrix:
+    """A matrix F of at most D rows for which FᵀF is the covariance [D, D] of rows [N, D]."""
+    factor = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
+    return np.asarray(np.linalg.qr(factor, mode="r")) if len(rows) > rows.shape[1] else factor
 
 
 def _kernel_sum(one: Matrix, other: Matrix) -> float:

@@ -55,6 +55,7 @@ TARGETS: Mapping[str, Target] = {
     "picture_silent_motion": Target(0.30, 0.30, at_least=False),
     "real_clips_zero_lag": Target(0.30, 0.30),
     "real_clips_best_lag": Target(0.40, 0.40),
+    "realism_nearness": Target(0.50, 0.50),
     "joint_auc_picture": Target(0.95, 0.95),
     "joint_auc_sound": Target(0.95, 0.95),
     "conflict_auc": Target(0.95, 0.95),

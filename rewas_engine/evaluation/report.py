@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewas_engine.evaluation.figures import TARGETS, Evaluation, Figure, Section, Trained
+from rewas_engine.evaluation.realism import SOURCES
+
+_FRECHET = ("real", "made", "noise")
+"""Sources with Fréchet distances."""
 
 Plots = Mapping[str, Sequence[tuple[str, str]]]
 """Section -> file name and caption of each plot."""
@@ -42,6 +46,12 @@ _HOW = """## How it was measured
   median vector, as a smoothed logarithm. Absolute errors are those of the pack's curve at the typical level of the
   prompt. F1 compares the events of a curve with the onsets of the clip's sound, with one-to-one partners within
   ±0.08 s. Differences are paired clip by clip, with percentile intervals from 10,000 bootstrap resamples.
+- **Realism.** Cosine distance of aiSFX embeddings to the nearest real recording of the same kind. The pack gets the
+  energy of each recording with the name of the kind, and its sound is compared with the other recordings. *Nearness*:
+  mean distance of real recordings from other real ones, divided by that of the pack's sounds; 0.5 is twice as far.
+  Intervals resample kinds, and sounds within them. *At the sample rate of the pack*: all sounds with the same
+  bandwidth. Recordings of a kind often have one author, so that they are more alike than others. Fréchet distances
+  depend on the number of sounds, so they are given between halves of the same size.
 """
 
 
@@ -98,7 +108,7 @@ def clips_of(figure: Figure, setting: Mapping[str, Any]) -> str:
     if figure.key.startswith("real_clips"):
         splits = setting.get("real", {})
         return ", ".join(f"{count} real, {split}" for split, count in splits.items()) or "real"
-    return "synthetic"
+    return "real recordings" if figure.key.startswith("realism") else "synthetic"
 
 
 def format_target(figure: Figure, trained: Trained) -> str:
@@ -141,6 +151,8 @@ def _tables(section: Section) -> list[str]:
             _real_table(details.get("clips", [])),
             _unread(details.get("unread", {})),
         ]
+    if section.name == "realism":
+        return [_realism_table(details.get("kinds", [])), _unread(details.get("unread", {}))]
     if section.name == "ablation" and details:
         return [_ablation_table(details["table"])]
     if section.name == "words" and details:
@@ -240,6 +252,31 @@ def _ablation_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
         for name, row in rows.items()
     ]
     return table(heads, cells)
+
+
+def _realism_table(kinds: Sequence[Mapping[str, Any]]) -> str:
+    if not kinds:
+        return ""
+
+    def near(found: Sequence[float] | None) -> str:
+        return "–" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+
+    def distance(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    rows = [
+        [
+            kind["kind"],
+            str(kind["recordings"]),
+            *(distance(kind["distances"].get(source)) for source in SOURCES),
+            *(near(kind["nearness"].get(source)) for source in ("made", "world")),
+            *("–" if kind["frechet"][source] is None else f"{kind['frechet'][source]:.0f}" for source in _FRECHET),
+        ]
+        for kind in kinds
+    ]
+    heads = ["kind", "recordings", *(f"distance: {label[0].lower()}{label[1:]}" for label in SOURCES.values())]
+    heads += ["nearness of the pack", "nearness of the world", *(f"Fréchet: {source}" for source in _FRECHET)]
+    return table(heads, rows)
 
 
 def _unread(unread: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from rewas_engine.evaluation.onset_control import onset_section, onset_settings
 from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.evaluation.real_clips import real_clips_section
 from rewas_engine.evaluation.real_manifest import ManifestEntry, real_clip_entries
+from rewas_engine.evaluation.real_sounds import RealSound, real_sounds
+from rewas_engine.evaluation.realism import realism_section, unmeasured_realism
+from rewas_engine.evaluation.sound_embedding import find_weights
 from rewas_engine.evaluation.sound_store import SoundStore
 from rewas_engine.evaluation.speed import speed_section
 from rewas_engine.evaluation.splits import TEST
@@ -48,6 +51,7 @@ class EvaluationPlan:
         real: A folder of video files with sound, with or without a manifest.
         trained: Device that the targets are for.
         classes: Classes of the world, two or more; empty means all.
+        real_sounds: A folder of recordings by kind, which training has not used.
     """
 
     sections: tuple[str, ...] = ()
@@ -55,6 +59,7 @@ class EvaluationPlan:
     real: Path | None = None
     trained: Trained = "cpu"
     classes: tuple[str, ...] = ()
+    real_sounds: Path | None = None
 
     def __post_init__(self) -> None:
         if self.clips_per_class < 1:
@@ -69,6 +74,8 @@ class EvaluationPlan:
             raise SettingsError("A single class cannot be distinguished from others.", "Name two or more classes.")
         if "real" in self.sections and self.real is None:
             raise SettingsError("The section real needs a folder of real clips.", "Give the folder that contains them.")
+        if "realism" in self.sections and self.real_sounds is None:
+            raise SettingsError("The section realism needs a folder of real recordings.", "Give the folder.")
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -88,6 +95,7 @@ class _Run:
     model: ReWaS
     plan: EvaluationPlan
     entries: Sequence[ManifestEntry]
+    recordings: Mapping[str, Sequence[RealSound]]
     watch: Watch
     bench: Bench
 
@@ -124,16 +132,21 @@ def evaluate(
 
     Raises:
         SettingsError: The plan cannot be carried out.
-        PackError: The pack's audio format differs from the world's, or the judge is missing.
+        PackError: The pack's audio format differs from the world's, or the judge or the package of the embeddings of
+            sound effects is missing.
         Cancelled: The work was cancelled.
     """
     check_audio_format(model)
     entries = real_clip_entries(plan.real) if plan.real is not None and "real" in plan.chosen else []
+    recordings: Mapping[str, Sequence[RealSound]] = {}
+    if plan.real_sounds is not None and "realism" in plan.chosen:
+        find_weights()
+        recordings = real_sounds(plan.real_sounds)
     watch = Watch(on_progress, cancel)
     clips = _clips(model, plan, watch)
     store = None if sounds_folder is None else SoundStore(sounds_folder, read_pack(model.pack.path), model.device)
     bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, store)
-    run = _Run(model, plan, entries, watch, bench)
+    run = _Run(model, plan, entries, recordings, watch, bench)
     # Fail now instead of after an hour if the judge is missing.
     accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []
@@ -194,6 +207,13 @@ def _real(run: _Run) -> Section:
     return real_clips_section(run.model, run.entries, run.watch)
 
 
+def _realism(run: _Run) -> Section:
+    if not run.recordings:
+        figure = unmeasured_realism("not measured: no folder of recordings was given")
+        return Section("realism", "Realism", (figure,))
+    return realism_section(run.bench, run.recordings, run.plan.world_classes)
+
+
 _SECTIONS: dict[str, _SectionSpec] = {
     "energy": _SectionSpec(lambda run: energy_section(run.bench)),
     "words": _SectionSpec(lambda run: prompt_section(run.bench), ("clips", "judge")),
@@ -213,6 +233,7 @@ _SECTIONS: dict[str, _SectionSpec] = {
         lambda run: conflict_section(run.bench, TEST, CONFLICT_SCENES_A_CLIP * run.plan.clips_per_class), needs=()
     ),
     "real": _SectionSpec(_real, needs=()),
+    "realism": _SectionSpec(_realism, needs=()),
     "speed": _SectionSpec(lambda run: speed_section(run.bench), needs=()),
 }
 SECTION_NAMES = tuple(_SECTIONS)

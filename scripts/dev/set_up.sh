@@ -76,6 +76,8 @@ set_up_main() {
     pip_install .venv "pip>=25.1" # the first that reads dependency groups
     pip_install .venv "$TORCH"    # first and alone, so that no other package chooses another build of it
     pip_install .venv --constraint scripts/dev/constraints/main.txt --editable proto --editable . --group dev
+    # Its dependencies are old versions that it does not need here: only the weights in it are read.
+    pip_install .venv --no-deps aisfx==0.1.2
 }
 
 set_up_protoc() {

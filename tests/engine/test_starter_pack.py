@@ -54,9 +54,11 @@ def test_the_model_card_states_figures_and_limits() -> None:
 
 MISSED_TARGETS = {"real_clips_zero_lag", "real_clips_best_lag"}
 """Targets that these weights miss. The card says so."""
+LATER_TARGETS = {"realism_nearness"}
+"""Targets that are newer than these weights, so the card does not have them."""
 
 
-@pytest.mark.parametrize("key", sorted(TARGETS))
+@pytest.mark.parametrize("key", sorted(TARGETS.keys() - LATER_TARGETS))
 def test_the_stored_figures_are_of_these_weights_and_meet_all_but_the_named_targets(key: str) -> None:
     stored = json.loads((FOLDER / "figures.json").read_text("utf-8"))
     assert stored["measured"]["fingerprint"] == read_pack(FOLDER).fingerprint

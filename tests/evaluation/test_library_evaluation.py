@@ -28,8 +28,8 @@ from rewas_engine.evaluation.throughput import batch_table
 from rewas_engine.packs.description import read_pack
 from rewas_engine.recipes.world_library import write_world_library
 
-SECTIONS = tuple(name for name in SECTION_NAMES if name not in ("picture", "joint", "conflict", "real"))
-"""The other sections measure the pack that reads video and prompts for the library."""
+SECTIONS = tuple(name for name in SECTION_NAMES if name not in ("picture", "joint", "conflict", "real", "realism"))
+"""The other sections measure the pack that reads video and prompts for the library, or need real recordings."""
 NEED_A_MODEL = {
     *("vocoded_correlation_mean", "vocoded_correlation_worse_tenth", "vocoded_mae_nats"),
     *("vocoded_class", "vocoded_class_worst"),

@@ -18,8 +18,8 @@ from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 pytestmark = [pytest.mark.slow, pytest.mark.weights, pytest.mark.release]
 
 SECTIONS = ("energy", "words", "vocoder", "onsets", "picture", "joint", "conflict")
-OTHER_FIGURES = {"take_s", "real_clips_zero_lag", "real_clips_best_lag"}
-"""Figures of the machine, and of clips that are not in the repository."""
+OTHER_FIGURES = {"take_s", "real_clips_zero_lag", "real_clips_best_lag", "realism_nearness"}
+"""Figures of the machine, and of clips and recordings that are not in the repository."""
 
 
 @pytest.fixture(scope="module")

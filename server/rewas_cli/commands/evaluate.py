@@ -56,6 +56,7 @@ EXAMPLES = """\
 rewas eval --pack starter --output report/
 rewas eval --pack starter --only energy,onsets --fast
 rewas eval --pack workshop --real my-clips/
+rewas eval --pack workshop --only realism --real-sounds my-recordings/
 rewas eval my-clips/ --preset rewas-table2 --output table2/
 rewas eval vggsound/ --preset rewas-table2 --layout vggsound --encoders encoders/ --system Diff-Foley=diff-foley/
 """
@@ -152,7 +153,7 @@ def evaluate(
         typer.Option(
             metavar="NAMES",
             help="Sections to measure, separated by commas: energy, words, vocoder, onsets, texture, ablation, "
-            "picture, align, joint, conflict, real, speed. All by default.",
+            "picture, align, joint, conflict, real, realism, speed. All by default.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -180,6 +181,16 @@ def evaluate(
             metavar="DIR",
             help="A folder of real video clips with sound: compare the energy estimated from each video with that of "
             "its sound. A manifest.csv in the folder can describe the sound of each file.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
+    ] = None,
+    real_sounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder of real recordings that training has not used: compare the sounds of the pack with them. "
+            "Each subfolder is a kind of sound; or a metadata.csv has the columns file and kind. Needs the package "
+            "aisfx.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -245,6 +256,7 @@ def evaluate(
         "--classes": classes,
         "--fast": fast or None,
         "--real": real,
+        "--real-sounds": real_sounds,
         "--targets": None if targets == TargetProfile.CPU else targets,
         "--choose": choose or None,
         "--generated": generated,
@@ -259,6 +271,7 @@ def evaluate(
                     classes=classes,
                     fast=fast,
                     real=real,
+                    real_sounds=real_sounds,
                     targets=targets,
                     num_steps=num_steps,
                     guidance_scale=guidance_scale,
@@ -307,6 +320,7 @@ class SplitOptions:
     classes: str | None
     fast: bool
     real: Path | None
+    real_sounds: Path | None
     targets: TargetProfile
     num_steps: int | None
     guidance_scale: float | None
@@ -330,7 +344,14 @@ def _measure_test_split(given: SplitOptions, cancel: CancelSignal) -> Outcome:
     clips = (
         given.clips_per_class if given.clips_per_class is not None else FAST_CLIPS_PER_CLASS if given.fast else usual
     )
-    plan = EvaluationPlan(_split_names(given.only), clips, given.real, given.targets.value, _split_names(given.classes))
+    plan = EvaluationPlan(
+        _split_names(given.only),
+        clips,
+        given.real,
+        given.targets.value,
+        _split_names(given.classes),
+        given.real_sounds,
+    )
     if given.real is not None:
         real_clip_entries(given.real)
     _check_pack_options(read_pack(find_pack(given.pack)).info, given.choose, given.num_steps, given.guidance_scale)
@@ -373,6 +394,7 @@ def _check_option_combination(given: SplitOptions) -> None:
         "--guidance-scale": given.guidance_scale,
         "--generated": given.generated,
         "--real": given.real,
+        "--real-sounds": given.real_sounds,
     }
     if given.choose:
         remedy = "Omit it: --choose tries steps and guidance scales on the development split and measures nothing else."
@@ -383,6 +405,8 @@ def _check_option_combination(given: SplitOptions) -> None:
         raise _settings_problem("--only names no section.", "Name at least one, or omit --only to measure everything.")
     if given.real is not None and given.only is not None and "real" not in _split_names(given.only):
         raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
+    if given.real_sounds is not None and given.only is not None and "realism" not in _split_names(given.only):
+        raise _settings_problem("--real-sounds is given, but --only leaves them out.", "Add realism to --only.")
 
 
 def _check_unused(options: Mapping[str, object], when: str, remedy: str) -> None:

@@ -74,9 +74,7 @@ def read_favdbench(folder: Path, table: Path | None) -> Dataset:
     """
     tables = sorted(folder.rglob(f"*{COCO_SUFFIX}")) if table is None else [table]
     if not tables:
-        raise SettingsError(
-            f"There is no file of captions *{COCO_SUFFIX} in {folder}.", "Unpack the metadata of FAVDBench there."
-        )
+        raise SettingsError(f"{folder} has no captions *{COCO_SUFFIX}.", "Unpack the metadata of FAVDBench there.")
     videos = {path.stem: path for path in list_videos(folder)}
     left_out: list[LeftOut] = []
     clips: dict[str, DatasetClip] = {}

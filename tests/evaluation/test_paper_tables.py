@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,10 +17,12 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from encoder_folders import write_ast, write_clap
 from hypothesis import given
 from hypothesis import strategies as st
+from pack_fixtures import tiny_model
 
-from rewas_engine import ReWaS, Sampling, SettingsError
+from rewas_engine import PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.errors import Cancelled
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.encoders.protocols import SoundFeatures
@@ -32,6 +35,7 @@ from rewas_engine.evaluation.tables.presets import COLUMNS, PRESETS, find_preset
 from rewas_engine.evaluation.tables.report import TableReport
 from rewas_engine.evaluation.tables.row_sources import FolderSource, OriginalSource, PackSource, prompts_of
 from rewas_engine.evaluation.tables.run import TablePlan, measure_table
+from rewas_engine.recipes.world_library import write_world_library
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_series import encode_clip
 from rewas_engine.world import SAMPLE_RATE_HZ, render_sound, render_video, sample_scene
@@ -380,7 +384,72 @@ def test_features_that_are_not_finite_are_left_out_and_counted(
     for key in ("is", "mkl", "fd"):
         cell = measures.measure(COLUMNS[key], row)
         assert cell.clips == 2, key
-        assert "1 clips are left out" in cell.note, key
+        assert "1 clip is left out" in cell.note, key
+
+
+def test_given_encoders_are_used_and_others_are_named_in_capitals(
+    model: ReWaS, clips_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    encoders = tmp_path / "encoders"
+    write_clap(encoders / "clap")
+    write_ast(encoders / "ast")
+    plan = TablePlan(find_preset("rewas-table2"), clips_folder, systems={"copies": clips_folder}, with_pack=False)
+    report = measure_table(model, plan, tmp_path / "out", encoders=encoders, cache_folder=shared_cache)
+    assert {key: used.is_published_kind for key, used in report.encoders.items()} == {
+        "fd": False,
+        "fad": False,
+        "mkl": False,
+        "clap": True,
+    }
+    (warning,) = report.encoder_warnings()
+    assert warning.startswith("FD, FAD, MKL: MEASURED WITH ")
+    assert warning.upper() == warning
+    built_in = measure_table(model, plan, tmp_path / "out", cache_folder=shared_cache)
+    assert values(report, "copies")["clap"] != values(built_in, "copies")["clap"]
+    (encoders / "clap" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(PackError):
+        measure_table(model, plan, tmp_path / "out", encoders=encoders, cache_folder=shared_cache)
+
+
+def test_a_pack_without_a_joint_space_leaves_out_its_columns(
+    clips_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    plan = TablePlan(find_preset("rewas-table6"), clips_folder, systems={"copies": clips_folder}, with_pack=False)
+    report = measure_table(tiny_model(tmp_path), plan, tmp_path / "out", cache_folder=shared_cache)
+    cells = report.rows[1].cells
+    assert cells["clap"].value is None
+    assert "no joint space" in cells["clap"].note
+    assert cells["av_align"].value is not None
+
+
+def test_unreadable_pictures_leave_out_only_their_clip(
+    model: ReWaS, clips_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    originals = OriginalSource(ResultCache(shared_cache))
+    clips = read_clips(clips_folder, find_preset("tavgbench")).clips
+    good = [originals.render(clip) for clip in clips]
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    row = [replace(good[0], video=broken, video_key="broken"), *good[1:]]
+    measures = TableMeasures(EncoderSet(model), ResultCache(tmp_path), Watch())
+    for key in ("av_align", "clipsim", "avhscore", "fvd", "kvd"):
+        cell = measures.measure(COLUMNS[key], RowClips(clips, good, row))
+        assert cell.clips == 2, key
+        assert "1 clip is left out" in cell.note, key
+    # It was not remembered: once the file can be read, it is measured.
+    shutil.copy(good[0].video, broken)
+    assert measures.measure(COLUMNS["av_align"], RowClips(clips, good, row)).clips == 3
+
+
+def test_a_library_performs_the_rows_of_a_model(clips_folder: Path, shared_cache: Path, tmp_path: Path) -> None:
+    written = write_world_library(tmp_path / "library", classes=("drum_hit", "rain"), takes=2)
+    library = ReWaS.from_pretrained(written.path, device="cpu")
+    plan = TablePlan(find_preset("rewas-table6"), clips_folder, limit=2)
+    report = measure_table(library, plan, tmp_path / "out", cache_folder=shared_cache)
+    rows = {row.name.removeprefix(f"{library.pack.name}-"): row for row in report.rows}
+    assert rows["no-text"].note == "not supported: a library of recordings needs words to choose from"
+    assert (rows["picture"].clips, rows["other-text"].clips, rows["no-energy"].clips) == (2, 2, 2)
+    assert "not supported" in html_page(report)
 
 
 class References(HTMLParser):
@@ -426,5 +495,5 @@ def test_the_page_is_complete_in_itself(model: ReWaS, clips_folder: Path, shared
     assert "arXiv 2407.05551" in page.text
     assert "prefers-color-scheme: dark" in content
     assert "#010203" not in content
-    assert json.loads(json.dumps(report.report(), allow_nan=False))["warnings"] == report.stand_in_lines()
+    assert json.loads(json.dumps(report.report(), allow_nan=False))["warnings"] == report.encoder_warnings()
     assert draw_table(report) == plots

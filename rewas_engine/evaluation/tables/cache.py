@@ -38,7 +38,7 @@ class ResultCache:
             OSError: The file cannot be written.
         """
         path = self._path(key, ".flac")
-        if not path.is_file():
+        if not _is_sound(path):
             waveform, rate_hz = make()
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -49,13 +49,14 @@ class ResultCache:
         return path
 
     def arrays(
-        self, keys: Sequence[Any], make: Callable[[Sequence[int]], Sequence[Arrays]], at_once: int = 1
-    ) -> list[Arrays]:
+        self, keys: Sequence[Any], make: Callable[[Sequence[int]], Sequence[Arrays | None]], at_once: int = 1
+    ) -> list[Arrays | None]:
         """Return the arrays of each key, or make and write them.
 
         Args:
             keys: One for each result.
-            make: Function from the positions of keys to their results, one after another.
+            make: Function from the positions of keys to their results, one after another. None is a result that cannot
+                be made now; it is not written.
             at_once: Largest number of positions for one call.
 
         Raises:
@@ -66,12 +67,14 @@ class ResultCache:
         for first in range(0, len(missing), at_once):
             places = missing[first : first + at_once]
             for place, made in zip(places, make(places), strict=True):
+                if made is None:
+                    continue
                 path = self._path(keys[place], ".npz")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_path(path) as unfinished:
                     np.savez(unfinished, allow_pickle=False, **made)
                 found[place] = made
-        return [result for result in found if result is not None]
+        return found
 
     def _read(self, path: Path) -> Arrays | None:
         if not path.is_file():
@@ -86,3 +89,11 @@ class ResultCache:
     def _path(self, key: Any, suffix: str) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:34]}{suffix}"
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a sound was written completely; a power failure can leave an empty file."""
+    try:
+        return path.is_file() and soundfile.info(path).frames > 0
+    except soundfile.LibsndfileError:
+        return False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewas_engine.curves.energy import FloatArray
+from rewas_engine.errors import MediaError
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.encoders.protocols import (
     Encoder,
@@ -69,25 +72,27 @@ class FeatureReader:
             report(places)
             return [{"vector": encoder.embed_texts([texts[place]])[0]} for place in places]
 
-        return np.stack([each["vector"] for each in self._cache.arrays(keys, embed)])
+        return np.stack([each["vector"] for each in self._cache.arrays(keys, embed) if each is not None])
 
     def frame_vectors(
         self, encoder: FrameVectorEncoder, clips: Sequence[TableClip], renditions: Sequence[Rendition]
-    ) -> list[FloatArray]:
-        """Unit vectors [T, D] of the frames of each clip."""
+    ) -> list[FloatArray | None]:
+        """Unit vectors [T, D] of the frames of each clip; None for pictures that cannot be read."""
 
         def embed(video: VideoClip) -> FloatArray:
             return encoder.embed_frames(encoder.frame_format.read(video))
 
         return self._of_videos("frames", encoder, encoder.frame_format, clips, renditions, embed)
 
-    def videos(self, encoder: VideoEncoder, clips: Sequence[TableClip], renditions: Sequence[Rendition]) -> FloatArray:
-        """Features [N, D] of the videos of clips."""
+    def videos(
+        self, encoder: VideoEncoder, clips: Sequence[TableClip], renditions: Sequence[Rendition]
+    ) -> list[FloatArray | None]:
+        """Features [D] of the video of each clip; None for pictures that cannot be read."""
 
         def describe(video: VideoClip) -> FloatArray:
             return encoder.describe_video(encoder.video_format.read(video))
 
-        return np.stack(self._of_videos("video", encoder, encoder.video_format, clips, renditions, describe))
+        return self._of_videos("video", encoder, encoder.video_format, clips, renditions, describe)
 
     def _of_sounds(
         self,
@@ -108,7 +113,7 @@ class FeatureReader:
                 made |= zip(own, describe([read[number][0] for number in own], rate_hz), strict=True)
             return [made[number] for number in range(len(read))]
 
-        return self._cache.arrays(keys, make, _SOUNDS_AT_ONCE)
+        return [each for each in self._cache.arrays(keys, make, _SOUNDS_AT_ONCE) if each is not None]
 
     def _of_videos(
         self,
@@ -118,18 +123,29 @@ class FeatureReader:
         clips: Sequence[TableClip],
         renditions: Sequence[Rendition],
         describe: Callable[[VideoClip], FloatArray],
-    ) -> list[FloatArray]:
+    ) -> list[FloatArray | None]:
         keys = [[kind, encoder.content_sha256, str(video_format), each.video_key] for each in renditions]
         report = self._reporter(f"Pictures, {encoder.name}", keys)
 
-        def make(places: Sequence[int]) -> list[Arrays]:
+        def make(places: Sequence[int]) -> list[Arrays | None]:
             report(places)
-            return [{"features": describe(shown_part(clips[place], renditions[place]))} for place in places]
+            return [
+                unless_unreadable(functools.partial(describe, shown_part(clips[place], renditions[place])))
+                for place in places
+            ]
 
-        return [each["features"] for each in self._cache.arrays(keys, make)]
+        return [None if each is None else each["features"] for each in self._cache.arrays(keys, make)]
 
     def _reporter(self, what: str, keys: Sequence[Any]) -> Callable[[Sequence[int]], None]:
         return lambda places: self._watch.report(what, places[0], len(keys))
+
+
+def unless_unreadable(compute: Callable[[], NDArray[np.floating]]) -> Arrays | None:
+    """Features that are computed from a file; None if it cannot be read, so that the other clips are still measured."""
+    try:
+        return {"features": compute()}
+    except MediaError:
+        return None
 
 
 def read_mono(path: Path) -> tuple[FloatArray, int]:

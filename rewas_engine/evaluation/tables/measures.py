@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Literal, cast
 
@@ -28,10 +29,10 @@ from rewas_engine.evaluation.distances import (
 )
 from rewas_engine.evaluation.encoders.protocols import Encoder, SoundFeatures
 from rewas_engine.evaluation.encoders.selection import EncoderSet, Measure
-from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds
+from rewas_engine.evaluation.greatest_hits import compare_sounds
 from rewas_engine.evaluation.tables.cache import Arrays, ResultCache
 from rewas_engine.evaluation.tables.clips import TableClip, file_sha256
-from rewas_engine.evaluation.tables.features import FeatureReader, read_mono
+from rewas_engine.evaluation.tables.features import FeatureReader, read_mono, unless_unreadable
 from rewas_engine.evaluation.tables.presets import Column
 from rewas_engine.evaluation.tables.row_sources import Rendition
 from rewas_engine.media.audio import resample
@@ -41,7 +42,7 @@ from rewas_engine.training.corpus import world_front_end
 MOTION_RATE = Fraction(25)
 MOTION_SIZE = (64, 64)
 """Frames per second, and width and height of the frames in which motion is measured, for AV-Align."""
-_VERSION = 1
+_VERSION = 2
 """Raised when the measures without encoders change."""
 
 
@@ -128,21 +129,22 @@ class TableMeasures:
         except UndefinedMeasureError as error:
             return Cell(None, len(chosen.clips), error.what.removesuffix("."))
 
-    def load_encoders(self, columns: Sequence[Column]) -> dict[str, Encoder]:
-        """Load the encoders of columns, and return them by column.
+    def load_encoders(self, columns: Sequence[Column]) -> dict[str, tuple[Encoder, str | None]]:
+        """Load the encoders of columns, and return them by column with their kinds; None is a built-in one.
 
         A column is not measured if its encoder is not given and the pack has nothing that could replace it.
 
         Raises:
             PackError: An encoder that is given cannot be loaded.
         """
-        found: dict[str, Encoder] = {}
+        found: dict[str, tuple[Encoder, str | None]] = {}
         for column in columns:
             if column.needs_encoder:
+                kind = self._encoders.kind_for(cast(Measure, column.key))
                 try:
-                    found[column.key] = self._encoder_of(column)
+                    found[column.key] = self._encoder_of(column), kind
                 except PackError as error:
-                    if self._encoders.kind_for(cast(Measure, column.key)) is not None:
+                    if kind is not None:
                         raise
                     self._unavailable[column.key] = f"not measured: {error.what[0].lower()}{error.what[1:-1]}"
         return found
@@ -198,8 +200,8 @@ class TableMeasures:
         if all(one.video_key == other.video_key for one, other in zip(row.originals, row.renditions, strict=True)):
             return Cell(None, len(row.clips), "the pictures are the original ones")
         encoder = self._encoders.video
-        real = _finite_rows(self._reader.videos(encoder, row.clips, row.originals))
-        made = _finite_rows(self._reader.videos(encoder, row.clips, row.renditions))
+        real = _finite_vectors(self._reader.videos(encoder, row.clips, row.originals))
+        made = _finite_vectors(self._reader.videos(encoder, row.clips, row.renditions))
         distance = frechet_distance if column.key == "fvd" else kernel_distance
         return _distance(real, made, distance, column, min(len(real), len(made)), len(row.clips))
 
@@ -213,54 +215,60 @@ class TableMeasures:
         return _mean_cell(column, row.clips, np.array(values), row)
 
     def _alignment(self, row: RowClips, column: Column) -> Cell:
-        peaks = self._motion_peaks(row)
         rate_hz = self._front_end.config.sample_rate_hz
-        values = []
-        for number, rendition in enumerate(row.renditions):
+        kept: list[TableClip] = []
+        values: list[float] = []
+        for number, (clip, peaks_s) in enumerate(zip(row.clips, self._motion_peaks(row), strict=True)):
             self._watch.report("Onsets", number, len(row.clips))
-            onsets_s, _ = detect_onsets(self._waveform(rendition), rate_hz)
-            values.append(av_align(onsets_s, peaks[number], MOTION_RATE))
-        return _mean_cell(column, row.clips, np.array(values), row)
+            if peaks_s is not None:
+                onsets_s, _ = detect_onsets(self._waveform(row.renditions[number]), rate_hz)
+                kept.append(clip)
+                values.append(av_align(onsets_s, peaks_s, MOTION_RATE))
+        return _mean_cell(column, kept, np.array(values), row)
 
     def _onset_accuracy(self, row: RowClips, column: Column) -> Cell:
-        return _mean_cell(column, row.clips, np.array([float(hit.same_number) for hit in self._hits(row)]), row)
+        return _mean_cell(column, row.clips, self._hits(row, "same_number"), row)
 
     def _onset_precision(self, row: RowClips, column: Column) -> Cell:
-        return _mean_cell(column, row.clips, np.array([hit.average_precision for hit in self._hits(row)]), row)
+        return _mean_cell(column, row.clips, self._hits(row, "average_precision"), row)
 
-    def _hits(self, row: RowClips) -> list[GreatestHitsScore]:
+    def _hits(self, row: RowClips, score: str) -> NDArray[np.float64]:
+        """A score [N] of the Greatest Hits protocol for each clip."""
         rate_hz = self._front_end.config.sample_rate_hz
-        hits = []
-        for number, (original, rendition) in enumerate(zip(row.originals, row.renditions, strict=True)):
-            self._watch.report("Onsets", number, len(row.clips))
-            hits.append(compare_sounds(self._waveform(original), self._waveform(rendition), rate_hz))
-        return hits
+        keys = [
+            ["hits", _VERSION, file_sha256(original.sound), file_sha256(rendition.sound)]
+            for original, rendition in zip(row.originals, row.renditions, strict=True)
+        ]
 
-    def _motion_peaks(self, row: RowClips) -> list[NDArray[np.float64]]:
-        """Times in seconds of the peaks of optical flow in the videos of a row."""
+        def make(places: Sequence[int]) -> list[Arrays]:
+            self._watch.report("Onsets", places[0], len(keys))
+            both = [[self._waveform(side[place]) for side in (row.originals, row.renditions)] for place in places]
+            hits = [compare_sounds(real, made, rate_hz) for real, made in both]
+            return [{name: np.array(float(value)) for name, value in asdict(hit).items()} for hit in hits]
+
+        return np.array([float(each[score]) for each in self._cache.arrays(keys, make) if each is not None])
+
+    def _motion_peaks(self, row: RowClips) -> list[NDArray[np.float64] | None]:
+        """Times in seconds of the peaks of optical flow in the videos of a row; None for unreadable ones."""
         width, height = MOTION_SIZE
         keys = [["motion", _VERSION, str(MOTION_RATE), width, height, each.video_key] for each in row.renditions]
 
-        def make(places: Sequence[int]) -> list[Arrays]:
-            self._watch.report("Motion", places[0], len(keys))
-            return [
-                {
-                    "peaks_s": motion_peaks(
-                        read_frames(
-                            row.renditions[place].video,
-                            start_s=row.renditions[place].video_start_s,
-                            duration_s=row.clips[place].duration_s,
-                            frame_rate=MOTION_RATE,
-                            width=width,
-                            height=height,
-                        ),
-                        MOTION_RATE,
-                    )
-                }
-                for place in places
-            ]
+        def peaks_s(place: int) -> NDArray[np.float64]:
+            frames = read_frames(
+                row.renditions[place].video,
+                start_s=row.renditions[place].video_start_s,
+                duration_s=row.clips[place].duration_s,
+                frame_rate=MOTION_RATE,
+                width=width,
+                height=height,
+            )
+            return motion_peaks(frames, MOTION_RATE)
 
-        return [each["peaks_s"] for each in self._cache.arrays(keys, make)]
+        def make(places: Sequence[int]) -> list[Arrays | None]:
+            self._watch.report("Motion", places[0], len(keys))
+            return [unless_unreadable(functools.partial(peaks_s, place)) for place in places]
+
+        return [None if each is None else each["features"] for each in self._cache.arrays(keys, make)]
 
     def _energy(self, rendition: Rendition) -> FloatArray:
         """Energy [T] in nats of a sound with its peak at the level of training."""
@@ -270,7 +278,9 @@ class TableMeasures:
             log_mel = self._front_end.log_mel(torch.from_numpy(self._waveform(rendition))[None])[0]
             return [{"energy": log_mel.mean(dim=-1).numpy()}]
 
-        return np.asarray(self._cache.arrays([key], make)[0]["energy"], np.float32)
+        (found,) = self._cache.arrays([key], make)
+        assert found is not None
+        return np.asarray(found["energy"], np.float32)
 
     def _waveform(self, rendition: Rendition) -> FloatArray:
         """Waveform [samples] at the rate of the front end, with its peak at the level of training."""
@@ -305,12 +315,12 @@ def _distance(
     return Cell(value, clips, "; ".join(notes))
 
 
-def _cosine_cell(column: Column, row: RowClips, frames: Sequence[FloatArray], vectors: FloatArray) -> Cell:
+def _cosine_cell(column: Column, row: RowClips, frames: Sequence[FloatArray | None], vectors: FloatArray) -> Cell:
     """Mean over the clips of the mean cosine of the rows of `frames` [T, D] with one vector [D] of each clip."""
     kept: list[TableClip] = []
     values: list[float] = []
     for clip, own, vector in zip(row.clips, frames, vectors, strict=True):
-        if np.isfinite(own).all() and np.isfinite(vector).all():
+        if own is not None and np.isfinite(own).all() and np.isfinite(vector).all():
             kept.append(clip)
             values.append(float(cosines(own, vector[None]).mean()))
     return _mean_cell(column, kept, np.array(values), row)
@@ -324,11 +334,16 @@ def _mean_cell(column: Column, clips: Sequence[TableClip], values: NDArray[np.fl
 
 
 def _left_out(clips: int, of_clips: int) -> str:
-    return f"{of_clips - clips} clips are left out: their features are not finite" if clips < of_clips else ""
+    count = of_clips - clips
+    what = "1 clip is" if count == 1 else f"{count} clips are"
+    return f"{what} left out: unreadable pictures, or features that are not finite" if count else ""
 
 
-def _finite_rows(rows: FloatArray) -> FloatArray:
-    return np.asarray(rows[np.isfinite(rows).all(axis=1)])
+def _finite_vectors(vectors: Sequence[FloatArray | None]) -> FloatArray:
+    kept = [vector for vector in vectors if vector is not None and np.isfinite(vector).all()]
+    if not kept:
+        raise UndefinedMeasureError("No clip has features that are finite.", "Check the videos and the encoder.")
+    return np.stack(kept)
 
 
 def _finite_parts(features: Sequence[SoundFeatures]) -> list[FloatArray]:

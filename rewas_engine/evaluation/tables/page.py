@@ -51,7 +51,7 @@ def html_page(report: TableReport, plots: Sequence[tuple[str, str]] = ()) -> str
         plots: Caption and SVG element of each plot. `currentColor` in them is the colour of the text.
     """
     preset = report.preset
-    warnings = "".join(f'<p class="warning">{escape(line)}</p>' for line in report.stand_in_lines())
+    warnings = "".join(f'<p class="warning">{escape(line)}</p>' for line in report.encoder_warnings())
     figures = "".join(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" for caption, svg in plots)
     parts = [
         f"<h1>{escape(preset.title)}</h1>",
@@ -74,7 +74,7 @@ def html_page(report: TableReport, plots: Sequence[tuple[str, str]] = ()) -> str
 
 
 def _summary(report: TableReport) -> str:
-    left_out = f"; {len(report.left_out)} clips or lines left out" if report.left_out else ""
+    left_out = f"; left out: {len(report.left_out)}" if report.left_out else ""
     plural = "" if report.clips == 1 else "s"
     return f"{report.clips} clip{plural}, {report.seconds:.0f} s in total, from {report.folder}{left_out}."
 
@@ -82,7 +82,7 @@ def _summary(report: TableReport) -> str:
 def _table(report: TableReport) -> str:
     columns = report.columns
     heads = "".join(
-        f"<th>{escape(column.head)}{'<small>stand-in</small>' if _is_stand_in(report, column) else ''}</th>"
+        f"<th>{escape(column.head)}{'<small>other encoder</small>' if _has_other_encoder(report, column) else ''}</th>"
         for column in columns
     )
     span = len(columns) + 2
@@ -119,7 +119,7 @@ def _columns(report: TableReport) -> str:
     for column in report.columns:
         used, by = report.encoders.get(column.key), ""
         if used is not None:
-            instead = ", instead of the published one" if used.is_stand_in else ""
+            instead = ", instead of the published one" if not used.is_published_kind else ""
             by = f" Encoder: {escape(used.name)}{instead}."
         about = escape(column.about[0].upper() + column.about[1:])
         entries.append(f"<dt>{escape(column.head)}</dt><dd>{about}.{by}{_notes(report, column)}</dd>")
@@ -154,6 +154,6 @@ def _list(what: str, entries: Iterable[str], count: int) -> str:
     return f"<details><summary>{count} {escape(what)}</summary><ul>{''.join(shown)}</ul></details>"
 
 
-def _is_stand_in(report: TableReport, column: Column) -> bool:
+def _has_other_encoder(report: TableReport, column: Column) -> bool:
     used = report.encoders.get(column.key)
-    return used is not None and used.is_stand_in
+    return used is not None and not used.is_published_kind

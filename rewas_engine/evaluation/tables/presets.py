@@ -159,6 +159,22 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
 )
 
 
+PUBLISHED_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "fd": ("panns", "passt"),
+        "fad": ("vggish",),
+        "mkl": ("panns", "passt"),
+        "is": ("panns", "passt"),
+        "clap": ("clap",),
+        "fvd": ("i3d",),
+        "kvd": ("i3d",),
+        "clipsim": ("clip",),
+        "avhscore": ("imagebind",),
+    }
+)
+"""Column -> kinds of encoders that publications use for it. Values of others cannot be compared with published ones."""
+
+
 @dataclass(frozen=True)
 class QuotedRow:
     """A row of a paper. values: in the order of the preset's columns, as printed."""

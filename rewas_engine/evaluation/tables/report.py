@@ -37,10 +37,10 @@ class TableRow:
 
 @dataclass(frozen=True)
 class UsedEncoder:
-    """The encoder of a column: its name, and whether it replaces the published one."""
+    """The encoder of a column: its name, and whether publications use an encoder of this kind."""
 
     name: str
-    is_stand_in: bool
+    is_published_kind: bool
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class TableReport:
         """The columns, in order."""
         return [COLUMNS[key] for key in self.preset.columns]
 
-    def stand_in_lines(self) -> list[str]:
+    def encoder_warnings(self) -> list[str]:
         """One line in capitals for each encoder that replaces a published one."""
         labels: dict[str, list[str]] = {}
         for column in self.columns:
             used = self.encoders.get(column.key)
-            if used is not None and used.is_stand_in:
+            if used is not None and not used.is_published_kind:
                 labels.setdefault(used.name, []).append(column.label)
         return [
             f"{', '.join(names)}: MEASURED WITH {name.upper()}, NOT WITH THE PUBLISHED ENCODER. NOT COMPARABLE WITH "
@@ -93,7 +93,7 @@ class TableReport:
         return {
             "preset": preset.name,
             "title": preset.title,
-            "warnings": self.stand_in_lines(),
+            "warnings": self.encoder_warnings(),
             "clips": {
                 "folder": self.folder,
                 "layout": self.layout,
@@ -108,7 +108,9 @@ class TableReport:
                     "about": column.about,
                     "higher_is_better": column.higher_is_better,
                     "encoder": self.encoders[column.key].name if column.key in self.encoders else None,
-                    "is_stand_in": column.key in self.encoders and self.encoders[column.key].is_stand_in,
+                    "is_published_kind": self.encoders[column.key].is_published_kind
+                    if column.key in self.encoders
+                    else None,
                 }
                 for column in self.columns
             },

@@ -15,7 +15,7 @@ from rewas_engine.evaluation.tables.av_benchmark import write_captions, write_vi
 from rewas_engine.evaluation.tables.cache import ResultCache
 from rewas_engine.evaluation.tables.clips import TableClip, read_clips
 from rewas_engine.evaluation.tables.measures import Cell, RowClips, TableMeasures
-from rewas_engine.evaluation.tables.presets import COLUMNS, Column, Preset
+from rewas_engine.evaluation.tables.presets import COLUMNS, PUBLISHED_KINDS, Column, Preset
 from rewas_engine.evaluation.tables.report import TableReport, TableRow, UsedEncoder
 from rewas_engine.evaluation.tables.row_sources import (
     FolderSource,
@@ -145,7 +145,7 @@ def measure_table(
         float(sum(clip.duration_s for clip in clips)),
         sum(not clip.prompt for clip in clips),
         left_out,
-        {key: UsedEncoder(encoder.name, encoder.is_stand_in) for key, encoder in used.items()},
+        {key: UsedEncoder(encoder.name, kind in PUBLISHED_KINDS[key]) for key, (encoder, kind) in used.items()},
         rows,
     )
 

@@ -141,7 +141,7 @@ def _console_table(report: TableReport) -> Table:
     from rewas_engine.evaluation.tables.report import format_cell
 
     preset, columns = report.preset, report.columns
-    title = "\n".join([escape(preset.title), *(f"[bold]{escape(line)}" for line in report.stand_in_lines())])
+    title = "\n".join([escape(preset.title), *(f"[bold]{escape(line)}" for line in report.encoder_warnings())])
     table = Table(title=title, title_justify="left", title_style="")
     table.add_column("row")
     for head in ("clips", *(column.head for column in columns)):
@@ -161,11 +161,11 @@ def _problem_lines(report: TableReport) -> list[str]:
     """The clips that are left out or missing, the first of each kind."""
     lines = []
     if report.left_out:
-        lines.append(f"{len(report.left_out)} clips or lines are left out:")
+        lines.append(f"Left out: {len(report.left_out)}")
         lines += _first([str(each) for each in report.left_out])
     for row in report.rows:
         if row.missing:
-            lines.append(f"{row.label}: {len(row.missing)} of {report.clips} clips are missing:")
+            lines.append(f"Missing in the row “{row.label}”: {len(row.missing)} of {report.clips}")
             lines += _first([f"{name}: {why}" for name, why in row.missing.items()])
         notes = {cell.note for cell in row.cells.values() if cell.note}
         lines += [f"{row.label}: {text}" for text in sorted(notes)]

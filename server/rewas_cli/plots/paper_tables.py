@@ -29,13 +29,10 @@ def draw_table(report: TableReport) -> list[tuple[str, str]]:
     panels = [(column, rows) for column in report.columns if _has_something_to_compare(rows := _rows(report, column))]
     if not panels:
         return []
-    return [
-        (
-            "Each dot is a clip, and the line is the mean with its 95 % interval. Diamonds are values of all clips "
-            "together.",
-            _panels(panels),
-        )
-    ]
+    caption = "Each dot is a clip, and the line is the mean with its 95 % interval."
+    if any(not clips for _, rows in panels for *_, clips in rows):
+        caption += " A diamond is the value of all clips together."
+    return [(caption, _panels(panels))]
 
 
 def _rows(report: TableReport, column: Column) -> list[_Row]:

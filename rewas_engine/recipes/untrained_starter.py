@@ -13,8 +13,9 @@ from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.sentence_encoder import SENTENCE_ENCODER
 from rewas_engine.recipes.starter import StarterTraining
-from rewas_engine.training.config import PROMPT_WIDTH, StarterConfig
+from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.pack_writer import SAMPLING, write_pack
+from rewas_engine.training.picture_stage import PictureRecipe
 
 TINY = replace(
     StarterConfig(),
@@ -74,8 +75,8 @@ def write_untrained_pack(folder: Path, seed: int = 0, *, reads_words: bool = Fal
 
 def _new_phi_with_words() -> Phi:
     """An untrained φ whose estimates differ between prompts. New layers for words have no effect until trained."""
-    phi = Phi(**{**TINY.new_phi().config, "text_width": PROMPT_WIDTH})
+    phi = replace(TINY, picture_recipe=PictureRecipe(words=1)).new_phi()
     assert phi.words is not None
-    for layer in (phi.words.tokens, phi.words.traits):
-        torch.nn.init.normal_(layer.weight, std=0.5)
+    for parameter in phi.words.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     return phi

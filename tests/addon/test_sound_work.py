@@ -164,7 +164,9 @@ def test_the_estimate_is_that_of_the_source_with_its_edits() -> None:
     assert list(picture.energy.edits) == ["smooth 0.2"]
     raw = build_estimate_work(replace(CLIP, prompt=""), SoundSettings(level="raw"), {})
     assert not raw.HasField("prompt")
-    assert not build_estimate_work(CLIP, SoundSettings(level="raw"), {}).HasField("prompt")
+    assert raw.level == picture.level == rewas_pb2.LEVEL_UNSPECIFIED
+    for_prompt = build_estimate_work(CLIP, SoundSettings(level="raw"), {})
+    assert (for_prompt.prompt, for_prompt.level) == ("a ball", rewas_pb2.LEVEL_RAW)
     voice = EnergyChoice("other_sound", sound="/film/voice.wav", audio_track=2)
     sound = build_estimate_work(CLIP, SoundSettings(energy=voice), {})
     assert (sound.source, sound.audio_track) == (rewas_pb2.ENERGY_SOURCE_AUDIO, 2)
@@ -181,7 +183,17 @@ def test_the_answer_is_keys_with_silence_after_the_end_of_the_sound() -> None:
     levels_db = [level_db for _, level_db in answer.keys]
     assert [time_s for time_s, _ in answer.keys] == [0.25, 0.75, 1.25, 1.75]
     assert levels_db == pytest.approx([-8.686, -17.372, -100, -100], abs=1e-3)
-    assert answer.notes == ("There is little motion.",)
+    assert (answer.notes, answer.is_for_prompt) == (("There is little motion.",), False)
+    job.energy.pack.reads_words = True
+    assert EnergyQuestion(SoundSettings(), Fraction(2)).read_answer(job).is_for_prompt
+    measured = EnergyQuestion(SoundSettings(energy=EnergyChoice("own_sound")), Fraction(2))
+    assert not measured.read_answer(job).is_for_prompt
+
+
+def test_the_energy_of_a_layer_is_estimated_for_its_own_prompt() -> None:
+    layer = EnergyQuestion(SoundSettings(), Fraction(2), "rain", "light rain")
+    assert layer.build_work(CLIP, {}).prompt == layer.prompt_for(CLIP) == "light rain"
+    assert EnergyQuestion(SoundSettings(), Fraction(2)).prompt_for(CLIP) == "a ball"
 
 
 def test_beyond_the_end_of_the_measured_sound_is_silence() -> None:

@@ -194,15 +194,17 @@ def engine_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny pack named untrained, with random weights, and a library named foley."""
+    """A folder with a library named foley and tiny packs with random weights: untrained and, reading words, worded."""
     packs = shared_folder("packs", tmp_path_factory)
     if not (packs / "untrained").exists():
         program = (
             "import sys; from pathlib import Path; "
             "from rewas_engine.recipes.untrained_starter import write_untrained_pack;"
-            "write_untrained_pack(Path(sys.argv[1]))"
+            "write_untrained_pack(Path(sys.argv[1]), reads_words=sys.argv[1].endswith('worded'))"
         )
-        subprocess.run([MAIN_PYTHON, "-c", program, packs / "untrained"], check=True, cwd=ROOT)
+        for name in ("untrained", "worded"):
+            command = [MAIN_PYTHON, "-c", program, packs / name]
+            subprocess.run(command, check=True, cwd=ROOT, env=engine_environment())
     if not (packs / "foley").exists():
         program = str(Path(__file__).with_name("write_recorded_library.py"))
         subprocess.run([MAIN_PYTHON, program, packs / "foley"], check=True, cwd=ROOT, env=engine_environment())

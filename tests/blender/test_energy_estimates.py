@@ -2,15 +2,19 @@
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 from conftest import part, set_rate
-from test_generate import HAS_SOUND, add_movie, pump_until, served_scene, write_tone
+from test_generate import HAS_SOUND, add_movie, board, pump_until, served_scene, write_tone
+from test_libraries import Layout
 
 __all__ = ["served_scene"]
+
+OUTDATED = "The prompt has changed since the energy was estimated."
 
 
 def estimate(scene: Any, strip: Any, **source: str) -> np.ndarray[Any, Any]:
@@ -115,6 +119,111 @@ def test_a_picture_that_blender_renders_is_estimated_and_checked(served_scene: A
     assert (keys[0, 0], keys[-1, 0]) == pytest.approx((5 / rate, 29 / rate), abs=0.03)
     with pytest.raises(RuntimeError, match="plays backwards, so its own sound does not fit"):
         bpy.ops.rewas.estimate_energy(source="OWN_SOUND")
+
+
+def levels_at(keys: Any, times_s: Any) -> Any:
+    return np.interp(times_s, *np.asarray(keys).T)
+
+
+def energy_texts(strip: Any, layer: str = "") -> str:
+    """What the panel says about the energy of the active strip, or about that of a layer."""
+    operators, layout = part("blender.energy_operators"), Layout()
+    context = SimpleNamespace(
+        scene=bpy.context.scene,
+        sequencer_scene=bpy.context.scene,
+        region=SimpleNamespace(width=20_000),
+        preferences=bpy.context.preferences,
+    )
+    if layer:
+        operators.draw_layer_energy(layout, context, strip, strip.rewas.settings.layers[layer])
+    else:
+        operators.draw_energy(layout, context, strip)
+    return "\n".join(layout.texts)
+
+
+def test_a_pack_that_reads_words_estimates_for_the_prompt_and_marks_it_outdated(served_scene: Any, ball: Path) -> None:
+    scene = served_scene
+    bpy.ops.rewas.check_server()
+    pump_until(lambda: board().server is not None and any(pack.reads_words for pack in board().server.packs))
+    strip = add_movie(scene, ball, prompt="")
+    settings, times_s = strip.rewas.settings, np.linspace(0.2, 1.8, 50)
+    settings.pack, settings.level = "worded", "RAW"
+    assert "Describe the sound first." in energy_texts(strip)
+    found = {}
+    for prompt in ("", "wind", "a hammer", "wind"):
+        strip.rewas.prompt = prompt
+        assert (OUTDATED in energy_texts(strip)) is bool(found)
+        levels_db = levels_at(estimate(scene, strip), times_s)
+        assert OUTDATED not in energy_texts(strip)
+        assert found.setdefault(prompt, levels_db) == pytest.approx(levels_db, abs=1e-3)
+    for prompt in ("", "a hammer"):
+        assert np.abs(found[prompt] - found["wind"]).max() > 1
+    strip.rewas.prompt = " wind "
+    assert OUTDATED not in energy_texts(strip)
+    # A layer has its own prompt.
+    layer = settings.layers.add()
+    layer.name, layer.prompt = "hits", "a hammer"
+    assert bpy.ops.rewas.estimate_energy(layer="hits") == {"FINISHED"}
+    bpy.ops.rewas.wait(timeout_s=150)
+    keys = part("blender.energy_curves").read_keys(scene, strip, "hits")
+    assert levels_at(keys, times_s) == pytest.approx(found["a hammer"], abs=1e-3)
+    strip.rewas.prompt = "a dog"
+    assert (OUTDATED in energy_texts(strip), OUTDATED in energy_texts(strip, "hits")) == (True, False)
+    settings.layers["hits"].prompt = "footsteps"
+    assert OUTDATED in energy_texts(strip, "hits")
+    # What a picture without a drawn curve follows is estimated for its prompt.
+    assert bpy.ops.rewas.energy_from_picture() == {"FINISHED"}
+    assert OUTDATED not in energy_texts(strip)
+    settings.layers.clear()
+    strip.rewas.prompt = "a hammer"
+    if HAS_SOUND:
+        bpy.ops.rewas.generate()
+        bpy.ops.rewas.wait(timeout_s=150)
+        (take,) = part("blender.take_list").read_takes(strip)
+        energy = take.requested_energy
+        own_times_s = (np.arange(len(energy.values)) + 0.5) / float(energy.rate_hz)
+        followed = np.interp(times_s, own_times_s, np.asarray(energy.values) * 20 / np.log(10))
+        # The server interpolates between the values in another way.
+        assert np.abs(followed - found["a hammer"]).mean() < 0.5
+
+
+def test_undo_brings_back_what_the_curve_was_estimated_for(served_scene: Any, ball: Path) -> None:
+    strip = add_movie(served_scene, ball, prompt="wind")
+    strip.rewas.settings.pack = "worded"
+    estimates = part("blender.energy_estimates")
+
+    def find() -> Any:
+        scene = bpy.context.scene
+        (found,) = (each for each in part("blender.compat").strips_of(scene.sequence_editor) if each.type == "MOVIE")
+        return scene, found
+
+    # In background mode, the add-on pushes no steps.
+    estimate(served_scene, strip)
+    bpy.ops.ed.undo_push(message="estimate")
+    scene, strip = find()
+    strip.rewas.prompt = "a hammer"
+    bpy.ops.ed.undo_push(message="prompt")
+    assert estimates.is_outdated(*find())
+    estimate(*find())
+    bpy.ops.ed.undo_push(message="estimate again")
+    assert not estimates.is_outdated(*find())
+    bpy.ops.ed.undo()
+    assert estimates.is_outdated(*find())
+    bpy.ops.ed.undo()
+    assert (find()[1].rewas.prompt, estimates.is_outdated(*find())) == ("wind", False)
+    bpy.ops.ed.redo()
+    bpy.ops.ed.redo()
+    assert (find()[1].rewas.prompt, estimates.is_outdated(*find())) == ("a hammer", False)
+    # Another pack's estimate, a curve from a sound and a curve drawn from nothing depend on no prompt.
+    scene, strip = find()
+    strip.rewas.settings.pack = "untrained"
+    estimate(scene, strip)
+    strip.rewas.prompt = "a dog"
+    assert not estimates.is_outdated(scene, strip)
+    part("blender.energy_curves").note_estimate(strip.rewas.settings, "rain")
+    part("blender.energy_curves").remove_keys(scene, strip)
+    part("blender.energy_curves").write_keys(scene, strip, [(0.0, -30.0)])
+    assert not estimates.is_outdated(scene, strip)
 
 
 def test_a_failed_estimate_is_reported_in_the_panel(scene: Any, ball: Path) -> None:

@@ -72,25 +72,25 @@ def on_mel_frames(model: ReWaS, curve: EnergyCurve, count: int) -> np.ndarray:
 
 
 def test_each_prompt_has_its_own_energy(worded: ReWaS, clip: VideoClip) -> None:
-    rain, dog = (requested(worded, clip, prompt) for prompt in ("heavy rain", "a dog barks"))
+    rain, dog = (requested(worded, clip, prompt) for prompt in ("wind", "a dog barks"))
     assert np.abs(rain - dog).max() > 0.1
-    for prompt, followed in (("heavy rain", rain), ("a dog barks", dog)):
+    for prompt, followed in (("wind", rain), ("a dog barks", dog)):
         estimate = worded.estimate_energy(clip, prompt=prompt)
         np.testing.assert_array_equal(followed, on_mel_frames(worded, estimate, len(followed)))
     assert np.any(worded.estimate_energy(clip).values != worded.estimate_energy(clip, prompt="a dog barks").values)
 
 
 def test_edits_apply_after_the_estimate_and_a_given_energy_stays(worded: ReWaS, clip: VideoClip) -> None:
-    edited = requested(worded, clip, "heavy rain", control=Control(edits=[parse_edit("offset -1.5")]))
-    expected = np.maximum(requested(worded, clip, "heavy rain") - 1.5, worded.front_end.config.silence_nats)
+    edited = requested(worded, clip, "wind", control=Control(edits=[parse_edit("offset -1.5")]))
+    expected = np.maximum(requested(worded, clip, "wind") - 1.5, worded.front_end.config.silence_nats)
     np.testing.assert_allclose(edited, expected, atol=1e-5)
     given = Control(energy=flat_curve(duration=Fraction(3), nats=-4))
-    for prompt in ("heavy rain", "a dog barks"):
+    for prompt in ("wind", "a dog barks"):
         np.testing.assert_array_equal(requested(worded, clip, prompt, control=given), np.float32(-4))
 
 
 def test_a_regeneration_with_another_prompt_is_estimated_for_it(worded: ReWaS, clip: VideoClip) -> None:
-    (take,) = worded.generate(clip, prompt="heavy rain", sampling=ONE_STEP, output=RAW).takes
+    (take,) = worded.generate(clip, prompt="wind", sampling=ONE_STEP, output=RAW).takes
     whole = Regenerate(take.stems["primary"])
     again = requested(worded, clip, "a dog barks", regenerate=whole)
     np.testing.assert_array_equal(again, requested(worded, clip, "a dog barks"))
@@ -119,6 +119,6 @@ def test_a_library_estimates_for_the_prompt_with_the_pack_that_it_uses(
 def test_the_estimate_of_a_pack_without_words_ignores_prompts(tiny_pack: Path, clip: VideoClip) -> None:
     model = ReWaS.from_pretrained(tiny_pack, device="cpu")
     without = model.estimate_energy(clip).values.tobytes()
-    for prompt in ("heavy rain", "a dog barks"):
+    for prompt in ("wind", "a dog barks"):
         model.clear_cache()
         assert model.estimate_energy(clip, prompt=prompt).values.tobytes() == without

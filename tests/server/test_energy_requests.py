@@ -389,8 +389,8 @@ def test_notes_and_edits_of_an_estimate_travel_with_the_sound(folder: Path, clie
 def test_a_pack_that_reads_words_estimates_for_the_prompt(folder: Path, server: ServerProcess) -> None:
     clip = VideoClip(folder / "media" / "shot.mp4", duration=CLIP_S)
     worded = ReWaS.from_pretrained(folder / "packs" / "worded", device="cpu")
-    expected = {prompt: worded.estimate_energy(clip, prompt=prompt) for prompt in ("heavy rain", "a hammer")}
-    assert np.abs(expected["heavy rain"].values - expected["a hammer"].values).max() > 0.1
+    expected = {prompt: worded.estimate_energy(clip, prompt=prompt) for prompt in ("wind", "a hammer")}
+    assert np.abs(expected["wind"].values - expected["a hammer"].values).max() > 0.1
 
     def estimate(prompt: str | None, **fields: Any) -> EnergyCurve:
         work = rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), pack="worded", prompt=prompt, **fields)

@@ -92,6 +92,8 @@ def write_keys(scene: Any, strip: Any, keys: Iterable[tuple[float, float]], laye
         raise ValueError("a drawn energy needs at least one key")
     # The strip's other curves have the same origin.
     _follow(scene, strip)
+    if not has_keys(scene, strip, layer):
+        _forget_estimate(strip, layer)
     origin, rate_hz = compat.content_start(strip), float(scene_rate(scene))
     points = [(origin + key.time_s * rate_hz, key.level_db) for key in ordered]
     curve = compat.ensure_curve(scene, _level_path(strip, layer))
@@ -110,6 +112,7 @@ def remove_keys(scene: Any, strip: Any, layer: str = "") -> None:
     curve = _level_curve(scene, strip, layer)
     if curve is not None:
         compat.remove_curve(scene, curve)
+    _forget_estimate(strip, layer)
     _follow(scene, strip)
     _count_change()
 
@@ -133,6 +136,14 @@ def rename_layer(scene: Any, layer: Any, role: str) -> None:
             if curve is not None:
                 curve.data_path = _level_path(strip, role)
             return
+
+
+def note_estimate(owner: Any, prompt: str | None) -> None:
+    """Remember what the drawn curve of a RewasSoundSettings or a RewasLayer was estimated for.
+
+    prompt: The prompt, "" for none. None for a curve that does not depend on a prompt.
+    """
+    owner.estimate.is_for_prompt, owner.estimate.prompt = prompt is not None, prompt or ""
 
 
 def follow_pictures() -> Iterator[None]:
@@ -205,6 +216,12 @@ def _follow(scene: Any, strip: Any) -> None:
 def _level_path(strip: Any, layer: str) -> str:
     path = strip.path_from_id()
     return f'{path}.rewas.settings.layers["{layer}{_LAYER_LEVEL}' if layer else f"{path}{_LEVEL}"
+
+
+def _forget_estimate(strip: Any, layer: str) -> None:
+    settings = strip.rewas.settings
+    if layer in settings.layers or not layer:
+        note_estimate(settings.layers[layer] if layer else settings, None)
 
 
 def _level_curve(scene: Any, strip: Any, layer: str = "") -> Any:

@@ -13,7 +13,7 @@ from ..core.sound_settings import SoundSettings
 from ..timeline.energy_keys import shift_keys
 from ..timeline.strips import Refusal, SelectedClip, StripSnapshot
 from .arrivals import push_undo
-from .energy_curves import write_keys
+from .energy_curves import has_keys, note_estimate, write_keys
 from .placement import find_strip
 from .preferences import preferences
 from .questions import Asked, ask
@@ -62,6 +62,14 @@ def notes_of(strip: Any, layer: str = "") -> tuple[str, ...]:
     return _notes.get((strip.rewas.uid, layer), ())
 
 
+def is_outdated(scene: Any, strip: Any, layer: str = "") -> bool:
+    """Return whether a drawn curve was estimated for a prompt that has changed since."""
+    settings = strip.rewas.settings
+    owner, prompt = (settings.layers[layer], settings.layers[layer].prompt) if layer else (settings, strip.rewas.prompt)
+    estimate = owner.estimate
+    return bool(estimate.is_for_prompt) and estimate.prompt != prompt.strip() and has_keys(scene, strip, layer)
+
+
 def add_estimate(asked: Asked, answer: EnergyAnswer) -> None:
     """Draw an estimated energy soon."""
     _arrived.append((asked, answer))
@@ -90,13 +98,16 @@ def draw_next() -> None:
         return
     scene, strip = found
     question = asked.request.question
-    layer = question.layer if isinstance(question, EnergyQuestion) else ""
+    assert isinstance(question, EnergyQuestion)
+    layer, prompt = question.layer, question.prompt_for(asked.request.clip)
     if layer and layer not in strip.rewas.settings.layers:
         return
     write_keys(scene, strip, shift_keys(answer.keys, float(asked.lead_in_s)), layer)
+    settings = strip.rewas.settings
+    note_estimate(settings.layers[layer] if layer else settings, prompt if answer.is_for_prompt else None)
     if not layer:
         # The edits are now part of the curve.
-        strip.rewas.settings.energy_edits = ""
+        settings.energy_edits = ""
     _notes[strip.rewas.uid, layer] = answer.notes
     _drawn_names.append(strip.name)
 

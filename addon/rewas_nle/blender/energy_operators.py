@@ -12,7 +12,7 @@ from . import compat, pump
 from .active_picture import active_picture
 from .drawing import draw_problem, draw_text
 from .energy_curves import has_keys, remove_keys
-from .energy_estimates import KIND, kind_of, notes_of, start_estimate
+from .energy_estimates import KIND, is_outdated, kind_of, notes_of, start_estimate
 from .event_operators import draw_events
 from .preferences import pack_for
 from .questions import is_asking, problem_of
@@ -185,6 +185,16 @@ def _draw_result(layout: Any, context: Any, strip: Any, layer: str) -> None:
         draw_problem(layout.box(), context, problem)
     for note in notes_of(strip, layer):
         draw_text(layout, context, note, icon="INFO")
+    settings = strip.rewas.settings
+    is_drawn = (settings.layers[layer].energy if layer else settings.energy_source) == "DRAWN"
+    if is_drawn and is_outdated(compat.scene_of(context), strip, layer):
+        draw_text(
+            layout, context, "The prompt has changed since the energy was estimated. Estimate it again.", icon="INFO"
+        )
+    elif not layer and settings.energy_source == "PICTURE" and not strip.rewas.prompt.strip():
+        pack = pack_for(settings)
+        if pack is not None and pack.reads_words:
+            draw_text(layout, context, "The energy depends on the prompt. Describe the sound first.", icon="INFO")
 
 
 def _draw_curve(layout: Any, context: Any, strip: Any) -> None:

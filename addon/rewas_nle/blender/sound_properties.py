@@ -18,7 +18,7 @@ from ..timeline.energy_keys import DB_PER_NAT, LOUDEST_DB, SILENCE_DB, EnergyKey
 from ..timeline.names import layer_role
 from ..timeline.strips import Refusal, SelectedClip
 from . import compat
-from .energy_curves import read_keys, rename_layer
+from .energy_curves import note_estimate, read_keys, rename_layer
 from .pack_search import search_packs
 from .shared_session import session
 
@@ -55,6 +55,15 @@ def _layer_prompt_changed(layer: Any, context: Any) -> None:
 def _ambience_changed(settings: Any, context: Any) -> None:
     """Perform the recordings nearest to the new ambience."""
     settings.ambience_recording = 0
+
+
+class RewasEstimate(bpy.types.PropertyGroup):
+    """What a drawn curve was estimated for."""
+
+    is_for_prompt: bpy.props.BoolProperty(
+        name="For Prompt", description="Whether the curve was estimated for a prompt, by a pack that reads words"
+    )
+    prompt: bpy.props.StringProperty(name="Prompt", description="The prompt for which the curve was estimated")
 
 
 class RewasLayer(bpy.types.PropertyGroup):
@@ -104,6 +113,9 @@ class RewasLayer(bpy.types.PropertyGroup):
         min=SILENCE_DB,
         max=LOUDEST_DB,
         precision=1,
+    )
+    estimate: bpy.props.PointerProperty(
+        type=RewasEstimate, name="Estimate", description="What the drawn curve of this layer was estimated for"
     )
     pack: bpy.props.StringProperty(
         name="Pack", description=_LAYER_PACK, search=search_packs, search_options={"SUGGESTION"}, options=set()
@@ -216,6 +228,9 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         soft_max=-10.0,
         precision=1,
         options=set(),
+    )
+    estimate: bpy.props.PointerProperty(
+        type=RewasEstimate, name="Estimate", description="What the drawn curve was estimated for"
     )
     energy_edits: bpy.props.StringProperty(
         name="Edits",
@@ -424,7 +439,7 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
     )
 
 
-GROUPS = (RewasLayer, RewasSoundSettings)
+GROUPS = (RewasEstimate, RewasLayer, RewasSoundSettings)
 
 SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "PROMPT": ("Prompt", "Prompt, and the sounds to avoid", ("negative_prompt",)),
@@ -475,6 +490,8 @@ SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 def copy_settings(source: Any, target: Any, sets: Sequence[str] = tuple(SETTING_SETS)) -> None:
     """Copy sets of settings from one RewasSoundSettings to another."""
+    if "CONTROL" in sets:
+        note_estimate(target, None)  # A copied curve belongs to another picture.
     for name in (name for chosen in sets for name in SETTING_SETS[chosen][2]):
         if name == "layers":
             target.layers.clear()
@@ -795,6 +812,7 @@ def _write_energy(chosen: Any, energy: EnergyChoice) -> None:
     sources = {item.identifier for item in chosen.bl_rna.properties["energy_source"].enum_items}
     chosen.energy_source = energy.source.upper() if energy.source.upper() in sources else "PICTURE"
     chosen.energy_edits = "; ".join(energy.edits)
+    note_estimate(chosen, None)
     chosen.use_texture = energy.use_texture
     chosen.energy_audio_track = energy.audio_track or 0
     if energy.source == "flat":

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnergyAnswer:
-    """The energy of a clip. keys: with times from the start of the clip. notes: sentences for the user."""
+    """The energy of a clip.
+
+    keys: with times from the start of the clip. notes: sentences for the user. is_for_prompt: whether it depends on the
+    prompt, because the pack reads words.
+    """
 
     keys: tuple[EnergyKey, ...]
     notes: tuple[str, ...] = ()
+    is_for_prompt: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,16 @@ class EnergyQuestion:
 
     def build_work(self, clip: SelectedClip, uploaded: Mapping[str, str]) -> rewas_pb2.EnergyWork:
         """Return the work of the contract."""
-        shown = replace(clip, prompt=self.prompt) if self.layer else clip
-        return build_estimate_work(shown, self.settings, uploaded)
+        return build_estimate_work(replace(clip, prompt=self.prompt_for(clip)), self.settings, uploaded)
+
+    def prompt_for(self, clip: SelectedClip) -> str:
+        """Return the prompt of the sound that will follow the energy."""
+        return self.prompt if self.layer else clip.prompt
 
     def read_answer(self, job: rewas_pb2.Job) -> EnergyAnswer:
         """Return the answer."""
         curve = extend_with_silence(MeasuredSound(job.energy.energy), self.duration_s).energy
         rate_hz = Fraction(curve.rate_hz.numerator, max(curve.rate_hz.denominator, 1))
         keys = keys_from_curve(EnergyCurve(rate_hz, tuple(curve.values)), Fraction(0))
-        return EnergyAnswer(keys, tuple(note.text for note in job.energy.notes))
+        is_for_prompt = not self.settings.energy.is_measured and job.energy.pack.reads_words
+        return EnergyAnswer(keys, tuple(note.text for note in job.energy.notes), is_for_prompt)

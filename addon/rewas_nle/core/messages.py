@@ -29,7 +29,7 @@ class PackChoice:
     licence, permits: terms of every sound that it generates. problem: why it cannot be used, or "". controls: what
     steers its sounds, such as "energy" and "texture". checks_conflict: whether it can compare prompts with the picture.
     is_library: whether it performs recordings instead of generating sounds. sample_rate_hz: of its sounds; 0 if
-    unknown.
+    unknown. reads_words: whether the energy that it estimates from the picture depends on the prompt.
     """
 
     name: str
@@ -41,6 +41,7 @@ class PackChoice:
     checks_conflict: bool = False
     is_library: bool = False
     sample_rate_hz: int = 0
+    reads_words: bool = False
 
     @property
     def terms(self) -> str:

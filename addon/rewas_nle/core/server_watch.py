@@ -92,6 +92,7 @@ def query_server(client: RewasClient) -> ServerState:
                 pack.checks_conflict,
                 pack.is_library,
                 pack.sample_rate_hz,
+                pack.reads_words,
             )
             for pack in packs
         ),

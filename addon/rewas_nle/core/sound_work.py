@@ -137,8 +137,10 @@ def build_estimate_work(
             uploaded_media=dict(uploaded),
             pack=settings.pack,
             source=rewas_pb2.ENERGY_SOURCE_VIDEO,
-            # The level of the prompt, as when the sound is generated from the picture.
-            prompt=clip.prompt if clip.prompt and settings.level != "raw" else None,
+            # For the prompt and at its level, as when the sound is generated from the picture.
+            prompt=clip.prompt or None,
+            # The default is left out, because older servers do not know the field.
+            level=rewas_pb2.LEVEL_RAW if clip.prompt and settings.level == "raw" else None,
         )
     work.energy.edits.extend(settings.energy.edits)
     return work

@@ -235,6 +235,9 @@ def test_the_rows_of_a_pack_follow_their_conditions(
         row.name: soundfile.read(tmp_path / "sounds" / row.name / "drum.flac")[0].tobytes() for row in report.rows
     }
     assert len(set(sounds.values())) == 5
+    assert report.pack is not None
+    assert (report.pack["name"], report.pack["num_steps"]) == ("starter", 1)
+    assert report.pack["permits"] in html_page(report)
 
 
 def test_a_row_that_a_pack_cannot_make_says_why(
@@ -308,6 +311,34 @@ def test_file_names_are_safe_and_unique(tmp_path: Path) -> None:
     assert len(set(names)) == 3
     assert names[0] == "b"
     assert all(re.fullmatch(r"[\w.\-]+", name) for name in names)
+
+
+def test_only_the_test_split_of_a_data_set_is_measured(clips_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, number in (("drum", 1), ("rain", 2)):
+        shutil.copy(clips_folder / f"{name}.mp4", tmp_path / "videos" / f"{name}_{number:06d}.mp4")
+    table = tmp_path / "vggsound.csv"
+    table.write_text("drum,1,drum roll,test\nrain,2,raining,train\ngone,3,wind,test\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table2"), layout="vggsound")
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("drum_000001", "drum roll")]
+    assert [str(each) for each in found.left_out] == ["vggsound.csv, line 3: there is no video gone_000003"]
+    table.write_text("rain,2,raining,train\n", "utf-8")
+    assert [clip.name for clip in read_clips(tmp_path, find_preset("rewas-table2"), layout="vggsound").clips] == [
+        "rain_000002"
+    ]
+
+
+def test_renamed_clips_keep_their_sounds(model: ReWaS, clips_folder: Path, tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "cache")
+    (tmp_path / "renamed").mkdir()
+    shutil.copy(clips_folder / "rain.mp4", tmp_path / "renamed" / "other.mp4")
+    shutil.copy(clips_folder / "rain.txt", tmp_path / "renamed" / "other.txt")
+    found = []
+    for folder, name in ((clips_folder, "rain"), (tmp_path / "renamed", "other")):
+        clips = read_clips(folder, find_preset("rewas-table3")).clips
+        (clip,) = [each for each in clips if each.name == name]
+        found.append(PackSource(model, "picture", clips, cache, QUICK).render(clip).sound)
+    assert found[0] == found[1]
 
 
 @given(st.lists(st.sampled_from(["", "rain", "wind", "dog"]), min_size=1, max_size=8))

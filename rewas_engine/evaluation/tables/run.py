@@ -147,6 +147,7 @@ def measure_table(
         left_out,
         {key: UsedEncoder(encoder.name, kind in PUBLISHED_KINDS[key]) for key, (encoder, kind) in used.items()},
         rows,
+        packs[0].settings() if packs else None,
     )
 
 

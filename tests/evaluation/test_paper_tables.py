@@ -17,10 +17,12 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 from encoder_folders import write_ast, write_clap
 from hypothesis import given
 from hypothesis import strategies as st
 from pack_fixtures import tiny_model
+from published_tensors import panns_shapes, random_tensors, vggish_shapes, write_folder
 
 from rewas_engine import PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.errors import Cancelled
@@ -256,7 +258,7 @@ def test_files_for_av_benchmark_have_the_same_names(
         clips_folder,
         systems={"copies": clips_folder},
         with_pack=False,
-        writes_videos=True,
+        for_av_benchmark=True,
     )
     stale = tmp_path / "sounds" / "copies" / "of-an-earlier-run.flac"
     stale.parent.mkdir(parents=True)
@@ -271,6 +273,40 @@ def test_files_for_av_benchmark_have_the_same_names(
     with av.open(str(tmp_path / "videos" / "drum.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 50  # 2 s at 25 frames per second
     assert soundfile.info(tmp_path / "sounds" / "original" / "drum.flac").frames == 2 * 48_000
+
+
+def test_av_benchmark_finds_the_features_of_given_encoders(
+    model: ReWaS, clips_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    encoders = tmp_path / "encoders"
+    widths, parts = [4, 4, 6, 6, 8, 8], [4, 6, 8, 8, 10, 10]
+    panns = {"sample_rate_hz": 16_000, "window_samples": 512, "hop_samples": 160, "classes": 9, "widths": widths}
+    write_folder(
+        encoders / "panns",
+        random_tensors(panns_shapes(tuple(widths), window=512, classes=9)),
+        {"model_type": "panns", **panns},
+    )
+    write_folder(
+        encoders / "vggish",
+        random_tensors(vggish_shapes(tuple(parts), (12, 12, 7))),
+        {"model_type": "vggish", "channels": parts, "widths": [12, 12, 7]},
+    )
+    plan = TablePlan(
+        find_preset("rewas-table3"),
+        clips_folder,
+        systems={"copies": clips_folder},
+        with_pack=False,
+        for_av_benchmark=True,
+    )
+    measure_table(model, plan, tmp_path, encoders=encoders, cache_folder=shared_cache)
+    for row in ("original", "copies"):
+        cache = tmp_path / "sounds" / row / "cache"
+        assert {path.name for path in cache.iterdir()} == {"pann_features.pth", "vggish_features.pth"}
+        found = torch.load(cache / "pann_features.pth", weights_only=True)
+        assert set(found) == set(SCENES)
+        assert {name: tuple(values.shape) for name, values in found["drum"].items()} == {"2048": (8,), "logits": (9,)}
+        # Two seconds have two whole parts of 0.96 s.
+        assert torch.load(cache / "vggish_features.pth", weights_only=True)["rain"].shape == (2, 7)
 
 
 @pytest.mark.parametrize(

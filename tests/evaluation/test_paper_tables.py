@@ -364,6 +364,25 @@ def test_only_the_test_split_of_a_data_set_is_measured(clips_folder: Path, tmp_p
     ]
 
 
+def test_a_manifest_names_the_clips_and_missing_ones_are_counted(clips_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(clips_folder / "rain.mp4", tmp_path / "1.mp4")
+    shutil.copy(clips_folder / "drum.mp4", tmp_path / "not listed.mp4")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("file,heard\n1.mp4,rain on a roof\ngone.mp4,wind\n../1.mp4,wind\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table3"))
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("1", "rain on a roof")]
+    assert [each.what for each in found.left_out] == ["manifest.csv, line 3", "manifest.csv, line 4"]
+    manifest.write_text("file,caption\n1.mp4,rain\ngone.mp4,wind\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table3"))
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("1", "rain")]
+    assert len(found.left_out) == 2
+    manifest.write_text("file,words\n1.mp4,rain\n", "utf-8")
+    with pytest.raises(SettingsError, match="column"):
+        read_clips(tmp_path, find_preset("rewas-table3"))
+    manifest.unlink()
+    assert {clip.prompt for clip in read_clips(tmp_path, find_preset("rewas-table3")).clips} == {"", "not listed"}
+
+
 def test_renamed_clips_keep_their_sounds(model: ReWaS, clips_folder: Path, tmp_path: Path) -> None:
     cache = ResultCache(tmp_path / "cache")
     (tmp_path / "renamed").mkdir()

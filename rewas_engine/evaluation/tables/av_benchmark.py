@@ -55,7 +55,8 @@ def write_features(
 ) -> list[Path]:
     """Write the features of the sounds in a folder: those of PANNs, VGGish and PaSST, as far as they are given.
 
-    Its features of CLAP, ImageBind and Synchformer depend on checkpoints of its own, so that it computes them itself.
+    The features of CLAP, ImageBind and Synchformer depend on the checkpoints that av-benchmark downloads. It computes
+    them itself.
 
     Returns:
         The files.

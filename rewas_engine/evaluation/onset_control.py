@@ -16,7 +16,7 @@ from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
 from rewas_engine.generation.options import Control
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
+from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, is_struck
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
 """Patterns whose strikes are counted. In a roll they are so close that any noise would match them."""
@@ -74,7 +74,7 @@ def has_counted_strikes(clip: BenchClip) -> bool:
     """Whether the strikes of a clip are far enough apart, and free of background sound, to be counted."""
     scene = clip.scene
     countable = scene.pattern in COUNTED_PATTERNS and scene.floor == 0 and scene.event_times_s.size > 0
-    return countable and scene.class_name in STRUCK_CLASSES
+    return countable and is_struck(scene.class_name)
 
 
 def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:

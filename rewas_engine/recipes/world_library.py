@@ -20,7 +20,7 @@ from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.recordings.index import LibraryIndex
 from rewas_engine.recordings.library_pack import LibraryPack, LibraryTerms, make_library
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
-from rewas_engine.world import CLASS_NAMES, SAMPLE_RATE_HZ, STRUCK_CLASSES, Scene, captions, render_sound, sample_scene
+from rewas_engine.world import CLASS_NAMES, SAMPLE_RATE_HZ, Scene, captions, is_struck, render_sound, sample_scene
 
 RATE_HZ = 48_000
 TAKES = 3
@@ -106,7 +106,7 @@ def world_recordings(classes: Sequence[str] = CLASS_NAMES, takes: int = TAKES) -
     check_integer("takes", takes, 1, MAX_TAKES)
     return [
         WorldRecording(
-            f"{name}-{take + 1:02}.wav", _struck(name, take) if name in STRUCK_CLASSES else _steady(name, take, takes)
+            f"{name}-{take + 1:02}.wav", _struck(name, take) if is_struck(name) else _steady(name, take, takes)
         )
         for name in classes
         for take in range(takes)

@@ -4,6 +4,7 @@ A scene defines what happens and when. It is rendered as sound, video and captio
 """
 
 from rewas_engine.world.classes import (
+    ALL_CLASSES,
     AMBIENCE_CLASSES,
     CLASS_NAMES,
     CLIP_DURATION_S,
@@ -13,6 +14,10 @@ from rewas_engine.world.classes import (
     SAMPLE_RATE_HZ,
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
+    UNSEEN_STRUCK_CLASSES,
+    UNSEEN_SUSTAINED_CLASSES,
+    has_picture,
+    is_struck,
 )
 from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS
 from rewas_engine.world.scene import Scene, sample_scene
@@ -21,6 +26,7 @@ from rewas_engine.world.video import render_brightness, render_video
 from rewas_engine.world.vocabulary import captions, held_out_captions
 
 __all__ = [
+    "ALL_CLASSES",
     "AMBIENCE_CLASSES",
     "CLASS_NAMES",
     "CLIP_DURATION_S",
@@ -33,9 +39,13 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "STRUCK_CLASSES",
     "SUSTAINED_CLASSES",
+    "UNSEEN_STRUCK_CLASSES",
+    "UNSEEN_SUSTAINED_CLASSES",
     "Scene",
     "captions",
+    "has_picture",
     "held_out_captions",
+    "is_struck",
     "render_brightness",
     "render_layers",
     "render_sound",

@@ -44,6 +44,67 @@ SUSTAINED_CLASSES: tuple[str, ...] = (
 """Classes excited by an envelope. Separate events become pulses of the envelope."""
 
 CLASS_NAMES: tuple[str, ...] = STRUCK_CLASSES + SUSTAINED_CLASSES
+"""Classes with a drawn and a staged picture."""
+
+UNSEEN_STRUCK_CLASSES: tuple[str, ...] = (
+    "heel_steps",
+    "keys_jingle",
+    "sword_clash",
+    "glass_break",
+    "water_splash",
+    "punch",
+    "thunder",
+    "explosion",
+    "horse_hooves",
+    "water_drip",
+    "body_fall",
+    "heartbeat",
+    "coins",
+    "bow_and_arrow",
+    "lift_chime",
+    "chains",
+)
+"""Struck classes that have a sound but no picture."""
+
+UNSEEN_SUSTAINED_CLASSES: tuple[str, ...] = (
+    "chatter",
+    "crowd_cheer",
+    "baby_cry",
+    "cat_meow",
+    "crow",
+    "frog",
+    "crickets",
+    "phone_ring",
+    "siren",
+    "train",
+    "drill",
+    "hand_saw",
+    "shaver",
+    "vacuum_cleaner",
+    "steam",
+    "zipper",
+    "chair_creak",
+    "cloth_rustle",
+    "paper_crumple",
+    "whoosh",
+    "pouring",
+    "bubbles",
+)
+"""Sustained classes that have a sound but no picture."""
+
+ALL_CLASSES: tuple[str, ...] = CLASS_NAMES + UNSEEN_STRUCK_CLASSES + UNSEEN_SUSTAINED_CLASSES
+"""Every class. The order is part of the seeds of scenes: append, and never reorder."""
+
+
+def is_struck(class_name: str) -> bool:
+    """Whether strikes excite a class; otherwise, an envelope does."""
+    return class_name in STRUCK_CLASSES or class_name in UNSEEN_STRUCK_CLASSES
+
+
+def has_picture(class_name: str) -> bool:
+    """Whether a class can be drawn and staged."""
+    return class_name in CLASS_NAMES
+
 
 AMBIENCE_CLASSES: tuple[str, ...] = (
     "rain",

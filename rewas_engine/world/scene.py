@@ -6,6 +6,7 @@ the class from the prompt and the timing from the energy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.world.classes import AMBIENCE_CLASSES, CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
+from rewas_engine.world.classes import (
+    ALL_CLASSES,
+    AMBIENCE_CLASSES,
+    CLASS_NAMES,
+    CLIP_DURATION_S,
+    ENVELOPE_RATE_HZ,
+    has_picture,
+    is_struck,
+)
 from rewas_engine.world.excitation import (
     ENVELOPE_PATTERNS,
     EVENT_PATTERNS,
@@ -57,7 +66,7 @@ class Scene:
     """One clip of the world, before it is rendered.
 
     Attributes:
-        class_name: One of CLASS_NAMES.
+        class_name: One of ALL_CLASSES.
         seed: Determines everything that the fields do not contain, such as colours and the pitch of a bell.
         duration_s: Length in seconds.
         pattern: One of PATTERNS, the origin of the events or the envelope.
@@ -72,7 +81,7 @@ class Scene:
         reverb_s: Reverberation time (a fall of 60 dB) of the room; 0 is outdoors.
         floor: Intensity below which the class's own sound never falls, 0 if the gaps are silent. For struck classes
             it is a dense roll of faint strikes that are neither visible nor in event_times_s.
-        off_screen: The sound source is not in the frame.
+        off_screen: The sound source is not in the frame. Always true for classes without a picture.
         ambience: A second, quieter scene of another sustained class, without its own ambience.
         below_db: For an ambience, how far its peak level is below that of the foreground.
     """
@@ -109,7 +118,7 @@ class Scene:
 
     def random(self, stream: int) -> np.random.Generator:
         """A new generator for one of the scene's streams of random numbers."""
-        return np.random.default_rng([self.seed, stream, CLASS_NAMES.index(self.class_name)])
+        return np.random.default_rng([self.seed, stream, ALL_CLASSES.index(self.class_name)])
 
     def intensity_at(self, times_s: FloatArray) -> FloatArray:
         """Interpolate the envelope linearly at any times: intensities in 0..1."""
@@ -128,28 +137,36 @@ def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
 
 
 def sample_scene(
-    seed: int, class_name: str | None = None, duration_s: float = CLIP_DURATION_S, *, pattern: str | None = None
+    seed: int,
+    class_name: str | None = None,
+    duration_s: float = CLIP_DURATION_S,
+    *,
+    pattern: str | None = None,
+    classes: Sequence[str] = CLASS_NAMES,
 ) -> Scene:
     """Draw the scene for a seed. Class and pattern are random unless they are given.
 
-    With a given pattern, the scene is always audible.
+    With a given pattern, the scene is always audible. Without a given class, it is one of `classes`.
 
     Raises:
         SettingsError: The class or pattern is unknown, or the duration is below SHORTEST_S.
     """
-    if class_name is not None and class_name not in CLASS_NAMES:
-        raise SettingsError(f"The world has no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
+    unknown = [name for name in (class_name, *classes) if name is not None and name not in ALL_CLASSES]
+    if unknown:
+        raise SettingsError(f"The world has no class {unknown[0]!r}.", f"Choose one of {', '.join(ALL_CLASSES)}.")
     if pattern is not None and pattern not in PATTERNS:
         raise SettingsError(f"The world has no pattern {pattern!r}.", f"Choose one of {', '.join(PATTERNS)}.")
     if not duration_s >= SHORTEST_S:
         raise SettingsError(f"The scene's duration is {duration_s} s.", f"Give a duration of at least {SHORTEST_S} s.")
 
     rng = np.random.default_rng([seed, SCENE_STREAM])
-    drawn_class = str(rng.choice(CLASS_NAMES))
+    drawn_class = str(rng.choice(classes))
     drawn_pattern = str(rng.choice(EVENT_PATTERNS if rng.random() < 0.55 else ENVELOPE_PATTERNS))
     fate = rng.random() if pattern is None else 1.0
     class_name = class_name or drawn_class
     pattern = pattern or drawn_pattern
+    if not has_picture(class_name):
+        fate = 1.0
     silent_motion = fate < SILENT_MOTION_SHARE
     still = SILENT_MOTION_SHARE <= fate < SILENT_MOTION_SHARE + STILL_SHARE
 
@@ -157,7 +174,7 @@ def sample_scene(
     reverb_s = float(rng.uniform(0.12, 0.5)) if rng.random() < ROOM_SHARE else 0.0
     loudest = float(rng.uniform(0.35, 0.6)) if rng.random() < QUIET_SHARE else 1.0
 
-    times_s, strengths, envelope = excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
+    times_s, strengths, envelope = excitation(rng, pattern, is_struck(class_name), duration_s)
     if loudest < 1.0:
         softening = loudest / max(float(envelope.max()), loudest)
         strengths, envelope = strengths * softening, envelope * softening
@@ -195,8 +212,11 @@ def sample_scene(
         distance=distance,
         reverb_s=reverb_s,
         floor=floor,
-        off_screen=not (silent_motion or still)
-        and bool(np.random.default_rng([seed, OFF_SCREEN_STREAM]).random() < OFF_SCREEN_SHARE),
+        off_screen=not has_picture(class_name)
+        or (
+            not (silent_motion or still)
+            and bool(np.random.default_rng([seed, OFF_SCREEN_STREAM]).random() < OFF_SCREEN_SHARE)
+        ),
         ambience=ambience,
     )
 
@@ -212,7 +232,7 @@ def with_contacts(scene: Scene, times_s: FloatArray, strengths: FloatArray) -> S
     Raises:
         SettingsError: There are no events, or the scene has no strikes.
     """
-    if times_s.size == 0 or scene.is_silent or scene.class_name not in STRUCK_CLASSES:
+    if times_s.size == 0 or scene.is_silent or not is_struck(scene.class_name):
         raise SettingsError(
             f"A scene of {scene.class_name} cannot have {times_s.size} contacts.",
             "Give at least one contact, and an audible scene of a struck class.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.world.classes import SAMPLE_RATE_HZ, STRUCK_CLASSES
+from rewas_engine.world.classes import SAMPLE_RATE_HZ, is_struck
 from rewas_engine.world.scene import ROOM_STREAM, Scene
 from rewas_engine.world.struck_sounds import render_strikes
 from rewas_engine.world.sustained_sounds import render_sustained
@@ -42,7 +42,7 @@ def _render_layer(scene: Scene) -> FloatArray:
     samples = round(scene.duration_s * SAMPLE_RATE_HZ)
     if scene.is_silent:
         return np.zeros(samples)
-    render = render_strikes if scene.class_name in STRUCK_CLASSES else render_sustained
+    render = render_strikes if is_struck(scene.class_name) else render_sustained
     sound = apply_distance(remove_rumble(render(scene, samples)), scene.distance)
     if scene.reverb_s > 0:
         rng = scene.random(ROOM_STREAM)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from rewas_engine.world.classes import SAMPLE_RATE_HZ
+from rewas_engine.world.impact_sounds import IMPACT_BODIES
 from rewas_engine.world.scene import MURMUR_STREAM, SOUND_STREAM, Scene, amplitude
+from rewas_engine.world.struck_bodies import VARIANTS, Strikes, struck_body
 from rewas_engine.world.synthesis import (
     band,
     decay_curve,
@@ -23,7 +25,6 @@ from rewas_engine.world.synthesis import (
 
 FloatArray = NDArray[np.floating[Any]]
 STRIKE_PEAK = 0.8
-VARIANTS = 3
 
 
 def render_strikes(scene: Scene, samples: int) -> FloatArray:
@@ -50,41 +51,12 @@ def _murmur(scene: Scene, samples: int, soft: list[FloatArray]) -> FloatArray:
     return place_grains(samples, starts, gains, soft)
 
 
-Strikes = tuple[list[FloatArray], list[FloatArray]]
-"""Soft and hard strikes of one body, VARIANTS of each, peak 1."""
-
-
-def _struck_body(
-    rng: np.random.Generator,
-    frequencies_hz: FloatArray,
-    decays_s: FloatArray,
-    amplitudes: FloatArray,
-    contact: Callable[[], FloatArray],
-    contact_gain: tuple[float, float],
-) -> Strikes:
-    """Strikes of a body with modes. A soft strike excites more of the low modes and makes less contact noise."""
-    duration_s = float(min(3.0, 7.0 * decays_s.max() + 0.02))
-    places = rng.uniform(0.7, 1.0, (2 * VARIANTS, frequencies_hz.size)) * amplitudes
-    low = frequencies_hz.min()
-    places[:VARIANTS] *= (low / frequencies_hz) ** 0.5
-    bodies = decaying_modes(frequencies_hz, decays_s, places, duration_s)
-    strikes = []
-    for variant, body in enumerate(bodies):
-        strike = normalise_peak(body)
-        burst = normalise_peak(contact()) * contact_gain[0 if variant < VARIANTS else 1]
-        longest = np.zeros(max(strike.size, burst.size))
-        longest[: strike.size] += strike
-        longest[: burst.size] += burst
-        strikes.append(normalise_peak(longest))
-    return strikes[:VARIANTS], strikes[VARIANTS:]
-
-
 def _ball(rng: np.random.Generator, decay_scale: float) -> Strikes:
     base_hz = rng.uniform(75, 150)
     cavity_hz = rng.uniform(550, 950)
     frequencies = np.array([base_hz, 1.6 * base_hz, 2.3 * base_hz, cavity_hz, 1.9 * cavity_hz])
     decays = np.array([0.05, 0.04, 0.03, 0.035, 0.02]) * decay_scale
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -98,7 +70,7 @@ def _wood(rng: np.random.Generator, decay_scale: float) -> Strikes:
     base_hz = rng.uniform(380, 800)
     frequencies = base_hz * np.array([1.0, 1.9, 2.72, 3.9]) * rng.uniform(0.95, 1.05, 4)
     decays = np.array([0.035, 0.022, 0.015, 0.01]) * decay_scale
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -112,7 +84,7 @@ def _metal(rng: np.random.Generator, decay_scale: float) -> Strikes:
     frequencies = np.sort(rng.uniform(450, 7200, 16))
     frequencies[:2] = rng.uniform(350, 700, 2)
     decays = 0.22 * decay_scale * (frequencies / 1000.0) ** -0.3 * rng.uniform(0.6, 1.4, frequencies.size)
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -126,7 +98,7 @@ def _glass(rng: np.random.Generator, decay_scale: float) -> Strikes:
     base_hz = rng.uniform(2300, 3200)
     frequencies = base_hz * np.array([1.0, 1.55, 2.2, 2.45]) * rng.uniform(0.97, 1.03, 4)
     decays = np.array([0.2, 0.15, 0.1, 0.08]) * decay_scale
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -142,7 +114,7 @@ def _bell(rng: np.random.Generator, decay_scale: float) -> Strikes:
     # Half of the bells are damped by hand; otherwise the ring alone would identify a bell.
     ring_s = float(rng.uniform(0.6, 1.0) if rng.random() < 0.5 else rng.uniform(0.12, 0.35))
     decays = ring_s * decay_scale**0.5 * np.array([1.3, 1.0, 0.9, 0.7, 0.6, 0.4, 0.4, 0.3])
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -155,7 +127,7 @@ def _bell(rng: np.random.Generator, decay_scale: float) -> Strikes:
 def _clock(rng: np.random.Generator, decay_scale: float) -> Strikes:
     base_hz = rng.uniform(4300, 5600)
     frequencies = base_hz * np.array([1.0, 1.35, 0.32])
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         np.array([0.008, 0.006, 0.012]) * decay_scale,
@@ -170,7 +142,7 @@ def _drum(rng: np.random.Generator, decay_scale: float) -> Strikes:
     frequencies = base_hz * np.array([1.0, 1.59, 2.14, 2.3, 2.65])
     decays = np.array([0.09, 0.07, 0.05, 0.05, 0.04]) * decay_scale
     snare_s = 0.07 * decay_scale
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -238,7 +210,7 @@ def _floor_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
     """A hard heel that makes hollow boards boom, followed by the sole."""
     base_hz = rng.uniform(165, 235)
     frequencies = base_hz * np.array([1.0, 1.45, 2.1, 3.1]) * rng.uniform(0.97, 1.03, 4)
-    heels_soft, heels_hard = _struck_body(
+    heels_soft, heels_hard = struck_body(
         rng,
         frequencies,
         np.array([0.05, 0.04, 0.03, 0.02]) * decay_scale,
@@ -301,7 +273,7 @@ def _hammer(rng: np.random.Generator, decay_scale: float) -> Strikes:
     board_hz, nail_hz = rng.uniform(260, 360), rng.uniform(3500, 4300)
     frequencies = np.array([board_hz, 2.2 * board_hz, nail_hz, 1.13 * nail_hz, 1.62 * nail_hz])
     decays = np.array([0.03, 0.02, 0.045, 0.04, 0.03]) * decay_scale
-    return _struck_body(
+    return struck_body(
         rng,
         frequencies,
         decays,
@@ -347,4 +319,5 @@ _BODIES: dict[str, Callable[[np.random.Generator, float], Strikes]] = {
     "door": _door,
     "hammer": _hammer,
     "gunshot": _gun,
+    **IMPACT_BODIES,
 }

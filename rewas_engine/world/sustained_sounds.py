@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from rewas_engine.world.classes import SAMPLE_RATE_HZ
+from rewas_engine.world.device_sounds import DEVICES
+from rewas_engine.world.material_sounds import MATERIALS
 from rewas_engine.world.scene import SOUND_STREAM, Scene, amplitude
 from rewas_engine.world.synthesis import (
     apply_filter,
@@ -22,6 +24,7 @@ from rewas_engine.world.synthesis import (
     resonances,
     shaped_noise,
 )
+from rewas_engine.world.voice_sounds import VOICES
 
 FloatArray = NDArray[np.floating[Any]]
 RMS_AT_FULL_INTENSITY = 0.16
@@ -203,4 +206,7 @@ _SOURCES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {
     "stream": _stream,
     "car_passing": _car,
     "applause": _applause,
+    **VOICES,
+    **DEVICES,
+    **MATERIALS,
 }

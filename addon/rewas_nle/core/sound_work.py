@@ -42,7 +42,6 @@ _METADATA = (
     "mix",
     "sample_rate_hz",
     "level",
-    "rank_by",
     "like",
 )
 """Settings of a clip that have the same names in the metadata of a timeline."""
@@ -265,7 +264,6 @@ def _clip_settings(clip: SelectedClip, settings: SoundSettings) -> ClipSettings:
         mix=settings.mix,
         sample_rate_hz=settings.sample_rate_hz,
         level=settings.level,
-        rank_by=settings.rank_by,
         performance=_performance(settings.performance),
         like=settings.like,
     )

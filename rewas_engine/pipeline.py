@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.texture import TextureCurve
-from rewas_engine.energy_estimation.estimator import ESTIMATION_MEMORY_REMEDY, EnergyEstimator
+from rewas_engine.energy_estimation.estimator import ESTIMATION_MEMORY_REMEDY, EnergyEstimator, OnWindow, Tokens
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.generation.options import Control, Output, Sampling
 from rewas_engine.generation.sampling_settings import SamplingSettings, resolve_settings
@@ -81,6 +82,10 @@ from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.memory import raises_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, ProgressTracker
+
+LONGEST_KEPT_S = 600
+"""The encoded video of a longer clip is not kept for other prompts."""
+T = TypeVar("T")
 
 
 class ReWaS:
@@ -251,8 +256,9 @@ class ReWaS:
     ) -> EnergyCurve:
         """Estimate the energy for the sound of a clip from its video.
 
-        The energy is kept in the cache: as long as the file does not change, `generate` with the same prompt does not
-        read the video again. Another thread may call this while a sound is generated.
+        The energy is kept in the cache: as long as the file does not change, `generate` does not read the video again.
+        With a pack that reads words, this holds for any prompt if the clip lasts up to ten minutes, and for the same
+        prompt otherwise. Another thread may call this while a sound is generated.
 
         Args:
             clip: The clip.
@@ -666,29 +672,43 @@ class ReWaS:
         self, read: ProbedClip, prompt: str, open_frames: Callable[[], FrameSequence], tracker: ProgressTracker
     ) -> EnergyCurve:
         """Estimate the energy of a clip for a prompt, or take it from the cache."""
-        is_cached = True
-
-        def estimate() -> tuple[FloatArray, Fraction]:
-            nonlocal is_cached
-            is_cached, frames, text = False, open_frames(), self._embed_words(prompt)
-            with tracker.stage("energy"):
-                if read.is_frozen:
-                    curve = self._estimator.estimate_steady(frames, text)
-                else:
-                    curve = self._estimator.estimate(
-                        frames, lambda done, total: tracker.report("energy", done, total), text
-                    )
-            if isinstance(frames, FrameStream):
-                tracker.reassign_time("energy", "decode", frames.read_s)
-            return curve.values, curve.rate_hz
-
+        has_read, estimator = False, self._estimator
         # The state of the file before it is read: a change while it is read must not be missed.
         key = read.content_key()
-        words = prompt if self._estimator.uses_text else ""
+
+        def read_video(use: Callable[[FrameSequence, OnWindow], T]) -> T:
+            nonlocal has_read
+            has_read, frames = True, open_frames()
+            with tracker.stage("energy"):
+                used = use(frames, lambda done, total: tracker.report("energy", done, total))
+            if isinstance(frames, FrameStream):
+                tracker.reassign_time("energy", "decode", frames.read_s)
+            return used
+
+        def estimate() -> tuple[FloatArray, Fraction]:
+            text = self._embed_words(prompt)
+
+            def estimate_frames(frames: FrameSequence, on_window: OnWindow) -> EnergyCurve:
+                if read.is_frozen:
+                    return estimator.estimate_steady(frames, text)
+                return estimator.estimate(frames, on_window, text)
+
+            def encode(frames: FrameSequence, on_window: OnWindow) -> Tokens:
+                return estimator.encode(frames, on_window, is_steady=read.is_frozen)
+
+            if estimator.uses_text and key is not None and read.duration_s <= LONGEST_KEPT_S:
+                # For another prompt, the video is not read again.
+                tokens = self._cache.get_or_compute("clip tokens", key, lambda: read_video(encode))
+                curve = estimator.estimate_from_tokens(tokens, text)
+            else:
+                curve = read_video(estimate_frames)
+            return curve.values, curve.rate_hz
+
+        words = prompt.strip() if estimator.uses_text else ""
         values, rate_hz = (
             estimate() if key is None else self._cache.get_or_compute("clip energy", (key, words), estimate)
         )
-        if is_cached:
+        if not has_read:
             with tracker.stage("energy"):
                 tracker.report("energy", 1, 1)
         return EnergyCurve(values, rate_hz, "picture")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ from rewas_engine.runtime.progress import CancelSignal
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
 ESTIMATION_MEMORY_REMEDY = "Run with --low-memory, provide the energy curve, or choose a shorter clip."
+
+
+class Tokens(NamedTuple):
+    """Video tokens of frames.
+
+    Attributes:
+        windows: [N, D] for each window.
+        frames: Number of frames.
+        is_steady: Whether all frames are identical, so that only the first window was encoded.
+    """
+
+    windows: list[torch.Tensor]
+    frames: int
+    is_steady: bool
 
 
 class EnergyEstimator:
@@ -83,7 +97,8 @@ class EnergyEstimator:
     @property
     def uses_text(self) -> bool:
         """Whether φ reads the words of a prompt."""
-        return bool(getattr(self._components["phi"].config, "text_width", 0))
+        config = getattr(self._components["phi"], "config", None)
+        return bool(getattr(config, "text_width", 0))
 
     @torch.inference_mode()
     def estimate(
@@ -102,68 +117,108 @@ class EnergyEstimator:
         Raises:
             InsufficientMemoryError: Not even a small batch fits into memory.
         """
-        if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
-            frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
-        rate = self.format[0]
-        if self._video_format.get("token_times") == "released":
-            values, times = self._estimate_as_released(frames, on_window, text)
-            curve = EnergyCurve(values, rate * times, "picture")
-        else:
-            curve = EnergyCurve(self._estimate_at_token_times(frames, on_window, text), rate, "picture")
-            if "smoothing_frames" in self._video_format:
-                curve = curve.smooth(int(self._video_format["smoothing_frames"]))
-        return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
+        frames, starts = self._in_colour(frames), self._window_starts(len(frames))
+        energies = []
+        for number, start in enumerate(starts, start=1):
+            energies.append(self._predict_energy(self._window(frames, start), text))
+            if on_window is not None:
+                on_window(number, len(starts))
+        return self._join(energies, len(frames))
 
     def estimate_steady(self, frames: FrameSequence, text: torch.Tensor | None = None) -> EnergyCurve:
         """Estimate the energy of identical frames: one value for all of them, from one window.
 
         `text` is the embedding [D] of a prompt. Raises InsufficientMemoryError.
         """
-        curve = self.estimate(frames[0 : min(len(frames), int(self._video_format["window_frames"]))], text=text)
-        count = math.ceil(len(frames) * curve.rate_hz / self.format[0])
-        return EnergyCurve(np.full(count, curve.values.mean(), np.float32), curve.rate_hz, "picture")
+        return self._hold(self.estimate(self._first_window(frames), text=text), len(frames))
 
-    def _estimate_at_token_times(
-        self, frames: FrameSequence, on_window: OnWindow | None, text: torch.Tensor | None
-    ) -> FloatArray:
-        """Energies [T], one per frame."""
-        window = min(len(frames), int(self._video_format["window_frames"]))
-        starts = window_starts(len(frames), window, int(self._video_format["overlap_frames"]))
-        parts = []
+    def encode(self, frames: FrameSequence, on_window: OnWindow | None = None, *, is_steady: bool = False) -> Tokens:
+        """Encode frames once, to estimate their energy for any number of prompts.
+
+        Args:
+            frames: The frames.
+            on_window: Called after every window.
+            is_steady: Whether all frames are identical.
+
+        Raises:
+            InsufficientMemoryError: Not even a small batch fits into memory.
+        """
+        encoded = self._in_colour(self._first_window(frames) if is_steady else frames)
+        starts, windows = self._window_starts(len(encoded)), []
         for number, start in enumerate(starts, start=1):
-            parts.append(self._estimate_window(frames[start : start + window], text))
+            windows.append(self.encode_frames(self._window(encoded, start)))
             if on_window is not None:
                 on_window(number, len(starts))
-        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=MAX_ENERGY_NATS)
+        return Tokens(windows, len(frames), is_steady)
 
-    def _estimate_window(self, frames: NDArray[np.uint8], text: torch.Tensor | None) -> torch.Tensor:
-        energies = self._predict_energy(frames, text)
+    @torch.inference_mode()
+    def estimate_from_tokens(self, tokens: Tokens, text: torch.Tensor | None = None) -> EnergyCurve:
+        """Estimate as `estimate` and `estimate_steady` do, from frames that are already encoded."""
+        energies = [self._read_tokens(window, text) for window in tokens.windows]
+        if not tokens.is_steady:
+            return self._join(energies, tokens.frames)
+        return self._hold(self._join(energies, min(tokens.frames, self._window_frames)), tokens.frames)
+
+    @property
+    def _window_frames(self) -> int:
+        return int(self._video_format["window_frames"])
+
+    @property
+    def _is_as_released(self) -> bool:
+        """Whether a window of 5 s of video is stretched over 5.12 s, and shorter video is repeated."""
+        return self._video_format.get("token_times") == "released"
+
+    def _in_colour(self, frames: FrameSequence) -> FrameSequence:
+        if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
+            return np.broadcast_to(frames[..., None], (*frames.shape, 3))
+        return frames
+
+    def _first_window(self, frames: FrameSequence) -> NDArray[np.uint8]:
+        return frames[0 : min(len(frames), self._window_frames)]
+
+    def _window_starts(self, count: int) -> list[int]:
+        total = max(count, self._window_frames) if self._is_as_released else count
+        return window_starts(total, min(total, self._window_frames), int(self._video_format["overlap_frames"]))
+
+    def _window(self, frames: FrameSequence, start: int) -> NDArray[np.uint8]:
+        """Frames of the window at `start`."""
+        if not self._is_as_released:
+            return frames[start : start + min(len(frames), self._window_frames)]
+        part = frames[start : start + RELEASED_FRAMES]
+        return part[np.arange(RELEASED_FRAMES) % len(part)]
+
+    def _join(self, energies: Sequence[torch.Tensor], count: int) -> EnergyCurve:
+        """Join the energies of the tokens of all windows to the energy of `count` frames."""
+        rate, starts = self.format[0], self._window_starts(count)
+        if self._is_as_released:
+            # Energies at the mel frame rate, of which there are several per video frame.
+            times = RELEASED_CONTROL_FRAMES // self._window_frames
+            parts = [torch.from_numpy(released_control(tokens.cpu().numpy())) for tokens in energies]
+            values = blend(parts, [times * start for start in starts], times * max(count, self._window_frames), dim=0)
+            curve = EnergyCurve(self._below_limit(values)[: times * count], rate * times, "picture")
+        else:
+            parts = [self._at_frames(tokens, min(count, self._window_frames)) for tokens in energies]
+            curve = EnergyCurve(self._below_limit(blend(parts, starts, count, dim=0)), rate, "picture")
+            if "smoothing_frames" in self._video_format:
+                curve = curve.smooth(int(self._video_format["smoothing_frames"]))
+        return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
+
+    def _hold(self, curve: EnergyCurve, count: int) -> EnergyCurve:
+        """The mean of a curve over `count` frames."""
+        values = math.ceil(count * curve.rate_hz / self.format[0])
+        return EnergyCurve(np.full(values, curve.values.mean(), np.float32), curve.rate_hz, "picture")
+
+    @staticmethod
+    def _below_limit(values: torch.Tensor) -> FloatArray:
+        return values.cpu().numpy().clip(max=MAX_ENERGY_NATS)
+
+    def _at_frames(self, energies: torch.Tensor, count: int) -> torch.Tensor:
+        """Energies [count] of the frames of a window from those of its tokens."""
         encoder = self._components["video_encoder"]
         if not hasattr(encoder, "token_times_frames"):
             return energies  # one token for each frame
-        times = encoder.token_times_frames(len(frames)).numpy()
-        return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
-
-    def _estimate_as_released(
-        self, frames: FrameSequence, on_window: OnWindow | None, text: torch.Tensor | None
-    ) -> tuple[FloatArray, int]:
-        """Energies at the mel frame rate, and the number of them per video frame.
-
-        As in the release, a window of 5 s of video is stretched over 5.12 s, and shorter video is repeated.
-        """
-        window = int(self._video_format["window_frames"])
-        times = RELEASED_CONTROL_FRAMES // window
-        starts = window_starts(max(len(frames), window), window, int(self._video_format["overlap_frames"]))
-        parts = []
-        for number, start in enumerate(starts, start=1):
-            part = frames[start : start + RELEASED_FRAMES]
-            tokens = self._predict_energy(part[np.arange(RELEASED_FRAMES) % len(part)], text)
-            parts.append(torch.from_numpy(released_control(tokens.cpu().numpy())))
-            if on_window is not None:
-                on_window(number, len(starts))
-        total = times * max(len(frames), window)
-        values = blend(parts, [times * start for start in starts], total, dim=0).numpy()
-        return values[: times * len(frames)].clip(max=MAX_ENERGY_NATS), times
+        times = encoder.token_times_frames(count).numpy()
+        return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, count))
 
     @torch.inference_mode()
     def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:
@@ -187,14 +242,16 @@ class EnergyEstimator:
         energies, and the energies themselves for any other φ.
         """
 
-        def read_tokens(tokens: torch.Tensor, *words: torch.Tensor) -> torch.Tensor:
-            predicted: torch.Tensor = self._components["phi"](tokens[None], *words)[0].float()
-            return predicted
-
         if not self.uses_text:
             by_token: torch.Tensor = self._cache.get_or_compute(
-                "video energy", frames, lambda: read_tokens(self.encode_frames(frames))
+                "video energy", frames, lambda: self._read_tokens(self.encode_frames(frames), None)
             )
             return by_token
         tokens = self._cache.get_or_compute("video tokens", frames, lambda: self.encode_frames(frames))
-        return read_tokens(tokens, *(() if text is None else (text[None].to(self._device).float(),)))
+        return self._read_tokens(tokens, text)
+
+    def _read_tokens(self, tokens: torch.Tensor, text: torch.Tensor | None) -> torch.Tensor:
+        """Energies [N] of tokens [N, D] for a prompt [D]."""
+        words = () if text is None else (text[None].to(self._device).float(),)
+        predicted: torch.Tensor = self._components["phi"](tokens[None], *words)[0].float()
+        return predicted

@@ -44,7 +44,7 @@ from rewas_engine.training.joint_stage import (
 from rewas_engine.training.loop import LoopConfig, LossFunction, train
 from rewas_engine.training.pack_writer import make_version_unique, write_pack
 from rewas_engine.training.picture_labels import LabelReader
-from rewas_engine.training.picture_stage import PictureCorpus, PictureWords, picture_loss
+from rewas_engine.training.picture_stage import PictureCorpus, PictureWords, encode_views, picture_loss
 from rewas_engine.training.progress import PartCounter
 from rewas_engine.training.sample_panels import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_losses, draw_sheet
@@ -230,7 +230,11 @@ class StarterTraining:
             reader = LabelReader(int(encoder.config.features))
             recipe, batches = self.config.picture_recipe, self.config.picture_batches
             words = None if phi.words is None else self._picture_words(corpus)
-            loss = picture_loss(corpus, encoder, phi, reader, batches, recipe, words)
+            tokens = None
+            if recipe.fixed_views:
+                encoder.to(self.device).requires_grad_(False)
+                tokens = encode_views(corpus, encoder, recipe, self.config.seed)
+            loss = picture_loss(corpus, encoder, phi, reader, batches, recipe, words, tokens)
             trained_modules = torch.nn.ModuleList([encoder, phi, reader])
             self._train(
                 "picture", trained_modules, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus)

@@ -50,6 +50,7 @@ MAY_BE_ZERO = (
     "text_noise",
     "mismatch",
     "camera",
+    "fixed_views",
 )
 """Fields of the configurations that can be 0; all others must be above 0."""
 

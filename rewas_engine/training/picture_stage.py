@@ -20,6 +20,9 @@ SPREAD_NATS = 0.5
 """Standard deviation below which a curve has no shape worth learning."""
 SLOWEST_FOOTAGE_HZ = 12.0
 GRAIN_DRAWS = 8
+VIEW_BATCH = 8
+TOKEN_NOISE = 0.1
+"""Noise on the tokens of a fixed encoder, relative to their standard deviation."""
 PHRASES = 64
 """Phrases of known character in every step with words."""
 SHAKE_PIXELS, PAN_PIXELS = 0.6, 0.5
@@ -62,6 +65,8 @@ class PictureRecipe:
         mismatch: Share of clips that show the video of another clip, so that φ learns the level of words. They teach
             only the level.
         camera: Share of clips whose camera shakes and pans.
+        fixed_views: If above 0, the video encoder stays as it is, and φ learns from the tokens of this many views of
+            each clip, each changed at random. They are computed once, so that a step takes a fraction of the time.
     """
 
     words: int = 0
@@ -71,6 +76,7 @@ class PictureRecipe:
     text_noise: float = 0.6
     mismatch: float = 0.15
     camera: float = 0.0
+    fixed_views: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ def picture_loss(
     batches: PictureBatches,
     recipe: PictureRecipe | None = None,
     words: PictureWords | None = None,
+    tokens: torch.Tensor | None = None,
 ) -> LossFunction:
     """Loss of video encoder and φ: ‖φ(E_v) − e‖² in a form that is robust to outliers, and 1 − correlation.
 
@@ -129,6 +136,8 @@ def picture_loss(
 
     With words, φ reads the captions, and a further loss teaches it the characters of many more phrases. With an event
     head, the labels of strikes also teach that head.
+
+    `tokens` [views, N, T, features] of a fixed encoder replace the frames; see `encode_views`.
     """
     whole_frames = corpus.frames.shape[1]
     recipe = recipe or PictureRecipe()
@@ -142,24 +151,26 @@ def picture_loss(
             is_mismatched = torch.rand(count, generator=generator) < recipe.mismatch
             is_mismatched[0] = False  # at least one clip teaches the shape
             shown = torch.where(is_mismatched[:, None], rows.roll(1, 0), rows)
-        frames = simulate_lower_rates(corpus.frames[shown, places], corpus.frame_rate_hz, generator)
-        frames = augment(frames.float() / 255, generator)
-        if recipe.camera:
-            frames = move_camera(frames, recipe.camera, generator)
-        frames = frames.to(encoder.device)
-        text = None if words is None else _draw_prompts(words, rows[:, 0], recipe, generator).to(encoder.device)
-        with lower_precision(frames.device):
-            tokens = encoder(frames)
-            reading = phi.read(tokens, text)
-        energies, wanted = reading.energies.float(), corpus.energies[rows, places].to(encoder.device)
-        matched = ~is_mismatched.to(encoder.device)
+        text = None if words is None else _draw_prompts(words, rows[:, 0], recipe, generator).to(phi.device)
+        if tokens is None:
+            frames = _change_clips(corpus.frames[shown, places], corpus.frame_rate_hz, recipe, generator)
+            with lower_precision(phi.device):
+                seen = encoder(frames.to(phi.device))
+                reading = phi.read(seen, text)
+        else:
+            views = torch.randint(len(tokens), (count, 1), generator=generator)
+            seen = tokens[views, shown, places].to(phi.device).float()
+            noise = TOKEN_NOISE * torch.randn(seen.shape, generator=generator).to(phi.device)
+            reading = phi.read(seen + seen.std() * noise, text)
+        energies, wanted = reading.energies.float(), corpus.energies[rows, places].to(phi.device)
+        matched = ~is_mismatched.to(phi.device)
         level = _level_distance(energies, wanted, _known_level(corpus, rows[:, 0]))
         exact = _shape_distance(energies[matched], wanted[matched])
         smooth = _shape_distance(_smooth(energies[matched]), _smooth(wanted[matched]))
         loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
         if corpus.labels is not None:
             labels = corpus.labels.select(rows, places).where(~is_mismatched)
-            loss = loss + LABELS_WEIGHT * reader.loss(tokens[matched], labels)
+            loss = loss + LABELS_WEIGHT * reader.loss(seen[matched], labels)
             if reading.strike_logits is not None:
                 loss = loss + LABELS_WEIGHT * strikes_loss(reading.strike_logits[matched], labels.strikes)
         if words is not None and phi.words is not None:
@@ -167,6 +178,31 @@ def picture_loss(
         return loss
 
     return loss_of
+
+
+@torch.no_grad()
+def encode_views(corpus: PictureCorpus, encoder: MotionEncoder, recipe: PictureRecipe, seed: int) -> torch.Tensor:
+    """Tokens [views, N, T, features] float16 of changed views of every clip. The same seed gives the same tokens."""
+    encoder.train()  # a single pass, as in training
+    views = []
+    for view in range(recipe.fixed_views):
+        parts = []
+        for number, frames in enumerate(corpus.frames.split(VIEW_BATCH)):
+            generator = torch.Generator().manual_seed((seed * 1_009 + view) * 1_000_003 + number)
+            changed = _change_clips(frames, corpus.frame_rate_hz, recipe, generator)
+            with lower_precision(encoder.device):
+                parts.append(encoder(changed.to(encoder.device)).cpu().half())
+        views.append(torch.cat(parts))
+    return torch.stack(views)
+
+
+def _change_clips(
+    frames: torch.Tensor, frame_rate_hz: float, recipe: PictureRecipe, generator: torch.Generator
+) -> torch.Tensor:
+    """Frames [B, T, H, W] from 0 to 1 with a lower rate, other looks and a moving camera, at random."""
+    slower = simulate_lower_rates(frames, frame_rate_hz, generator)
+    changed = augment(slower.float() / 255, generator)
+    return move_camera(changed, recipe.camera, generator) if recipe.camera else changed
 
 
 def _draw_prompts(

@@ -68,6 +68,7 @@ EVERYTHING = SoundSettings(
     mix=True,
     sample_rate_hz=96000,
     level="raw",
+    rank_by="avh",
     like="/film/bounce.wav",
     regenerate=Regeneration(Path("/film/take.wav"), Fraction(1, 3), Fraction(3, 2), 0.5),
     performance=PerformanceChoice(1, "natural", 0.0, 0.1, "out"),

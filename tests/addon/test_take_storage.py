@@ -49,6 +49,7 @@ TAKES = st.builds(
     licence=TEXTS,
     score=SCORES,
     text_score=SCORES,
+    avh_score=SCORES,
     energy_mae_nats=SCORES,
     energy_correlation=SCORES,
     faults=st.lists(TEXTS, max_size=2).map(tuple),

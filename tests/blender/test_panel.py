@@ -42,7 +42,7 @@ def change_everything(settings: Any) -> None:
     settings.takes, settings.cuts, settings.conflict_policy = 3, "FOUND", "SOFTEN"
     settings.use_own_sampling, settings.num_inference_steps, settings.guidance_scale = True, 12, 2.5
     settings.sampler, settings.level, settings.gain_db = "DPM++-SDE", "RAW", -6.0
-    settings.mix, settings.sample_rate = True, "96000"
+    settings.mix, settings.sample_rate, settings.rank_by = True, "96000", "AVH"
     settings.sounds_like = __file__
 
 

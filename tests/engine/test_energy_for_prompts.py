@@ -1,5 +1,7 @@
 """Packs that read words: the energy from video is estimated for the prompt of each sound."""
 
+import os
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import soundfile
 from rewas_engine import (
     Control,
     EnergyCurve,
+    Execution,
     Output,
     Regenerate,
     ReWaS,
@@ -18,12 +21,14 @@ from rewas_engine import (
     flat_curve,
     parse_edit,
 )
+from rewas_engine.energy_estimation import estimator
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.packs.description import DESCRIPTION_FILE, find_pack, read_pack
 from rewas_engine.recordings.library_pack import LibraryTerms, make_library
 
 ONE_STEP = Sampling(num_inference_steps=1)
 RAW = Output(level="raw")
+LONG_AGO_S = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,29 @@ def test_each_prompt_has_its_own_energy(worded: ReWaS, clip: VideoClip) -> None:
         estimate = worded.estimate_energy(clip, prompt=prompt)
         np.testing.assert_array_equal(followed, on_mel_frames(worded, estimate, len(followed)))
     assert np.any(worded.estimate_energy(clip).values != worded.estimate_energy(clip, prompt="a dog barks").values)
+
+
+@pytest.mark.parametrize("speed", [1, 0])
+def test_the_video_is_read_once_for_all_prompts(
+    worded: ReWaS, long_clip: Path, speed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(long_clip, tmp_path / "clip.mkv"))
+    os.utime(path, (LONG_AGO_S, LONG_AGO_S))
+    clip = VideoClip(path, duration=4, speed=speed)
+    uncached = ReWaS.from_pretrained(worded.pack.path, device="cpu", execution=Execution(caching=False))
+    begun = []
+    read = estimator.iter_frames
+    monkeypatch.setattr(estimator, "iter_frames", lambda *args, **named: begun.append(args) or read(*args, **named))
+    worded.clear_cache()
+    curves = {prompt: worded.estimate_energy(clip, prompt=prompt) for prompt in ("wind", "a dog barks", "", "wind ")}
+    assert len(begun) == 1
+    requested(worded, clip, "footsteps")
+    assert len(begun) == 1
+    assert curves["wind "].values.tobytes() == curves["wind"].values.tobytes()
+    for prompt, curve in curves.items():
+        expected = uncached.estimate_energy(clip, prompt=prompt)
+        np.testing.assert_array_equal(curve.values, expected.values)
+        assert curve.rate_hz == expected.rate_hz
 
 
 def test_edits_apply_after_the_estimate_and_a_given_energy_stays(worded: ReWaS, clip: VideoClip) -> None:

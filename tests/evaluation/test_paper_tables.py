@@ -17,10 +17,12 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 from encoder_folders import write_ast, write_clap
 from hypothesis import given
 from hypothesis import strategies as st
 from pack_fixtures import tiny_model
+from published_tensors import panns_shapes, random_tensors, vggish_shapes, write_folder
 
 from rewas_engine import PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.errors import Cancelled
@@ -235,6 +237,9 @@ def test_the_rows_of_a_pack_follow_their_conditions(
         row.name: soundfile.read(tmp_path / "sounds" / row.name / "drum.flac")[0].tobytes() for row in report.rows
     }
     assert len(set(sounds.values())) == 5
+    assert report.pack is not None
+    assert (report.pack["name"], report.pack["num_steps"]) == ("starter", 1)
+    assert report.pack["permits"] in html_page(report)
 
 
 def test_a_row_that_a_pack_cannot_make_says_why(
@@ -253,7 +258,7 @@ def test_files_for_av_benchmark_have_the_same_names(
         clips_folder,
         systems={"copies": clips_folder},
         with_pack=False,
-        writes_videos=True,
+        for_av_benchmark=True,
     )
     stale = tmp_path / "sounds" / "copies" / "of-an-earlier-run.flac"
     stale.parent.mkdir(parents=True)
@@ -268,6 +273,40 @@ def test_files_for_av_benchmark_have_the_same_names(
     with av.open(str(tmp_path / "videos" / "drum.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 50  # 2 s at 25 frames per second
     assert soundfile.info(tmp_path / "sounds" / "original" / "drum.flac").frames == 2 * 48_000
+
+
+def test_av_benchmark_finds_the_features_of_given_encoders(
+    model: ReWaS, clips_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    encoders = tmp_path / "encoders"
+    widths, parts = [4, 4, 6, 6, 8, 8], [4, 6, 8, 8, 10, 10]
+    panns = {"sample_rate_hz": 16_000, "window_samples": 512, "hop_samples": 160, "classes": 9, "widths": widths}
+    write_folder(
+        encoders / "panns",
+        random_tensors(panns_shapes(tuple(widths), window=512, classes=9)),
+        {"model_type": "panns", **panns},
+    )
+    write_folder(
+        encoders / "vggish",
+        random_tensors(vggish_shapes(tuple(parts), (12, 12, 7))),
+        {"model_type": "vggish", "channels": parts, "widths": [12, 12, 7]},
+    )
+    plan = TablePlan(
+        find_preset("rewas-table3"),
+        clips_folder,
+        systems={"copies": clips_folder},
+        with_pack=False,
+        for_av_benchmark=True,
+    )
+    measure_table(model, plan, tmp_path, encoders=encoders, cache_folder=shared_cache)
+    for row in ("original", "copies"):
+        cache = tmp_path / "sounds" / row / "cache"
+        assert {path.name for path in cache.iterdir()} == {"pann_features.pth", "vggish_features.pth"}
+        found = torch.load(cache / "pann_features.pth", weights_only=True)
+        assert set(found) == set(SCENES)
+        assert {name: tuple(values.shape) for name, values in found["drum"].items()} == {"2048": (8,), "logits": (9,)}
+        # Two seconds have two whole parts of 0.96 s.
+        assert torch.load(cache / "vggish_features.pth", weights_only=True)["rain"].shape == (2, 7)
 
 
 @pytest.mark.parametrize(
@@ -308,6 +347,53 @@ def test_file_names_are_safe_and_unique(tmp_path: Path) -> None:
     assert len(set(names)) == 3
     assert names[0] == "b"
     assert all(re.fullmatch(r"[\w.\-]+", name) for name in names)
+
+
+def test_only_the_test_split_of_a_data_set_is_measured(clips_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, number in (("drum", 1), ("rain", 2)):
+        shutil.copy(clips_folder / f"{name}.mp4", tmp_path / "videos" / f"{name}_{number:06d}.mp4")
+    table = tmp_path / "vggsound.csv"
+    table.write_text("drum,1,drum roll,test\nrain,2,raining,train\ngone,3,wind,test\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table2"), layout="vggsound")
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("drum_000001", "drum roll")]
+    assert [str(each) for each in found.left_out] == ["vggsound.csv, line 3: there is no video gone_000003"]
+    table.write_text("rain,2,raining,train\n", "utf-8")
+    assert [clip.name for clip in read_clips(tmp_path, find_preset("rewas-table2"), layout="vggsound").clips] == [
+        "rain_000002"
+    ]
+
+
+def test_a_manifest_names_the_clips_and_missing_ones_are_counted(clips_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(clips_folder / "rain.mp4", tmp_path / "1.mp4")
+    shutil.copy(clips_folder / "drum.mp4", tmp_path / "not listed.mp4")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("file,heard\n1.mp4,rain on a roof\ngone.mp4,wind\n../1.mp4,wind\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table3"))
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("1", "rain on a roof")]
+    assert [each.what for each in found.left_out] == ["manifest.csv, line 3", "manifest.csv, line 4"]
+    manifest.write_text("file,caption\n1.mp4,rain\ngone.mp4,wind\n", "utf-8")
+    found = read_clips(tmp_path, find_preset("rewas-table3"))
+    assert [(clip.name, clip.prompt) for clip in found.clips] == [("1", "rain")]
+    assert len(found.left_out) == 2
+    manifest.write_text("file,words\n1.mp4,rain\n", "utf-8")
+    with pytest.raises(SettingsError, match="column"):
+        read_clips(tmp_path, find_preset("rewas-table3"))
+    manifest.unlink()
+    assert {clip.prompt for clip in read_clips(tmp_path, find_preset("rewas-table3")).clips} == {"", "not listed"}
+
+
+def test_renamed_clips_keep_their_sounds(model: ReWaS, clips_folder: Path, tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "cache")
+    (tmp_path / "renamed").mkdir()
+    shutil.copy(clips_folder / "rain.mp4", tmp_path / "renamed" / "other.mp4")
+    shutil.copy(clips_folder / "rain.txt", tmp_path / "renamed" / "other.txt")
+    found = []
+    for folder, name in ((clips_folder, "rain"), (tmp_path / "renamed", "other")):
+        clips = read_clips(folder, find_preset("rewas-table3")).clips
+        (clip,) = [each for each in clips if each.name == name]
+        found.append(PackSource(model, "picture", clips, cache, QUICK).render(clip).sound)
+    assert found[0] == found[1]
 
 
 @given(st.lists(st.sampled_from(["", "rain", "wind", "dog"]), min_size=1, max_size=8))

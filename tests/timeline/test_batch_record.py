@@ -75,6 +75,7 @@ def test_equivalent_values_give_the_same_sound() -> None:
         {"speed": Fraction(2)},
         {"freeze_s": Fraction(1)},
         {"pack_content_sha256": "d" * 64},
+        {"settings": ClipSettings(prompt="a gate")},
         {"settings": ClipSettings(prompt="a door", seed=0)},
         {"settings": ClipSettings(prompt="a door", num_inference_steps=5)},
         {"settings": ClipSettings(prompt="a door", layers=(LayerSettings("ambience", "wind"),))},

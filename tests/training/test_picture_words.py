@@ -19,6 +19,7 @@ from rewas_engine.training.picture_stage import (
     PictureCorpus,
     PictureRecipe,
     PictureWords,
+    encode_views,
     move_camera,
     picture_loss,
 )
@@ -150,6 +151,20 @@ def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path: Path) -> N
         run(tmp_path / "parts", 3)
     resumed = run(tmp_path / "parts", None)
     assert all(torch.equal(whole[name], tensor) for name, tensor in resumed.items())
+
+
+def test_with_a_fixed_encoder_only_phi_learns_from_views_of_every_clip() -> None:
+    encoder, phi, reader = new_networks()
+    corpus, words = new_corpus()
+    fixed = replace(WORDS, fixed_views=2)
+    tokens = encode_views(corpus, encoder, fixed, 5)
+    assert tokens.shape == (2, 4, 32, 16)
+    assert torch.equal(tokens, encode_views(corpus, encoder, fixed, 5))
+    assert not torch.equal(tokens[0], tokens[1])
+    loss_of = picture_loss(corpus, encoder, phi, reader, PictureBatches(4, 16, 5), fixed, words, tokens)
+    loss_of(0, torch.Generator().manual_seed(3)).backward()
+    assert phi.words.traits.grad is not None
+    assert all(weight.grad is None for weight in encoder.parameters())
 
 
 def test_settings_decide_the_parts_of_the_networks(tmp_path: Path) -> None:

@@ -235,6 +235,7 @@ class REWAS_PT_settings(PicturePanel, bpy.types.Panel):
         column.prop(settings, "gain_db")
         column.prop(settings, "sample_rate")
         column.prop(settings, "mix")
+        column.prop(settings, "rank_by")
         layout.separator()
         layout.operator("rewas.copy_settings", text="Copy to Selected…", icon="COPYDOWN")
 

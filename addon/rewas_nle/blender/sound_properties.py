@@ -406,6 +406,15 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
         ],
         options=set(),
     )
+    rank_by: bpy.props.EnumProperty(
+        name="Best Take",
+        description="Which of several takes comes first. Takes with faults always come last",
+        items=[
+            ("SCORE", "Follows Request", "The one that follows its energy and its prompt best"),
+            ("AVH", "Fits Picture", "The one whose sound fits the frames best (AVHScore)"),
+        ],
+        options=set(),
+    )
     gain_db: bpy.props.FloatProperty(
         name="Gain",
         description="Gain of the primary sound, in decibels. All stems are lowered together if they would clip",
@@ -480,8 +489,8 @@ SETTING_SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "OUTPUT": (
         "Output",
-        "Level, gain, mix and sample rate",
-        ("level", "gain_db", "mix", "sample_rate", "range_strength"),
+        "Level, gain, mix, sample rate and order of the takes",
+        ("level", "gain_db", "mix", "sample_rate", "range_strength", "rank_by"),
     ),
     "CHECK": ("Conflict", "What happens if the prompt contradicts the picture", ("conflict_policy",)),
 }
@@ -546,6 +555,7 @@ def read_settings(
         mix=chosen.mix or None,
         sample_rate_hz=int(chosen.sample_rate),
         level=chosen.level.lower(),
+        rank_by=chosen.rank_by.lower() if chosen.rank_by != "SCORE" else None,
         performance=_performance(chosen, chosen.recording),
         like=like,
     )
@@ -707,6 +717,7 @@ def write_settings(chosen: Any, settings: SoundSettings) -> None:
     chosen.mix = bool(settings.mix)
     chosen.sample_rate = str(settings.sample_rate_hz or 48000)
     chosen.level = (settings.level or "standard").upper()
+    chosen.rank_by = (settings.rank_by or "score").upper()
     chosen.sounds_like = settings.like or ""
     # The sounds of a strip share these settings, except the place. A model ignores them, but its layers may not.
     performances = (settings.performance, *(layer.performance for layer in settings.layers))
@@ -734,7 +745,7 @@ def write_metadata(strip: Any, metadata: Mapping[str, Any]) -> None:
     for name in ("loop", "mix", "gain_db"):
         _set_valid(chosen, name, metadata.get(name))
     _set_valid(chosen, "sounds_like", metadata.get("like"))
-    for name in ("control", "sampler", "conflict_policy", "level"):
+    for name in ("control", "sampler", "conflict_policy", "level", "rank_by"):
         value = metadata.get(name)
         _set_valid(chosen, name, value.upper() if isinstance(value, str) else None)
     if isinstance(metadata.get("sample_rate_hz"), int | float):

@@ -110,6 +110,7 @@ def details(take: Take) -> list[tuple[str, str]]:
         ("Sampling", f"{steps} steps, guidance {guidance:g}" if steps and guidance is not None else ""),
         ("Stems", ", ".join(take.roles)),
         ("Prompt match", "" if take.text_score is None else f"{take.text_score:.0%}"),
+        ("AVHScore", "" if take.avh_score is None else f"{take.avh_score:.3f}"),
         ("Energy match", "" if take.energy_correlation is None else f"{take.energy_correlation:.2f}"),
     ]
     return [(name, value) for name, value in found if value]

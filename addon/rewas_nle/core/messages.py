@@ -123,8 +123,9 @@ class ReceivedTake:
     """A take whose stems were received.
 
     number: from 1. energy_correlation: None if a curve is constant. text_score, score: 0 to 1, None if the pack cannot
-    rate the take. faults: reasons not to use it, such as "silent". output_energy: of the primary sound. recordings:
-    those in its stems. layer_packs: those of layers that another pack made.
+    rate the take. avh_score: -1 to 1, None unless the takes are ranked by it. faults: reasons not to use it, such as
+    "silent". output_energy: of the primary sound. recordings: those in its stems. layer_packs: those of layers that
+    another pack made.
     """
 
     number: int
@@ -134,6 +135,7 @@ class ReceivedTake:
     energy_correlation: float | None
     text_score: float | None = None
     score: float | None = None
+    avh_score: float | None = None
     faults: tuple[str, ...] = ()
     output_energy: EnergyCurve | None = None
     recordings: tuple[UsedRecording, ...] = ()

@@ -53,6 +53,7 @@ def build_takes(clip: SelectedClip, received: StemsReceived, chosen: SoundSettin
             energy_correlation=take.energy_correlation,
             score=take.score,
             text_score=take.text_score,
+            avh_score=take.avh_score,
             faults=take.faults,
             requested_energy=received.requested_energy,
             output_energy=take.output_energy,

@@ -222,6 +222,7 @@ def _read_take(number: int, take: Any, stems: dict[str, Path], pack_name: str) -
         energy_correlation=optional("energy_correlation"),
         text_score=optional("text_score"),
         score=optional("score"),
+        avh_score=optional("avh_score"),
         faults=tuple(enum_names.TAKE_FAULT.to_name(fault) or "" for fault in take.faults),
         output_energy=_read_curve(take, "output_energy"),
         recordings=(

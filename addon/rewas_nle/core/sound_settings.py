@@ -150,6 +150,7 @@ class SoundSettings:
         cuts_s: Times at which the primary sound starts afresh, in seconds from the clip's start. They replace the cuts
             that `new_sound_at_cuts` would find.
         level: "standard" or "raw".
+        rank_by: "score" or "avh".
         like: Absolute path of a sound that the primary sound should resemble.
         regenerate: A range of an existing sound, or None for a new sound.
         performance: Used if the pack is a library.
@@ -177,6 +178,7 @@ class SoundSettings:
     mix: bool | None = None
     sample_rate_hz: int | None = None
     level: str | None = None
+    rank_by: str | None = None
     like: str | None = None
     regenerate: Regeneration | None = None
     performance: PerformanceChoice = PerformanceChoice()

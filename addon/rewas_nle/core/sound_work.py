@@ -42,6 +42,7 @@ _METADATA = (
     "mix",
     "sample_rate_hz",
     "level",
+    "rank_by",
     "like",
 )
 """Settings of a clip that have the same names in the metadata of a timeline."""
@@ -264,6 +265,7 @@ def _clip_settings(clip: SelectedClip, settings: SoundSettings) -> ClipSettings:
         mix=settings.mix,
         sample_rate_hz=settings.sample_rate_hz,
         level=settings.level,
+        rank_by=settings.rank_by,
         performance=_performance(settings.performance),
         like=settings.like,
     )

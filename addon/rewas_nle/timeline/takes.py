@@ -116,6 +116,7 @@ class Take:
     licence: str = ""
     score: float | None = None
     text_score: float | None = None
+    avh_score: float | None = None
     energy_mae_nats: float | None = None
     energy_correlation: float | None = None
     faults: tuple[str, ...] = ()

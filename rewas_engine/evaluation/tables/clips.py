@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from rewas_engine.errors import MediaError, SettingsError
-from rewas_engine.evaluation.real_manifest import MANIFEST_NAME, real_clip_entries
+from rewas_engine.evaluation.real_manifest import MANIFEST_NAME
 from rewas_engine.evaluation.tables.presets import Preset
 from rewas_engine.media.video import probe_video
-from rewas_engine.recordings.captions import LeftOut
+from rewas_engine.recordings.captions import MANIFEST_SUFFIXES, LeftOut, clean_caption
+from rewas_engine.recordings.files import MANIFEST_STEMS
 from rewas_engine.training.dataset_clips import CLIP_S, Dataset, DatasetClip, list_videos
 from rewas_engine.training.datasets import Layout, list_clips
 from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
@@ -132,28 +134,50 @@ def _read_folder(folder: Path, table: Path | None) -> Dataset:
     """All videos of any folder, with a caption from the table, the file next to it, or the name where there is one."""
     if not folder.is_dir():
         raise SettingsError(f"The folder {folder} does not exist.", "Give a folder of videos with sound.")
-    if table is None and (folder / MANIFEST_NAME).is_file():
-        try:
-            entries = real_clip_entries(folder)
-        except SettingsError:
-            entries = []  # a table of another kind, which list_recordings reads
-        if any(entry.heard for entry in entries):
-            listed = [(entry.path.stem, entry.path, entry.heard) for entry in entries]
-            return Dataset(tuple(_whole_clip(*each) for each in listed), ())
+    listed = None if table is not None else _read_manifest(folder)
+    if listed is not None:
+        return listed
     videos = list_videos(folder)
     if not videos:
         raise SettingsError(f"There are no video files in {folder}.", "Give a folder of videos with sound.")
+    names = (f"{stem}{suffix}" for stem in MANIFEST_STEMS for suffix in MANIFEST_SUFFIXES)
+    has_table = table is not None or any((folder / name).is_file() for name in names)
     try:
         catalog = list_recordings(None, folder, CaptionSource(manifest=table))
     except SettingsError:
-        if table is not None:
+        if has_table:
             raise
         return Dataset(tuple(_whole_clip(path.stem, path, "") for path in videos), ())
     captions = {recording.path: recording.captions[0] for recording in catalog.recordings}
-    if table is not None:
+    if has_table:
         videos = [path for path in videos if path in captions]
     clips = tuple(_whole_clip(path.stem, path, captions.get(path, "")) for path in videos)
-    return Dataset(clips, catalog.left_out if table is not None else ())
+    # Without a table, the only reason is that nothing describes a clip, and such clips are measured too.
+    return Dataset(clips, catalog.left_out if has_table else ())
+
+
+def _read_manifest(folder: Path) -> Dataset | None:
+    """The clips of a manifest with the columns `file` and `heard`, as for `rewas eval --real`; None without one."""
+    manifest = folder / MANIFEST_NAME
+    if not manifest.is_file():
+        return None
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"The manifest {manifest} cannot be read ({error}).", "Save it as CSV in UTF-8.") from error
+    if not rows or not {"file", "heard"} <= rows[0].keys():
+        return None
+    clips: dict[Path, DatasetClip] = {}
+    left_out = []
+    for number, row in enumerate(rows, start=2):
+        name = (row["file"] or "").strip()
+        path = folder / name
+        if not name or Path(name).name != name or not path.is_file():
+            left_out.append(LeftOut(f"{MANIFEST_NAME}, line {number}", f"there is no video {name} next to it"))
+        else:
+            clips.setdefault(path, _whole_clip(path.stem, path, clean_caption(row["heard"] or "")))
+    return Dataset(tuple(clips.values()), tuple(left_out))
 
 
 def _whole_clip(name: str, path: Path, caption: str) -> DatasetClip:

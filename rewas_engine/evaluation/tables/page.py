@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 from rewas_engine.evaluation.tables.measures import Cell
 from rewas_engine.evaluation.tables.presets import Column
@@ -39,7 +40,7 @@ figure svg { width: 100%; height: auto; color: var(--ink); }
 figcaption { color: var(--soft); font-size: .9rem; }
 dt { font-weight: 600; margin-top: .6rem; } dd { margin: 0; max-width: 48rem; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
-code { font-size: .92em; }
+code { font-size: .92em; overflow-wrap: anywhere; }
 """
 
 
@@ -64,6 +65,7 @@ def html_page(report: TableReport, plots: Sequence[tuple[str, str]] = ()) -> str
         f"<h2>Plots</h2>{figures}" if figures else "",
         f"<h2>Columns</h2>{_columns(report)}",
         f"<h2>Clips</h2>{_clips(report)}",
+        f"<h2>Pack</h2>{_pack(report.pack)}" if report.pack is not None else "",
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -131,6 +133,17 @@ def _notes(report: TableReport, column: Column) -> str:
         row.label: cell.note for row in report.rows if (cell := row.cells.get(column.key)) is not None and cell.note
     }
     return "".join(f'<br><span class="soft">{escape(label)}: {escape(note)}.</span>' for label, note in notes.items())
+
+
+def _pack(pack: Mapping[str, Any]) -> str:
+    sampling = ""
+    if pack["num_steps"] is not None:
+        sampling = f", {pack['num_steps']} steps, guidance scale {pack['guidance_scale']:g}"
+    return (
+        f"<p>{escape(pack['name'])} {escape(pack['version'])}{sampling}, on {escape(pack['device'])}. Licence: "
+        f"{escape(pack['licence'])}. {escape(pack['permits'])}</p>"
+        f'<p class="soft">SHA-256 of its content: <code>{escape(pack["content_sha256"])}</code></p>'
+    )
 
 
 def _clips(report: TableReport) -> str:

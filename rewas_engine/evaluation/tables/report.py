@@ -57,6 +57,7 @@ class TableReport:
         left_out: Clips and lines that were left out.
         encoders: Column -> encoder, for columns that need one.
         rows: The measured rows.
+        pack: The pack and its settings; None if it has no row.
     """
 
     preset: Preset
@@ -68,6 +69,7 @@ class TableReport:
     left_out: Sequence[LeftOut]
     encoders: Mapping[str, UsedEncoder]
     rows: Sequence[TableRow]
+    pack: Mapping[str, Any] | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -94,6 +96,7 @@ class TableReport:
             "preset": preset.name,
             "title": preset.title,
             "warnings": self.encoder_warnings(),
+            "pack": None if self.pack is None else dict(self.pack),
             "clips": {
                 "folder": self.folder,
                 "layout": self.layout,

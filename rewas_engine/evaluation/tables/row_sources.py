@@ -22,7 +22,6 @@ from rewas_engine.generation.options import Control, Sampling
 from rewas_engine.media.audio import probe_sound, read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.video import has_video, probe_video
-from rewas_engine.packs.description import read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.recordings.files import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from rewas_engine.runtime.progress import CancelSignal
@@ -128,7 +127,7 @@ class PackSource:
         self._sampling, self._cancel = sampling or Sampling(), cancel
         self._prompts = prompts_of(clips, condition)
         self._identity = {
-            "pack": read_pack(model.pack.path).fingerprint,
+            "pack": model.pack.content_sha256,
             "device": model.device.split(":")[0],
             "sampling": asdict(self._sampling),
             "condition": condition,
@@ -154,6 +153,20 @@ class PackSource:
             return "the pack has no control for onsets"
         return ""
 
+    def settings(self) -> dict[str, Any]:
+        """The pack and the settings of its sounds, as JSON values."""
+        pack, settings = self._model.pack, self._model.sampling_settings(self._sampling)
+        return {
+            "name": pack.name,
+            "version": pack.version,
+            "licence": pack.licence,
+            "permits": pack.permits,
+            "content_sha256": pack.content_sha256,
+            "device": self._model.device,
+            "num_steps": None if pack.is_library else settings.num_inference_steps,
+            "guidance_scale": None if pack.is_library else settings.guidance_scale,
+        }
+
     def render(self, clip: TableClip) -> Rendition:
         """Generate the sound of a clip."""
         prompt = self._prompts[clip.name]
@@ -163,7 +176,7 @@ class PackSource:
                 "There is no clip with another prompt." if other else "The clip has no prompt.",
                 "Describe the sounds in a table, or in a text file next to each video.",
             )
-        seed = int(hashlib.sha256(clip.name.encode()).hexdigest()[:7], 16)
+        seed = int(hashlib.sha256(clip.key.encode()).hexdigest()[:7], 16)
         key: dict[str, Any] = {**self._identity, "clip": clip.key, "prompt": prompt, "seed": seed}
         if self._condition == "sound" and clip.sound != clip.video:
             key["sound"] = clip.sound.name

@@ -11,9 +11,10 @@ from pathlib import Path
 from rewas_engine.errors import Cancelled, EngineError, SettingsError
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.encoders.selection import EncoderSet
-from rewas_engine.evaluation.tables.av_benchmark import write_captions, write_videos
+from rewas_engine.evaluation.tables.av_benchmark import write_captions, write_features, write_videos
 from rewas_engine.evaluation.tables.cache import ResultCache
 from rewas_engine.evaluation.tables.clips import TableClip, read_clips
+from rewas_engine.evaluation.tables.features import FeatureReader
 from rewas_engine.evaluation.tables.measures import Cell, RowClips, TableMeasures
 from rewas_engine.evaluation.tables.presets import COLUMNS, PUBLISHED_KINDS, Column, Preset
 from rewas_engine.evaluation.tables.report import TableReport, TableRow, UsedEncoder
@@ -48,7 +49,8 @@ class TablePlan:
         systems: Name -> folder with the files of another system.
         with_pack: Whether the pack makes sounds, or only the others are measured.
         sampling: Sampling of the pack.
-        writes_videos: Whether the pictures of the measured parts are written to `videos`, for av-benchmark.
+        for_av_benchmark: Whether also the files that only av-benchmark reads are written: the pictures of the measured
+            parts to `videos`, and features of the sounds.
     """
 
     preset: Preset
@@ -59,7 +61,7 @@ class TablePlan:
     systems: Mapping[str, Path] | None = None
     with_pack: bool = True
     sampling: Sampling | None = None
-    writes_videos: bool = False
+    for_av_benchmark: bool = False
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -103,7 +105,8 @@ def measure_table(
     watch = Watch(on_progress, cancel)
     watch.section = plan.preset.name
     cache = ResultCache(cache_folder or output / CACHE_FOLDER)
-    measures = TableMeasures(EncoderSet(model, encoders, model.device), cache, watch)
+    encoder_set = EncoderSet(model, encoders, model.device)
+    measures = TableMeasures(encoder_set, cache, watch)
     # Fail now instead of after an hour if an encoder cannot be loaded, or a system has no files.
     used = measures.load_encoders(_columns(plan.preset))
     systems = [
@@ -128,7 +131,7 @@ def measure_table(
             "Give videos with sound.",
         )
     write_captions(clips, output)
-    if plan.writes_videos:
+    if plan.for_av_benchmark:
         write_videos(clips, output, lambda done, total: watch.report("Writing videos", done, total), cancel)
     packs = (
         [PackSource(model, condition, clips, cache, plan.sampling, cancel) for condition in plan.preset.conditions]
@@ -136,7 +139,8 @@ def measure_table(
         else []
     )
     sources: list[RowSource] = [original, *packs, *systems]
-    rows = [_measure_row(source, clips, originals, measures, plan.preset, output, watch) for source in sources]
+    features = (encoder_set, FeatureReader(cache, watch)) if plan.for_av_benchmark else None
+    rows = [_measure_row(each, clips, originals, measures, plan.preset, output, watch, features) for each in sources]
     return TableReport(
         plan.preset,
         str(plan.folder),
@@ -147,6 +151,7 @@ def measure_table(
         left_out,
         {key: UsedEncoder(encoder.name, kind in PUBLISHED_KINDS[key]) for key, (encoder, kind) in used.items()},
         rows,
+        packs[0].settings() if packs else None,
     )
 
 
@@ -177,6 +182,7 @@ def _measure_row(
     preset: Preset,
     output: Path,
     watch: Watch,
+    features: tuple[EncoderSet, FeatureReader] | None,
 ) -> TableRow:
     if isinstance(source, PackSource) and source.unsupported:
         return TableRow(source.name, source.label, source.kind, 0, note=f"not supported: {source.unsupported}")
@@ -190,6 +196,8 @@ def _measure_row(
             continue
         watch.check()
         cells[column.key] = measures.measure(column, row)
+    if features is not None and own:
+        write_features(output / SOUNDS_FOLDER / source.name, own, row.renditions, *features)
     note = "" if own else f"no clip could be measured: {next(iter(missing.values()), 'there are none')}"
     return TableRow(source.name, source.label, source.kind, len(own), cells if own else {}, missing, note)
 

@@ -144,7 +144,7 @@ def evaluate(
         bool,
         typer.Option(
             "--av-benchmark",
-            help="Write the measured parts of the videos too, as av-benchmark reads them.",
+            help="Also write the videos and features that av-benchmark reads.",
             rich_help_panel=_TABLE_PANEL,
         ),
     ] = False,

@@ -185,8 +185,10 @@ class _Words(nn.Module):
             nn.Linear(text_width, self.HIDDEN), nn.SiLU(), nn.Linear(self.HIDDEN, len(CHARACTERS))
         )
         self.traits = nn.Parameter(torch.zeros(len(CHARACTERS), len(_NEW_TRAITS)))
-        self.trust = nn.Linear(width, 1)
-        for layer in (self.tokens, self.trust):
+        self.described = nn.Sequential(nn.Linear(text_width, self.HIDDEN), nn.SiLU())
+        self.doubt = nn.Sequential(nn.Linear(width + self.HIDDEN, self.HIDDEN), nn.SiLU(), nn.Linear(self.HIDDEN, 1))
+        for layer in (self.tokens, self.doubt[-1]):
+            assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -204,13 +206,22 @@ class _Words(nn.Module):
         logits: torch.Tensor = self.characters(self.normalise(text)).float()
         return logits
 
+    def usual_level(self, text: torch.Tensor) -> torch.Tensor:
+        """Level [B] in nats that prompts [B, text_width] stand for, whatever the picture shows."""
+        return self._mix_traits(text)[:, 0]
+
+    def _mix_traits(self, text: torch.Tensor) -> torch.Tensor:
+        """Traits [B, 7] of prompts [B, text_width], before they are limited to their ranges."""
+        shares = self.character_logits(text).softmax(dim=1)
+        return shares @ self.traits.float() * _TRAIT_STEPS + shares.new_tensor(_NEW_TRAITS)
+
     def read_traits(self, hidden: torch.Tensor, text: torch.Tensor) -> Traits:
         """What prompts [B, text_width] say about a clip with tokens [B, T, width]."""
-        logits = self.character_logits(text)
-        mixed = logits.softmax(dim=1) @ self.traits.float() * _TRAIT_STEPS + logits.new_tensor(_NEW_TRAITS)
+        mixed = self._mix_traits(text)
         level, reliance, variation, loudness, decay, late_decay, tail = mixed.split(1, dim=1)
-        # Words count more where the picture shows nothing familiar.
-        doubt = self.trust(hidden.mean(dim=1)).float() * _TRAIT_STEPS
+        # Words count more where the picture does not show what they describe.
+        described = self.described(self.normalise(text).to(hidden.dtype))
+        doubt = self.doubt(torch.cat([hidden.mean(dim=1), described], dim=1)).float() * _TRAIT_STEPS
         softplus = nn.functional.softplus
         return Traits(
             level=level,

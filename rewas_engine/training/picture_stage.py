@@ -8,6 +8,7 @@ import torch
 from scipy.signal import savgol_coeffs
 from torch import nn
 
+from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.loop import LossFunction, lower_precision
@@ -23,6 +24,8 @@ GRAIN_DRAWS = 8
 VIEW_BATCH = 8
 TOKEN_NOISE = 0.1
 """Noise on the tokens of a fixed encoder, relative to their standard deviation."""
+AUDIBLE_NATS = 1.0
+"""A clip counts as audible if it is ever this far above silence."""
 PHRASES = 64
 """Phrases of known character in every step with words."""
 SHAKE_PIXELS, PAN_PIXELS = 0.6, 0.5
@@ -173,8 +176,9 @@ def picture_loss(
             loss = loss + LABELS_WEIGHT * reader.loss(seen[matched], labels)
             if reading.strike_logits is not None:
                 loss = loss + LABELS_WEIGHT * strikes_loss(reading.strike_logits[matched], labels.strikes)
-        if words is not None and phi.words is not None:
+        if words is not None and phi.words is not None and text is not None:
             loss = loss + _characters_loss(words, phi, recipe, generator)
+            loss = loss + _usual_level_distance(phi, text, wanted, _known_level(corpus, rows[:, 0]))
         return loss
 
     return loss_of
@@ -228,6 +232,18 @@ def _characters_loss(words: PictureWords, phi: Phi, recipe: PictureRecipe, gener
     texts = _add_noise(words.phrases[rows], recipe, generator).to(phi.device)
     logits = phi.words.character_logits(texts)
     return nn.functional.cross_entropy(logits, words.characters[rows].to(phi.device))
+
+
+def _usual_level_distance(phi: Phi, text: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Distance of the usual level of words [B, D] from the mean of energies [B, T], over audible clips with words.
+
+    As long as φ does not rely on the words, nothing else teaches it their level, and so it would never rely on them.
+    """
+    assert phi.words is not None
+    means = wanted.mean(dim=1)
+    counts = text.any(dim=1) & (wanted.amax(dim=1) > SILENCE_NATS + AUDIBLE_NATS) & known.to(wanted.device).bool()
+    distances = nn.functional.smooth_l1_loss(phi.words.usual_level(text), means, reduction="none")
+    return (distances * counts).sum() / counts.sum().clamp(min=1)
 
 
 def _known_level(corpus: PictureCorpus, rows: torch.Tensor) -> torch.Tensor:

@@ -108,16 +108,14 @@ def open_runner(
     if server is None:
         if conflict_model is not None:
             check_conflict_model(conflict_model)
-        if avh_model is not None and not avh_model.is_dir():
-            raise ProblemError(
-                f"The ImageBind folder {avh_model} does not exist.", "Check the path of --avh-model.", ProblemKind.PACK
-            )
+        if avh_model is not None:
+            check_avh_model(avh_model)
         yield LocalRunner(execution, conflict_model, device, avh_model)
         return
     if avh_model is not None:
         raise ProblemError(
             "--avh-model has no effect on work on a server.",
-            "Omit it, to use the joint space of the pack, or omit --server.",
+            "Start the server with --avh-model, or omit one of the two options.",
             ProblemKind.SETTINGS,
         )
     if conflict_model is not None:
@@ -328,6 +326,14 @@ def check_conflict_model(folder: Path) -> None:
             f"The CLIP model folder {folder} does not exist.",
             "Check the path of --conflict-model.",
             ProblemKind.PACK,
+        )
+
+
+def check_avh_model(folder: Path) -> None:
+    """Check before anything is loaded that the folder exists. Raises ProblemError (PACK)."""
+    if not folder.is_dir():
+        raise ProblemError(
+            f"The ImageBind folder {folder} does not exist.", "Check the path of --avh-model.", ProblemKind.PACK
         )
 
 

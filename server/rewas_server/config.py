@@ -143,6 +143,7 @@ class ServerConfig:
         worker_silence_s: Seconds after which a worker that sends no sign of life is killed.
         min_deadline_s: Shortest time limit of a job, in seconds. Long clips get more.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
+        avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
         log_level: Lowest level that is logged: "debug", "info", "warning" or "error".
         log_prompts: Whether prompts and the texts of unexpected exceptions may be logged.
         log_file_bytes: Size at which the log file is rotated.
@@ -183,6 +184,7 @@ class ServerConfig:
     worker_silence_s: float = 60.0
     min_deadline_s: float = 1800.0
     conflict_model: Path | None = None
+    avh_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
     log_file_bytes: int = 10 * 1024**2

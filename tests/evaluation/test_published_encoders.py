@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,7 @@ from published_tensors import (
     write_folder,
 )
 
-from rewas_engine import PackError
+from rewas_engine import PackError, ReWaS, Stem, VideoClip
 from rewas_engine.conditioning.kaldi_mel import kaldi_log_mel
 from rewas_engine.evaluation.distances import frechet_distance
 from rewas_engine.evaluation.encoders.i3d import I3dEncoder, _pad
@@ -30,6 +31,7 @@ from rewas_engine.evaluation.encoders.panns import Cnn14Network, PannsEncoder
 from rewas_engine.evaluation.encoders.passt import PasstEncoder, log_mel
 from rewas_engine.evaluation.encoders.selection import load_encoder
 from rewas_engine.evaluation.encoders.vggish import VggishEncoder, log_mel_parts
+from rewas_engine.matching.avh import avh_score
 from rewas_engine.matching.imagebind_encoder import ImageBindEncoder
 
 FloatArray = NDArray[np.float32]
@@ -322,3 +324,29 @@ def test_panns_reads_sounds_at_the_rate_of_its_weights(tmp_path: Path) -> None:
     encoder = PannsEncoder(write_small(tmp_path, "panns"), "cpu")
     (described,) = encoder.describe_sounds([noise(1, 48_000)], 48_000)
     assert (described.embeddings.shape, described.logits is not None and described.logits.shape) == ((1, 8), (9,))
+
+
+def test_a_pack_measures_avh_scores_with_imagebind(tmp_path: Path) -> None:
+    folder = write_small(tmp_path, "imagebind")
+    model = ReWaS.from_pretrained("starter", device="cpu", avh_model=folder)
+    path = write_video(tmp_path / "film.mkv", np.random.default_rng(0).integers(0, 256, (25, 40, 60, 3), np.uint8))
+    sound = Stem("primary", noise(1, 16_000)[None], 16_000)
+    encoder = ImageBindEncoder(folder, "cpu")
+    frames = encoder.embed_frames(encoder.frame_format.read(VideoClip(path)))
+    expected = avh_score(frames, encoder.embed_sounds([sound.waveform[0]], 16_000)[0])
+    assert len(frames) == 4
+    assert model.measure_avh_score(VideoClip(path), sound) == pytest.approx(expected, abs=1e-6)
+    assert model.avh_encoder_name == "ImageBind (imagebind)"
+    with pytest.raises(PackError, match="no readable config"):
+        ReWaS.from_pretrained("starter", device="cpu", avh_model=tmp_path)
+
+
+def write_video(path: Path, frames: NDArray[np.uint8]) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode(None))
+    return path

@@ -11,6 +11,7 @@ import typer
 from rewas_cli.commands.completion import complete_from
 from rewas_cli.commands.shared_options import (
     MODEL_PANEL,
+    AvhModelOption,
     CompileOption,
     ConfigFileOption,
     ConflictModelOption,
@@ -274,6 +275,7 @@ def serve(
         ),
     ] = None,
     conflict_model: ConflictModelOption = None,
+    avh_model: AvhModelOption = None,
     pack: PackOption = None,
     device: Annotated[
         str | None,
@@ -296,12 +298,14 @@ def serve(
     rewas config show.
     """
     from rewas_cli.console import note
-    from rewas_cli.runner import check_conflict_model
+    from rewas_cli.runner import check_avh_model, check_conflict_model
     from rewas_server.config_file import resolve_config
     from rewas_server.grpc.app import serve as run_server
 
     if conflict_model is not None:
         check_conflict_model(conflict_model)
+    if avh_model is not None:
+        check_avh_model(avh_model)
     options = {
         "host": host,
         "port": port,
@@ -329,6 +333,7 @@ def serve(
         "execution.compiled": compiled or None,
         "execution.low_memory": low_memory or None,
         "conflict_model": conflict_model.absolute() if conflict_model else None,
+        "avh_model": avh_model.absolute() if avh_model else None,
     }
     config = resolve_config(options, config_file).config
     if make_cert:

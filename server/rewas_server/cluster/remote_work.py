@@ -73,6 +73,7 @@ class ClusterSettings:
         execution: Options of rewas_engine.Execution.
         decoding: Limits of decoding that differ from the defaults, as in DecodingLimits.
         conflict_model: Folder of a CLIP model for the conflict check; "" uses the packs.
+        avh_model: Folder with ImageBind, which measures AVHScores; "" uses the packs.
         cache_dir: Folder for copies of media; "" is a temporary one.
         cache_limit_bytes: Maximum size of these copies. The least recently used are deleted.
         min_replicas: Number of replicas that always run.
@@ -91,6 +92,7 @@ class ClusterSettings:
     execution: Mapping[str, object] | None = None
     decoding: Mapping[str, object] | None = None
     conflict_model: str = ""
+    avh_model: str = ""
     cache_dir: str = ""
     cache_limit_bytes: int = 50 * 10**9
     min_replicas: int = 1

@@ -79,6 +79,7 @@ class Replica:
             settings.device,
             Execution(**(settings.execution or {})),  # type: ignore[arg-type]
             Path(settings.conflict_model) if settings.conflict_model else None,
+            Path(settings.avh_model) if settings.avh_model else None,
         )
         self._runner = JobRunner(packs, self._send, self._privacy)
         self._until_closed = contextlib.ExitStack()

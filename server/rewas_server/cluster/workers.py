@@ -99,6 +99,7 @@ class ClusterWorkers:
             execution=asdict(config.execution),
             decoding=asdict(config.decoding),
             conflict_model=str(config.conflict_model or ""),
+            avh_model=str(config.avh_model or ""),
             min_replicas=config.ray_replicas,
             max_replicas=config.ray_replicas,
             jobs_per_replica=config.ray_jobs_per_replica,

@@ -49,12 +49,14 @@ class PackSettings:
         device: "cpu", "cuda:0" or "auto".
         execution: Precision and memory options.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
+        avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
     """
 
     default_pack: str
     device: str = "auto"
     execution: Execution = field(default_factory=Execution)
     conflict_model: Path | None = None
+    avh_model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ class JobRunner:
             device=settings.device,
             execution=settings.execution,
             conflict_model=settings.conflict_model,
+            avh_model=settings.avh_model,
         )
         try:
             model = load()

@@ -52,6 +52,7 @@ class Start:
     execution: Execution = field(default_factory=Execution)
     decoding: DecodingLimits = field(default_factory=DecodingLimits)
     conflict_model: Path | None = None
+    avh_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
 
@@ -257,6 +258,8 @@ Message = (
     | LoadPack
     | LoadEnded
 )
+_MODELS = ("conflict_model", "avh_model")
+"""Folders of models in a Start."""
 _MESSAGES: dict[str, type[Any]] = {message.kind: message for message in get_args(Message)}
 
 
@@ -276,7 +279,8 @@ def to_line(message: Message) -> bytes:
     elif isinstance(message, Start):
         body |= asdict(message) | {"allowed_roots": [str(root) for root in message.allowed_roots]}
         body |= {"uploads_dir": str(message.uploads_dir), "artifacts_dir": str(message.artifacts_dir)}
-        body["conflict_model"] = None if message.conflict_model is None else str(message.conflict_model)
+        for name in _MODELS:
+            body[name] = None if body[name] is None else str(body[name])
     else:
         body |= asdict(message)
     return json.dumps(body).encode() + b"\n"
@@ -305,7 +309,7 @@ def from_line(line: bytes) -> Message:
             body |= {"uploads_dir": Path(body["uploads_dir"]), "artifacts_dir": Path(body["artifacts_dir"])}
             body["execution"] = Execution(**body["execution"])
             body["decoding"] = DecodingLimits(**body["decoding"])
-            body["conflict_model"] = None if body["conflict_model"] is None else Path(body["conflict_model"])
+            body |= {name: None if body[name] is None else Path(body[name]) for name in _MODELS}
         message: Message = _MESSAGES[kind](**body)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not a message of the worker's protocol: {line[:200]!r}") from error

@@ -194,6 +194,7 @@ def start_message(config: ServerConfig, device: str) -> messages.Start:
         execution=config.execution,
         decoding=config.decoding.limits(),
         conflict_model=config.conflict_model,
+        avh_model=config.avh_model,
         log_level=config.log_level,
         log_prompts=config.log_prompts,
     )

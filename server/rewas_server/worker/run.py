@@ -41,7 +41,9 @@ class Worker:
         self._waiting: queue.SimpleQueue[messages.Work | messages.LoadPack] = queue.SimpleQueue()
         self._stopped_jobs: set[str] = set()
         self._sending = threading.Lock()
-        settings = PackSettings(start.default_pack, start.device, start.execution, start.conflict_model)
+        settings = PackSettings(
+            start.default_pack, start.device, start.execution, start.conflict_model, start.avh_model
+        )
         self._runner = JobRunner(settings, self._send, privacy)
 
     def read(self, source: BinaryIO) -> None:

@@ -506,13 +506,13 @@ class ReWaS:
         reference, *layer_references = self._read_references(likes, tracker)
         frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, on first use
 
-        def estimate_energy() -> EnergyCurve:
+        def estimate_energy(words: str = prompt) -> EnergyCurve:
             def open_frames() -> FrameSequence:
                 # Frames that the conflict check also needs are read once and kept; otherwise they are streamed.
                 is_shared = self.conflict_check.uses_estimator_frames(conflict)
                 return frames() if is_shared else self._open_frame_stream(read, tracker)
 
-            return self._estimate_energy(read, prompt, open_frames, tracker)
+            return self._estimate_energy(read, words, open_frames, tracker)
 
         request = SoundRequest(
             front_end=self.front_end,
@@ -530,6 +530,15 @@ class ReWaS:
         )
         character = self._character(prompt, request.performance, reference)
         energy = request.resolve_energy(control.energy, control.edits, character, read, estimate_energy)
+
+        def estimate_for_layer(words: str) -> EnergyCurve:
+            of_layer = self._character(words, PerformanceOptions())
+            return request.level_estimate(estimate_energy(words), of_layer, is_still=read.is_frozen)[0]
+
+        layer_energies = [
+            estimate_for_layer(layer.prompt) if layer.energy == "video" else layer.resolve_energy(energy.edited)
+            for layer in layers
+        ]
         report = self.conflict_check.apply_policy(conflict, prompt, read, frames, tracker)
         frames.cache_clear()  # Frames of a long clip must not stay in memory during generation.
         if report is not None and conflict == "soften":
@@ -539,10 +548,12 @@ class ReWaS:
             model._plan_layer(
                 layer,
                 request if model is self else model._own_request(request),
-                layer.resolve_energy(energy.edited),
+                layer_energy,
                 layer_reference,
             )
-            for layer, model, layer_reference in zip(layers, layer_makers, layer_references, strict=True)
+            for layer, model, layer_energy, layer_reference in zip(
+                layers, layer_makers, layer_energies, layer_references, strict=True
+            )
         ]
         familiarity = self.check_familiarity(prompt)
         generator = self._take_generator(prompt, familiarity)

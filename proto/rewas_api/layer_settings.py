@@ -15,7 +15,7 @@ from rewas_api.value_checks import format_value, invalid_value, known_entries, v
 
 MAX_LAYERS = 8
 LAYER_ENERGIES = enum_names.LAYER_ENERGY.all
-"""What the energy of a layer may do: stay steady, or follow the primary sound."""
+"""What the energy of a layer may do: stay steady, follow the primary sound, or follow the video."""
 GAIN_RANGE_DB = (-60.0, 24.0)
 MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from scipy.ndimage import maximum_filter1d
 
@@ -29,6 +29,7 @@ FOLLOWING_HOLD_S = 1.0
 """Seconds for which it holds the peaks of the primary sound and is smoothed, so that strikes become a swell."""
 MIN_LAYER_NATS = -9.0
 """Lowest level of a layer; anything quieter would be inaudible."""
+LayerEnergy = Literal["steady", "following", "video"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ class Layer:
             "primary" and "mix" are reserved.
         prompt: What the sound should be, 1 to 2000 characters.
         energy: A curve in nats, as long as the clip; "steady", a constant level below the peak of the primary sound;
-            or "following", a swell with the primary sound.
+            "following", a swell with the primary sound; or "video", the estimate for this prompt by the pack of the
+            primary sound.
         gain_db: Change in level of its stem, -60 to 24 dB.
         like: A sound that the layer should resemble.
         pack: Name of another loaded pack that makes the layer; None for the pack of the primary sound.
@@ -52,7 +54,7 @@ class Layer:
 
     name: str
     prompt: str
-    energy: EnergyCurve | Literal["steady", "following"] = "steady"
+    energy: EnergyCurve | LayerEnergy = "steady"
     gain_db: float = 0.0
     like: ReferenceSound | None = None
     pack: str | None = None
@@ -66,16 +68,17 @@ class Layer:
             )
         object.__setattr__(self, "prompt", validate_prompt(self.prompt, f"prompt of the layer {self.name}"))
         check_gain(self.gain_db, f"gain_db of the layer {self.name}")
-        if not isinstance(self.energy, EnergyCurve) and self.energy not in ("steady", "following"):
+        if not isinstance(self.energy, EnergyCurve) and self.energy not in get_args(LayerEnergy):
             raise SettingsError(
-                f"The energy of the layer {self.name} is {self.energy!r}.", 'Give a curve, "steady" or "following".'
+                f"The energy of the layer {self.name} is {self.energy!r}.",
+                'Give a curve, "steady", "following" or "video".',
             )
 
     def resolve_energy(self, primary: EnergyCurve) -> EnergyCurve:
-        """Return the energy of the layer, given that of the primary sound."""
+        """Return the energy of a layer that does not follow the video, given that of the primary sound."""
         if isinstance(self.energy, EnergyCurve):
             return self.energy
-        return _steady_energy(primary) if self.energy == "steady" else _following_energy(primary)
+        return _following_energy(primary) if self.energy == "following" else _steady_energy(primary)
 
     def derive_seed(self, seed: int) -> int:
         """Return the seed of the layer in a take. It depends on the name, so that layers do not share noise."""

@@ -107,16 +107,23 @@ class SoundRequest:
         elif self.is_loop and not edits:
             energy = flat_curve(duration=self.duration_s)
         else:
-            energy, notes = self._level_estimate(estimate_energy(), character, is_still=read.is_frozen)
+            energy, notes = self.level_estimate(estimate_energy(), character, is_still=read.is_frozen)
         edited = apply_edits(energy, edits)
         silence_nats = self.front_end.config.silence_nats
         if not notes and edited.values.max() <= silence_nats + SILENCE_MARGIN_NATS:
             notes = (silent_energy_note(),)
         return ResolvedEnergy(edited, energy, notes)
 
-    def _level_estimate(
+    def level_estimate(
         self, estimate: EnergyCurve, character: Character, *, is_still: bool
     ) -> tuple[EnergyCurve, tuple[Note, ...]]:
+        """Move an energy estimated from the video to the level of the request, and note what the editor must know.
+
+        Args:
+            estimate: The estimate.
+            character: Character of the prompt's sound.
+            is_still: Whether the clip shows the same picture throughout.
+        """
         silence_nats, is_raw = self.front_end.config.silence_nats, self.level == "raw"
         energy = estimate if is_raw else apply_typical_level(estimate, character, silence_nats)
         energy = match_level(self.inpaint_source, energy, self.front_end)

@@ -149,9 +149,12 @@ def test_a_layer_can_have_its_own_level_or_curve() -> None:
         LayerChoice("rain", "rain", energy="flat", flat_nats=-4.0),
         LayerChoice("wind", "wind", energy="drawn", keys=((0.0, -20.0), (2.0, -100.0))),
         LayerChoice("birds", "birds", energy="following"),
+        LayerChoice("steps", "footsteps", energy="video"),
     )
     work = build_sound_work(CLIP, SoundSettings(layers=layers), {})
-    assert [layer.energy for layer in work.settings.layers] == [0, 0, rewas_pb2.LAYER_ENERGY_FOLLOWING]
+    assert [layer.energy for layer in work.settings.layers] == [
+        *(0, 0, rewas_pb2.LAYER_ENERGY_FOLLOWING, rewas_pb2.LAYER_ENERGY_VIDEO)
+    ]
     assert set(work.layer_energies) == {"rain", "wind"}
     assert work.layer_energies["rain"].flat_nats == -4
     assert [point.time_s.numerator for point in work.layer_energies["wind"].points.points] == [0, 2]

@@ -16,7 +16,7 @@ EXPECTED = {
     "ENERGY_SOURCE": ("video", "audio", "user"),
     "JOB_STATE": ("queued", "running", "succeeded", "failed", "cancelling", "cancelled", "pausing", "paused"),
     "INTERRUPTION_CAUSE": ("worker-ended", "out-of-memory", "deadline", "server-ended"),
-    "LAYER_ENERGY": ("steady", "following"),
+    "LAYER_ENERGY": ("steady", "following", "video"),
     "LEVEL": ("standard", "raw"),
     "NOTE_KIND": (
         "little-motion",

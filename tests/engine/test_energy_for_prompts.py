@@ -13,6 +13,7 @@ from rewas_engine import (
     Control,
     EnergyCurve,
     Execution,
+    Layer,
     Output,
     Regenerate,
     ReWaS,
@@ -115,6 +116,26 @@ def test_edits_apply_after_the_estimate_and_a_given_energy_stays(worded: ReWaS, 
     given = Control(energy=flat_curve(duration=Fraction(3), nats=-4))
     for prompt in ("wind", "a dog barks"):
         np.testing.assert_array_equal(requested(worded, clip, prompt, control=given), np.float32(-4))
+
+
+@pytest.mark.parametrize("level", ["raw", "standard"])
+def test_a_layer_that_follows_the_video_is_estimated_for_its_own_prompt(
+    worded: ReWaS, clip: VideoClip, level: str
+) -> None:
+    layers = [Layer("rain", "heavy rain", "video"), Layer("hits", "a hammer", "video"), Layer("room", "wind")]
+    given = Control(energy=flat_curve(duration=Fraction(3), nats=-4))
+    for control in (None, given):
+        result = worded.generate(
+            clip, prompt="wind", layers=layers, control=control, sampling=ONE_STEP, output=Output(level=level)
+        )
+        reports = result.takes[0].layers
+        for name, prompt in (("rain", "heavy rain"), ("hits", "a hammer")):
+            estimate = worded.estimate_energy(clip, prompt=prompt)
+            if level == "standard":
+                estimate = worded.apply_typical_level(estimate, prompt)
+            followed = reports[name].requested_energy.values
+            np.testing.assert_array_equal(followed, on_mel_frames(worded, estimate, len(followed)))
+        assert np.ptp(reports["room"].requested_energy.values) == 0
 
 
 def test_a_regeneration_with_another_prompt_is_estimated_for_it(worded: ReWaS, clip: VideoClip) -> None:

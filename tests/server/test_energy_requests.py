@@ -422,3 +422,16 @@ def test_packs_state_whether_they_read_words(client: RewasClient) -> None:
 def test_a_level_without_a_prompt_is_refused(folder: Path, client: RewasClient) -> None:
     work = rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), level=rewas_pb2.LEVEL_RAW)
     assert_refused(client, work, "has a level but no prompt")
+
+
+def test_a_layer_follows_the_video_for_its_own_prompt(folder: Path, client: RewasClient) -> None:
+    layer = rewas_pb2.Layer(name="hits", prompt="a hammer", energy=rewas_pb2.LAYER_ENERGY_VIDEO)
+    settings = rewas_pb2.SoundSettings(prompt="wind", seed=7, num_inference_steps=1, pack="worded", layers=[layer])
+    sound = client.wait(
+        client.submit(rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings)).id
+    ).sound
+    followed = curve_from_message(sound.takes[0].layers[0].requested_energy)
+    work = rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), pack="worded", prompt="a hammer")
+    estimate = curve_from_message(client.wait(client.submit(work).id).energy.energy)
+    wanted = estimate.resample(followed.rate_hz, len(followed.values))
+    np.testing.assert_allclose(followed.values, np.maximum(wanted, np.log(1e-5)), atol=1e-3)

@@ -12,7 +12,14 @@ from typing import Any
 
 import bpy
 
-from ..core.sound_settings import AMBIENCE_ROLE, EnergyChoice, LayerChoice, PerformanceChoice, SoundSettings
+from ..core.sound_settings import (
+    AMBIENCE_ROLE,
+    STANDARD_ENERGIES,
+    EnergyChoice,
+    LayerChoice,
+    PerformanceChoice,
+    SoundSettings,
+)
 from ..timeline.cuts import cuts_at_frames
 from ..timeline.energy_keys import DB_PER_NAT, LOUDEST_DB, SILENCE_DB, EnergyKey, cut_keys
 from ..timeline.names import layer_role
@@ -93,6 +100,7 @@ class RewasLayer(bpy.types.PropertyGroup):
             ("FOLLOWING", "Following", "Rises and falls with the primary sound, as if in the distance"),
             ("FLAT", "Flat", "Stays at the level that you choose"),
             ("DRAWN", "Drawn Curve", "A curve of keyframes, which you can edit in the Graph Editor"),
+            ("VIDEO", "Picture", "Follows the motion in the picture, as estimated for the prompt of this layer"),
         ],
         options=set(),
     )
@@ -773,7 +781,8 @@ def _layer_from(values: Any) -> LayerChoice | None:
         return None
     gain_db = values.get("gain_db")
     gain_db = float(gain_db) if isinstance(gain_db, int | float) else 0.0
-    energy = "following" if values.get("energy") == "following" else "steady"
+    energy = values.get("energy")
+    energy = energy if energy in STANDARD_ENERGIES else "steady"
     pack, performance, like = (values.get(name) for name in ("pack", "performance", "like"))
     place = performance.get("place") if isinstance(performance, dict) else None
     return LayerChoice(

@@ -197,9 +197,11 @@ def _settings_of(
 
 
 def _layer_energy(layer: LayerChoice | None) -> EnergyChoice:
-    """Return the energy of a layer as that of the sound to generate. A layer does not follow the picture."""
+    """Return the energy of a layer as that of the sound to generate."""
     if layer is not None and layer.energy == "drawn":
         return EnergyChoice("drawn", keys=layer.keys)
+    if layer is not None and layer.energy == "video":
+        return EnergyChoice()
     if layer is not None and layer.energy == "flat":
         return EnergyChoice("flat", flat_nats=layer.flat_nats)
     # The level is that of the existing sound.

@@ -32,11 +32,16 @@ class PerformanceChoice:
     room: str | None = None
 
 
+STANDARD_ENERGIES = ("steady", "following", "video")
+"""Energies of layers that have a name in the contract."""
+
+
 @dataclass(frozen=True)
 class LayerChoice:
     """A further sound with its own stem.
 
-    name: role of its stem. energy: "steady", "following" (rises and falls with the primary sound), "flat" or "drawn".
+    name: role of its stem. energy: "steady", "following" (rises and falls with the primary sound), "video" (estimated
+    from the picture for its prompt), "flat" or "drawn".
     flat_nats: level of a flat energy. keys: those of a drawn one, as in EnergyChoice. pack: None for that of the
     primary sound. performance: used if the pack is a library. like: absolute path of a sound that
     it should resemble.
@@ -55,7 +60,7 @@ class LayerChoice:
     @property
     def standard_energy(self) -> str | None:
         """Its energy if it is one of the contract's names, or None if it is a level or a curve."""
-        return self.energy if self.energy in ("steady", "following") else None
+        return self.energy if self.energy in STANDARD_ENERGIES else None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class LayerEnergy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LAYER_ENERGY_UNSPECIFIED: _ClassVar[LayerEnergy]
     LAYER_ENERGY_STEADY: _ClassVar[LayerEnergy]
     LAYER_ENERGY_FOLLOWING: _ClassVar[LayerEnergy]
+    LAYER_ENERGY_VIDEO: _ClassVar[LayerEnergy]
 
 class Tail(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -190,6 +191,7 @@ CONFLICT_POLICY_REFUSE: ConflictPolicy
 LAYER_ENERGY_UNSPECIFIED: LayerEnergy
 LAYER_ENERGY_STEADY: LayerEnergy
 LAYER_ENERGY_FOLLOWING: LayerEnergy
+LAYER_ENERGY_VIDEO: LayerEnergy
 TAIL_UNSPECIFIED: Tail
 TAIL_CURVE: Tail
 TAIL_NATURAL: Tail

@@ -37,6 +37,7 @@ from rewas_engine import (
 )
 from rewas_engine.matching.report import ConflictPolicy
 from rewas_engine.media.stem import MIX
+from rewas_engine.requests.layers import LayerEnergy
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.delivery.file_names import safe_file_name
 from rewas_server.delivery.ixml import recordings_in_file
@@ -369,11 +370,12 @@ def _policy(settings: ClipSettings) -> ConflictPolicy:
 
 def _layers(assignment: _ClipJob) -> tuple[Layer, ...]:
     energies = assignment.layer_energies
+    kinds: dict[str, LayerEnergy] = {kind: kind for kind in get_args(LayerEnergy)}
     return tuple(
         Layer(
             layer.name,
             layer.prompt,
-            energies.get(layer.name, "following" if layer.energy == "following" else "steady"),
+            energies.get(layer.name) or kinds[layer.energy or "steady"],
             layer.gain_db or 0.0,
             assignment.references.get(layer.like or ""),
             layer.pack,

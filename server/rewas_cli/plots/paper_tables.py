@@ -18,7 +18,7 @@ _INK = "#010203"
 """Replaced by the colour of the page's text, which depends on the reader's light or dark screen."""
 _COLOURS = {"original": "#3a8a4d", "pack": "#2f86d1", "system": "#d9741a"}
 _PANEL_INCHES, _ROW_INCHES, _MARGIN_INCHES = 5.2, 0.42, 1.0
-_LABEL_CHARACTERS = 34
+_LABEL_CHARACTERS = 44
 
 _Row = tuple[str, str, float, float | None, list[float]]
 """Label, kind, value, half of the interval, and values of the clips."""
@@ -86,6 +86,9 @@ def _draw_panel(axis: Axes, column: Column, rows: list[_Row]) -> None:
                 axis.plot([value - error, value + error], [place, place], color=_INK, linewidth=1.2)
         else:
             axis.plot([value], [place], marker="D", markersize=7, color=colour)
+    values = [value for _, _, value, _, _ in rows]
+    if not any(clips for *_, clips in rows) and min(values) > 0:
+        axis.set_xlim(0, 1.08 * max(values))  # from 0, or small differences would look large
     axis.set_yticks(range(len(rows)), [_shorten(label) for label, *_ in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_title(column.head, color=_INK, loc="left", fontsize=10)

@@ -152,7 +152,7 @@ def measure_clip(model: ReWaS, entry: ManifestEntry) -> RealClip:
         raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip with sound.")
     difference, flow = frame_difference(frames), optical_flow(frames)
     curves = {
-        # The prompt is what is heard; packs whose estimator does not read words ignore it.
+        # The prompt describes the sound; packs whose estimator does not read words ignore it.
         "picture": model.estimate_energy_from_frames(frames, prompt=entry.heard)[: true.size],
         "frame_difference": difference[: true.size],
         "log_difference": smoothed_log_difference(difference, rate)[: true.size],

@@ -171,7 +171,8 @@ class Recordings:
                 "Choose a frame rate that divides the log-mel rate.",
             )
         at_pictures = energies.reshape(len(frames), -1, per_frame.numerator).mean(dim=-1)
-        return PictureCorpus(frames, at_pictures, float(self.clips.frame_rate))
+        captions = tuple(clip.caption for clip in clips)
+        return PictureCorpus(frames, at_pictures, float(self.clips.frame_rate), captions=captions)
 
     def held_out(self, most: int) -> HeldOutClips:
         """Read at most this many clips of the held-out recordings, spread evenly over them."""

@@ -167,6 +167,27 @@ def test_with_a_fixed_encoder_only_phi_learns_from_views_of_every_clip() -> None
     assert all(weight.grad is None for weight in encoder.parameters())
 
 
+def test_the_level_of_words_is_learned_whatever_the_picture_shows() -> None:
+    torch.manual_seed(0)
+    phi = Phi(features=8, width=16, blocks=1, heads=2, head=(8,), text_width=TEXT)
+    pictures, texts = 2 * torch.randn(2, 1, 8), torch.randn(2, TEXT)
+    shown, said = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 1, 1, 0])
+    levels = torch.tensor([-8.0, -3.0])[said][:, None].expand(-1, 12)  # as the words say
+    optimiser = torch.optim.Adam(phi.words.parameters(), lr=0.01)
+    with torch.no_grad():
+        usual = phi.words.usual_level(texts)
+    torch.testing.assert_close(usual, torch.full((2,), -4.0))
+    for _ in range(150):
+        energies = phi(pictures[shown].expand(-1, 12, -1), texts[said])
+        loss = (energies - levels).abs().mean() + (phi.words.usual_level(texts[said]) - levels[:, 0]).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        learned = phi(pictures[shown].expand(-1, 12, -1), texts[said])
+    assert (learned - levels).abs().max() < 1
+
+
 def test_settings_decide_the_parts_of_the_networks(tmp_path: Path) -> None:
     plain, worded = StarterConfig(), StarterConfig(picture_recipe=WORDS)
     assert plain.new_phi().words is None

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from draw_demo_energy import DrawnClip, draw_energy
-from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, make_clip
+from draw_demo_energy import DrawnClip, draw_energy, frames_at
+from make_demo_clips import BLENDER_PYTHON, DEMO_CLIPS, FRAME_RATE, ROOT, DemoClip, make_clip
 from measure_demo_mix import matched_offsets_s, onset_f_score, read_mix, stem_lag_s
 from perform_library import LIBRARY, LibraryFailed, has_library, perform
 
@@ -34,10 +34,9 @@ from rewas_api.client import RewasClient
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import EnergyCurve
 from rewas_engine.curves.onsets import detect_onsets
+from rewas_engine.training.stage_renderer import RendererError
 
-ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_OUTPUT = ROOT / "demo-output"
-BLENDER_PYTHON = ROOT / ".venv-blender-4.5" / "bin" / "python"
 DEMO_OUTPUTS = {
     "clips",
     "energy.png",
@@ -235,15 +234,16 @@ def check_mix(clips: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
     return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
 
 
-def draw(clips: Sequence[GeneratedClip], path: Path) -> None:
+def draw(clips: Sequence[GeneratedClip], videos: Sequence[Path], path: Path) -> None:
     drawn = []
-    for clip in clips:
+    for clip, video in zip(clips, videos, strict=True):
         waveform, rate = read_mono(clip.stem)
         take = clip.sound.takes[0]
         agreement = f"correlation {take.energy_correlation:.2f}" if take.HasField("energy_correlation") else "constant"
         title = f"{clip.demo.file_name}: “{clip.demo.prompt}”, seed {take.seed}, {agreement}"
         requested, generated = curve(clip.sound.requested_energy), curve(take.output_energy)
-        drawn.append(DrawnClip(title, waveform, rate, requested, generated, clip.demo.contacts_s))
+        frames = frames_at(video, clip.demo.contacts_s)
+        drawn.append(DrawnClip(title, waveform, rate, requested, generated, clip.demo.contacts_s, frames))
     draw_energy(drawn, path)
 
 
@@ -272,7 +272,7 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
     clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
     paths = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
-    log.say(f"drew {' and '.join(path.name for path in paths)} at {FRAME_RATE} frames per second")
+    log.say(f"drew {paths[0].name} and rendered {paths[1].name} at {FRAME_RATE} frames per second")
     extension = build_extension(work_dir / "extension")
     log.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
     with running_server(work_dir / "state", clips_folder) as server:
@@ -280,7 +280,7 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
         placed = edit_in_blender(extension, server, paths, output, work_dir)
         log.say("Blender saved the timeline and rendered the film")
         clips = collect(placed, server)
-    draw(clips, output / "energy.png")
+    draw(clips, paths, output / "energy.png")
     performed: list[dict[str, Any]] = []
     if has_library():
         performed = perform(DEMO_CLIPS, paths, SEED, output / LIBRARY)
@@ -317,14 +317,14 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="rewas-demo-") as folder:
             run(log, output, Path(folder))
-    except (DemoError, LibraryFailed) as error:
+    except (DemoError, LibraryFailed, RendererError) as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(
         f"\nDone in {log.seconds:.0f} s. To see and hear it, open\n"
         f"  {shown}/mix.mp4         the film: both clips with their generated sound\n"
-        f"  {shown}/energy.png      requested and generated energy\n"
+        f"  {shown}/energy.png      frames at the contacts, spectrogram, requested and generated energy\n"
         f"  {shown}/timeline.blend  the Blender timeline with the sound on its own channels\n"
         f"  {shown}/timeline.otio   the same timeline for other editors\n"
         f"  {shown}/stems/          the sound of each clip, as 24-bit WAV\n"

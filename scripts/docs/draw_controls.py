@@ -53,7 +53,7 @@ from rewas_engine.evaluation.seams import window_borders
 from rewas_engine.world import ENVELOPE_RATE_HZ, render_sound, render_video
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-from make_demo_clips import DEMO_CLIPS, FRAME_RATE, HEIGHT, WIDTH, encode, make_clip, outline
+from make_demo_clips import DRAWN_CLIPS, FRAME_RATE, HEIGHT, WIDTH, encode, make_clip, outline
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 SEED = 11
@@ -86,7 +86,7 @@ class Studio:
     model: ReWaS = field(default_factory=ReWaS.from_pretrained)
 
     def __post_init__(self) -> None:
-        demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+        demo = next(clip for clip in DRAWN_CLIPS if clip.file_name == "hammer.mp4")
         self.clip, self.prompt = VideoClip(make_clip(demo, self.folder)), demo.prompt
         self.duration_s = demo.duration_s
         self.own = self._sound("own.wav", normalise(render_sound(demo.scene())))
@@ -335,7 +335,7 @@ def takes(studio: Studio) -> list[Row]:
 
 
 def length(studio: Studio) -> list[Row]:
-    demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+    demo = next(clip for clip in DRAWN_CLIPS if clip.file_name == "hammer.mp4")
     blows = np.random.default_rng(SEED).uniform(0.4, 1.6, 40).cumsum()
     contacts_s = tuple(blows[blows < LONG_CLIP_S - 1])
     strengths = tuple(np.random.default_rng(SEED).uniform(0.4, 1, len(contacts_s)))
@@ -362,7 +362,7 @@ def length(studio: Studio) -> list[Row]:
 
 
 def cuts(studio: Studio) -> list[Row]:
-    shots = [render_video(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DEMO_CLIPS]
+    shots = [render_video(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DRAWN_CLIPS]
     encode(np.concatenate(shots), studio.folder / "film.mp4", FRAME_RATE)
     clip = VideoClip(studio.folder / "film.mp4")
     found = find_cuts(clip)

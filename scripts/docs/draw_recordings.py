@@ -29,7 +29,7 @@ from rewas_engine.world import SAMPLE_RATE_HZ, render_sound, sample_scene
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from draw_controls import FOLDER, INK, Row, draw, save
-from make_demo_clips import DEMO_CLIPS, make_clip
+from make_demo_clips import DRAWN_CLIPS, make_clip
 
 RATE_HZ = 48_000
 SEED, WIND_SEED = 3, 4
@@ -107,7 +107,7 @@ def render_wind() -> NDArray[np.float32]:
 
 def performances(model: ReWaS, folder: Path) -> list[Row]:
     """Perform the knocks along the energy of a clip, twice, and the wind along a curve."""
-    demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+    demo = next(clip for clip in DRAWN_CLIPS if clip.file_name == "hammer.mp4")
     clip = VideoClip(make_clip(demo, folder))
     swell = curve_from_points([*SWELL, (float(demo.duration_s), SILENCE_NATS)], duration=demo.duration_s)
     return [

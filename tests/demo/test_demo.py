@@ -42,7 +42,7 @@ def test_the_whole_demo(packs: Path, tmp_path: Path) -> None:
     completed = run_demo(output, REWAS_PACKS=str(packs))
     assert completed.returncode == 0, completed.stdout + completed.stderr
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
-    assert [clip["clip"] for clip in report["clips"]] == ["ball.mp4", "hammer.mp4"]
+    assert [clip["clip"] for clip in report["clips"]] == ["ball.mp4", "nail.mp4"]
     for clip in report["clips"]:
         stem = soundfile.info(output / clip["stem"])
         assert clip["samples"] == clip["expected_samples"] == stem.frames

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "gui"
 
 sys.path[:0] = [str(ROOT / "scripts" / "demo"), str(ROOT / "scripts" / "dev"), str(ROOT / "tests" / "timeline")]
-from make_demo_clips import DEMO_CLIPS, encode  # noqa: E402
+from make_demo_clips import DRAWN_CLIPS, encode  # noqa: E402
 from run_demo import running_server  # noqa: E402
 
 from rewas_api.access import read_token_file  # noqa: E402
@@ -44,7 +44,7 @@ def films(folder: Path) -> dict[str, Path]:
     target = folder / "films"
     target.mkdir()
     paths = {}
-    for clip in DEMO_CLIPS:
+    for clip in DRAWN_CLIPS:
         path = target / clip.file_name
         encode(render_video(clip.scene(), frame_rate=FPS, width=640, height=360), path, FPS)
         paths[path.stem] = path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from blender_window import HEIGHT_PX, BlenderWindow
-from make_demo_clips import DEMO_CLIPS
+from make_demo_clips import DRAWN_CLIPS
 from measure_demo_mix import matched_offsets_s
 from PIL import Image
 
@@ -88,7 +88,7 @@ def test_the_sound_of_the_movie_is_in_its_place(window: BlenderWindow) -> None:
     mono, rate_hz = read_mono(window.ask(f"bpy.path.abspath({stem_of('hammer.mp4')}.sound.filepath)"))
     assert len(mono) == (picture[1] - picture[0]) * rate_hz // FPS
     assert 20 * np.log10(np.abs(mono).max()) > -30
-    contacts_s = next(clip.contacts_s for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+    contacts_s = next(clip.contacts_s for clip in DRAWN_CLIPS if clip.file_name == "hammer.mp4")
     onsets_s, _ = detect_onsets(mono, rate_hz)
     late_s = matched_offsets_s(onsets_s, contacts_s)
     assert len(late_s) >= 5, f"Only {len(late_s)} of {len(contacts_s)} knocks are heard: {onsets_s}"

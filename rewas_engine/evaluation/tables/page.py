@@ -89,7 +89,7 @@ def _table(report: TableReport) -> str:
     )
     span = len(columns) + 2
     rows = [f'<tr class="head"><td colspan="{span}">Measured on this folder</td></tr>']
-    rows += [_measured_row(row, columns) for row in report.rows]
+    rows += [_measured_row(row, columns) for row in report.shown_rows]
     rows.append(
         f'<tr class="head"><td colspan="{span}">Quoted, not measured here: {escape(report.preset.source)}; '
         f"{escape(report.preset.quoted_on)}</td></tr>"

@@ -76,6 +76,11 @@ class TableReport:
         """The columns, in order."""
         return [COLUMNS[key] for key in self.preset.columns]
 
+    @property
+    def shown_rows(self) -> list[TableRow]:
+        """The rows with values or a note. The original sounds have none if every column compares with them."""
+        return [row for row in self.rows if row.cells or row.note]
+
     def encoder_warnings(self) -> list[str]:
         """One line in capitals for each encoder that replaces a published one."""
         labels: dict[str, list[str]] = {}

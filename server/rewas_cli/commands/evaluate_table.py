@@ -146,7 +146,7 @@ def _console_table(report: TableReport) -> Table:
     table.add_column("row")
     for head in ("clips", *(column.head for column in columns)):
         table.add_column(head, justify="right")
-    for row in report.rows:
+    for row in report.shown_rows:
         label = escape(row.label) + (f" ({escape(row.note)})" if row.note else "")
         values = (format_cell(column, row.cells.get(column.key)) for column in columns)
         table.add_row(label, str(row.clips), *values)

@@ -26,7 +26,7 @@ from rewas_engine.evaluation.nearest_neighbours import (
 from rewas_engine.evaluation.real_sounds import FEWEST, RealSound, class_of_kind
 from rewas_engine.evaluation.sound_embedding import EMBEDDING_RATE_HZ, SoundEmbedder
 from rewas_engine.evaluation.splits import TEST
-from rewas_engine.media.audio import probe_sound, read_audio, resample
+from rewas_engine.media.audio import read_audio, resample
 from rewas_engine.world import CLIP_DURATION_S, captions, render_sound
 from rewas_engine.world.classes import SAMPLE_RATE_HZ as WORLD_RATE_HZ
 
@@ -331,14 +331,10 @@ def _world_sounds(class_name: str, lengths: Sequence[int]) -> Iterator[FloatArra
 
 def _read_recording(sound: RealSound) -> FloatArray:
     """Waveform [samples] of a recording at EMBEDDING_RATE_HZ, up to LONGEST_S. Raises MediaError."""
-    properties = probe_sound(sound.path)
-    waveform = read_audio(
-        sound.path,
-        start_s=Fraction(0),
-        duration_s=min(properties.duration_s, LONGEST_S),
-        sample_rate_hz=EMBEDDING_RATE_HZ,
-    )
-    if not waveform.any():
+    # The rest is not decoded: it may be long, or damaged.
+    padded = read_audio(sound.path, start_s=Fraction(0), duration_s=LONGEST_S, sample_rate_hz=EMBEDDING_RATE_HZ)
+    waveform = np.trim_zeros(padded, "b")
+    if not waveform.size:
         raise MediaError(f"{sound.path.name} is silent, so it cannot be compared.", "Leave it out.")
     return waveform
 

@@ -187,6 +187,22 @@ def test_a_pack_that_reads_words_estimates_for_the_prompt_and_marks_it_outdated(
         assert np.abs(followed - found["a hammer"]).mean() < 0.5
 
 
+@pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
+def test_a_layer_that_follows_the_picture_is_generated_and_restored(served_scene: Any, ball: Path) -> None:
+    strip = add_movie(served_scene, ball, prompt="wind")
+    settings = strip.rewas.settings
+    settings.pack = "worded"
+    layer = settings.layers.add()
+    layer.name, layer.prompt, layer.energy = "hits", "a hammer", "VIDEO"
+    bpy.ops.rewas.generate()
+    bpy.ops.rewas.wait(timeout_s=150)
+    (take,) = part("blender.take_list").read_takes(strip)
+    assert take.roles == ("primary", "hits")
+    layer.energy = "STEADY"
+    assert bpy.ops.rewas.use_take_settings() == {"FINISHED"}
+    assert strip.rewas.settings.layers["hits"].energy == "VIDEO"
+
+
 def test_undo_brings_back_what_the_curve_was_estimated_for(served_scene: Any, ball: Path) -> None:
     strip = add_movie(served_scene, ball, prompt="wind")
     strip.rewas.settings.pack = "worded"

@@ -32,11 +32,11 @@ class Alignment(nn.Module):
 
     def similarities(self, picture: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
         """Similarity [B, B] of each picture's tokens [B, N, C] (rows) to each sound's [B, M, C'] (columns)."""
-        picture, sound = picture.float(), sound.float()
-        seen = functional.normalize(self.picture_projection(picture), dim=-1)
-        heard = functional.normalize(self.sound_projection(sound), dim=-1)
-        weighted_seen = (self.picture_weight(picture).softmax(dim=1) * seen).sum(dim=1)
-        weighted_heard = (self.sound_weight(sound).softmax(dim=1) * heard).sum(dim=1)
+        # The layers run in the precision of their weights, everything after them in float32.
+        seen = functional.normalize(self.picture_projection(picture).float(), dim=-1)
+        heard = functional.normalize(self.sound_projection(sound).float(), dim=-1)
+        weighted_seen = (self.picture_weight(picture).float().softmax(dim=1) * seen).sum(dim=1)
+        weighted_heard = (self.sound_weight(sound).float().softmax(dim=1) * heard).sum(dim=1)
         mean_seen = functional.normalize(seen.mean(dim=1), dim=-1)
         mean_heard = functional.normalize(heard.mean(dim=1), dim=-1)
         return 0.5 * (weighted_seen @ mean_heard.T + mean_seen @ weighted_heard.T)

@@ -51,6 +51,8 @@ MAY_BE_ZERO = (
     "mismatch",
     "camera",
     "fixed_views",
+    "interacts",
+    "alignment_weight",
 )
 """Fields of the configurations that can be 0; all others must be above 0."""
 

@@ -16,6 +16,8 @@ from rewas_cli.commands.shared_options import (
     TrainingDeviceOption,
     TrainingStageOption,
 )
+from rewas_cli.commands.train_audible_video import EXAMPLES as TAVD_EXAMPLES
+from rewas_cli.commands.train_audible_video import tavd
 from rewas_cli.commands.train_pack import EXAMPLES as PACK_EXAMPLES
 from rewas_cli.commands.train_pack import pack
 from rewas_cli.commands.train_parts import ADAPTER_EXAMPLES, PHI_EXAMPLES, adapter, phi
@@ -29,6 +31,7 @@ train.command(cls=Command, epilog=PACK_EXAMPLES)(pack)
 train.command(cls=Command, epilog=PHI_EXAMPLES)(phi)
 train.command(cls=Command, epilog=ADAPTER_EXAMPLES)(adapter)
 train.command(cls=Command, epilog=WORLD_EXAMPLES)(world)
+train.command(cls=Command, epilog=TAVD_EXAMPLES)(tavd)
 
 
 @train.command(cls=Command, epilog="rewas train starter --output training-runs/starter")

@@ -1,0 +1,50 @@
+"""Writing generated frames and their sound as one MP4 file."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.runtime.atomic_files import atomic_path
+
+
+def write_audible_clip(
+    path: Path,
+    frames: NDArray[np.uint8],
+    frame_rate: Fraction,
+    waveform: NDArray[np.float32],
+    sample_rate_hz: int,
+    *,
+    height: int,
+) -> None:
+    """Write brightness [T, H, W] as H.264 at exactly this rate, enlarged smoothly, and the sound [samples] as AAC.
+
+    Args:
+        path: The file. It appears only when it is complete.
+        frames: The frames.
+        frame_rate: Frames per second.
+        waveform: The sound, within ±1.
+        sample_rate_hz: Its samples per second.
+        height: Height of the video in pixels; the width follows from the shape. Both are rounded to even numbers.
+    """
+    width = round(height * frames.shape[2] / frames.shape[1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=frame_rate, options={"crf": "16"})
+        video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        video.codec_context.time_base = 1 / frame_rate
+        track = container.add_stream("aac", rate=sample_rate_hz, layout="mono")
+        for number, pixels in enumerate(frames):
+            small = av.VideoFrame.from_ndarray(pixels, format="gray")
+            frame = small.reformat(video.width, video.height, "yuv420p", interpolation="BICUBIC")
+            frame.pts, frame.time_base = number, 1 / frame_rate
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(waveform[None]), format="fltp", layout="mono")
+        samples.sample_rate, samples.pts = sample_rate_hz, 0
+        container.mux(track.encode(samples))
+        container.mux(track.encode(None))

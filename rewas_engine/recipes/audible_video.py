@@ -1,0 +1,278 @@
+"""Training of a tiny model for audible video on clips of the drawn world."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
+
+from rewas_engine.audible_video.loss import ALIGNMENT_WEIGHT, training_loss
+from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideoDescription, load_lender, to_levels
+from rewas_engine.audible_video.two_stream import TwoStreamDenoiser
+from rewas_engine.conditioning.mel import AudioFrontEnd
+from rewas_engine.errors import SettingsError
+from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
+from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
+from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
+from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
+from rewas_engine.training.config import SEEDS_APART, read_settings
+from rewas_engine.training.loop import LoopConfig, lower_precision, train
+from rewas_engine.training.progress import TrainingStopped
+from rewas_engine.world import CLASS_NAMES, Scene, captions, render_brightness, render_sound, sample_scene
+
+STAGE = "tavd"
+LATENT_CHANNELS, PATCH = 4, 4
+_PATTERNS = ("few", "regular", "irregular", "bursts", "swell", "pulses")
+_TEXT_DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class AudibleVideoConfig:
+    """Settings of the training.
+
+    Attributes:
+        lender: Pack that lends text encoder, codec and vocoder.
+        classes: Sounds that are learned.
+        clips_per_class: Clips of each.
+        frames: Frames of a clip.
+        frames_per_s: Frame rate, such as "25/4".
+        size: Pixels of a frame on each side.
+        picture_widths: Channels of the picture's UNet on each level.
+        sound_widths: Channels of the sound's.
+        batch: Clips of a step.
+        interacts: 1 if the streams attend to each other; 0 for the paper's ablation.
+        alignment_weight: Weight of the alignment loss; 0 for the paper's ablation.
+        loop: Optimisation.
+        seed: Seed of clips and weights.
+    """
+
+    lender: str = "starter"
+    classes: tuple[str, ...] = ("ball_bounce", "hammer", "bell", "drum_hit", "rain", "fire", "helicopter", "gunshot")
+    clips_per_class: int = 300
+    frames: int = 16
+    frames_per_s: str = "25/4"
+    size: int = 32
+    picture_widths: tuple[int, ...] = (48, 96)
+    sound_widths: tuple[int, ...] = (48, 96, 96)
+    batch: int = 16
+    interacts: int = 1
+    alignment_weight: float = ALIGNMENT_WEIGHT
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=6000, learning_rate=4e-4, checkpoint_every=50))
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for a class that does not exist or sizes that do not fit."""
+        unknown = sorted(set(self.classes) - set(CLASS_NAMES))
+        if unknown:
+            raise SettingsError(f"The world has no class {unknown[0]!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+        levels = max(len(self.picture_widths), len(self.sound_widths))
+        if self.size % (PATCH * 2 ** (levels - 1)) or self.mel_frames % 32:
+            raise SettingsError(
+                f"Clips of {self.frames} frames of {self.size} pixels do not fit the UNets.",
+                "Use a multiple of 32 pixels, and a duration that is a multiple of 0.32 s.",
+            )
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return Fraction(self.frames_per_s)
+
+    @property
+    def mel_frames(self) -> int:
+        """Mel frames of a clip, at 100 per second."""
+        return int(100 * self.frames / self.frame_rate)
+
+    @classmethod
+    def read(cls, path: Path) -> AudibleVideoConfig:
+        """Read settings from a TOML file; missing ones keep their defaults. Raises SettingsError."""
+        return read_settings(cls(), path)
+
+    def new_denoiser(self) -> TwoStreamDenoiser:
+        """Build an untrained denoiser."""
+        return TwoStreamDenoiser(
+            _unet_config(LATENT_CHANNELS, self.picture_widths, (self.size // PATCH, self.size // PATCH)),
+            _unet_config(8, self.sound_widths, (self.mel_frames // 4, 16)),
+            self.frames,
+            heads=4,
+            interacts=bool(self.interacts),
+        )
+
+
+class AudibleVideoTraining:
+    """Clips, training and model in one folder; a run that was stopped continues.
+
+    Args:
+        config: Settings.
+        folder: Folder of everything that is written.
+        report: Called with the progress.
+        cancel: Stops the training when it is set.
+
+    Raises:
+        SettingsError: The folder belongs to a training with other settings.
+    """
+
+    def __init__(
+        self,
+        config: AudibleVideoConfig,
+        folder: Path,
+        report: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> None:
+        self.config, self.folder, self.model_folder = config, folder, folder / "model"
+        self._report, self._cancel = report, cancel
+
+    def run(self) -> None:
+        """Draw the clips, train, and write the model. Raises TrainingStopped if the training was cancelled."""
+        config = self.config
+        lender, audio, _, sha256 = load_lender(config.lender)
+        clips = self._clips(lender, AudioFrontEnd(audio))
+        phrases = {name: captions(name) for name in config.classes}
+        every = [phrase for name in config.classes for phrase in phrases[name]]
+        embedded = lender.embed_prompts(every).float()
+        first = np.cumsum([0, *(len(phrases[name]) for name in config.classes)])
+
+        frame_codec = PatchAutoencoder(LATENT_CHANNELS, PATCH)
+        levels = to_levels(clips["frames"].numpy())
+        frame_codec.fit(levels.flatten(0, 1)[:20_000])
+        with torch.no_grad():
+            pictures = encode_scaled(frame_codec, levels.flatten(0, 1)).unflatten(0, levels.shape[:2])
+        schedule = _load_schedule()
+        torch.manual_seed(config.seed)
+        denoiser = config.new_denoiser()
+
+        def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+            rows = torch.randint(len(pictures), (config.batch,), generator=generator)
+            text = torch.zeros(config.batch, 1, embedded.shape[1])
+            for place, row in enumerate(rows.tolist()):
+                number = int(clips["classes"][row])
+                count = int(first[number + 1] - first[number])
+                chosen = int(torch.randint(count, (), generator=generator))
+                if float(torch.rand((), generator=generator)) >= _TEXT_DROPOUT:
+                    text[place, 0] = embedded[int(first[number]) + chosen]
+            with lower_precision(torch.device("cpu")):
+                return training_loss(
+                    denoiser, schedule, pictures[rows], clips["sounds"][rows], text, generator, config.alignment_weight
+                )
+
+        train(
+            STAGE,
+            denoiser,
+            loss_of,
+            config.loop,
+            folder=self.folder,
+            seed=config.seed,
+            settings=json.loads(json.dumps(asdict(config))),
+            report=self._report,
+            cancel=self._cancel,
+        )
+        self._write_model(denoiser, frame_codec, schedule, sha256)
+
+    def _clips(self, lender: Any, front_end: AudioFrontEnd) -> dict[str, torch.Tensor]:
+        """Frames [N, T, H, W], latents of the sounds [N, 8, T', F'] and classes [N], drawn once for the folder."""
+        config, path = self.config, self.folder / "clips.safetensors"
+        drawn_with = {
+            name: value
+            for name, value in asdict(config).items()
+            if name in ("lender", "classes", "clips_per_class", "frames", "frames_per_s", "size", "seed")
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stamp = self.folder / "clips.json"
+        wanted = json.dumps(drawn_with)
+        if path.is_file() and stamp.is_file():
+            if stamp.read_text("utf-8") != wanted:
+                raise SettingsError(
+                    f"The clips in {self.folder} were drawn with other settings.",
+                    "Use those settings, or another folder.",
+                )
+            return load_file(path)
+        total = len(config.classes) * config.clips_per_class
+        frames, log_mels, classes = [], [], []
+        for index in range(total):
+            if self._cancel is not None and self._cancel.is_set():
+                raise TrainingStopped("clips", index)
+            number = index % len(config.classes)
+            scene = self._scene(index, config.classes[number])
+            seen = render_brightness(scene, frame_rate=config.frame_rate, width=config.size, height=config.size)
+            frames.append(torch.from_numpy(seen[: config.frames]))
+            log_mels.append(front_end.encode(render_sound(scene))[: config.mel_frames])
+            classes.append(number)
+            if self._report is not None:
+                self._report(Progress("clips", index + 1, total, (index + 1) / total))
+        with torch.no_grad():
+            sounds = torch.cat([lender.encode(part) for part in torch.stack(log_mels).split(64)])
+        clips = {"frames": torch.stack(frames), "sounds": sounds.float().contiguous(), "classes": torch.tensor(classes)}
+        with atomic_path(path) as unfinished:
+            save_file(clips, unfinished)
+        write_text_atomic(stamp, wanted)
+        return clips
+
+    def _scene(self, index: int, class_name: str) -> Scene:
+        """A scene whose sound is on screen and has no other sound behind it."""
+        config = self.config
+        first = config.seed * SEEDS_APART + index * 32
+        duration_s = float(config.frames / config.frame_rate)
+        scenes = (
+            sample_scene(seed, class_name, duration_s, pattern=_PATTERNS[seed % len(_PATTERNS)])
+            for seed in range(first, first + 32)
+        )
+        return next(scene for scene in scenes if not scene.off_screen and scene.ambience is None)
+
+    def _write_model(
+        self, denoiser: TwoStreamDenoiser, frame_codec: PatchAutoencoder, schedule: Any, lender_sha256: str
+    ) -> None:
+        config, unfinished = self.config, self.folder / "model.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        save_component(denoiser, unfinished, "denoiser")
+        save_component(frame_codec, unfinished, "frame_codec", torch.float32)
+        (unfinished / "schedule").mkdir()
+        (unfinished / "schedule" / CONFIG_FILE).write_text(config_json(schedule), "utf-8")
+        description = AudibleVideoDescription(
+            lender=config.lender,
+            lender_sha256=lender_sha256,
+            frame_rate=config.frames_per_s,
+            height=config.size,
+            width=config.size,
+            frames=config.frames,
+            mel_frames=config.mel_frames,
+            classes=config.classes,
+        )
+        (unfinished / DESCRIPTION_FILE).write_text(description.to_json(), "utf-8")
+        shutil.rmtree(self.model_folder, ignore_errors=True)
+        unfinished.rename(self.model_folder)
+
+
+def _load_schedule() -> DDIMScheduler:
+    """The schedule of both streams: that of the starter, which ends in pure noise."""
+    return DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=False,
+    )
+
+
+def _unet_config(channels: int, widths: tuple[int, ...], sample_size: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "in_channels": channels,
+        "out_channels": channels,
+        "sample_size": list(sample_size),
+        "block_out_channels": list(widths),
+        "layers_per_block": 1,
+        "down_block_types": ["CrossAttnDownBlock2D"] * len(widths),
+        "up_block_types": ["CrossAttnUpBlock2D"] * len(widths),
+        "cross_attention_dim": 384,
+        "attention_head_dim": 4,
+        "norm_num_groups": 16,
+    }

@@ -63,7 +63,7 @@ def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
     Raises:
         SettingsError: The clips were rendered by another version of the world.
     """
-    scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
+    scenes = corpus.scenes()
     matching = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
     # Captions may have been reworded since, but if the classes differed, none would match.
     if sum(matching) < len(matching) / 2:

@@ -21,7 +21,6 @@ from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallba
 from rewas_engine.training.pack_writer import LICENCE, PERMITS
 from rewas_engine.training.progress import PartCounter, TrainingStopped
 from rewas_engine.training.starting_point import NOTHING
-from rewas_engine.world import CLASS_NAMES
 
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
@@ -77,7 +76,7 @@ def write_model_card(
         {"version": version, "stages": {name: _summarise(record) for name, record in records.items()}},
     ]
     remarks_paragraph = f"\n{remarks}\n" if remarks else ""
-    classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
+    classes = ", ".join(name.replace("_", " ") for name in config.classes)
     folder = Path(config.picture_folder).name
     further_clips = f"further video clips of the synthetic world in the folder {folder}, " if folder else ""
     text = f"""# {path.name}
@@ -103,7 +102,7 @@ Licence: {LICENCE}. {PERMITS}
 {_figures_section(evaluation)}
 {_LIMITS}
 
-- It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts give the closest of these, or a mixture.
+- It knows {len(config.classes)} kinds of sound: {classes}. Other prompts give the closest of these, or a mixture.
 - Everything is synthetic: recognisable, not realistic. The sample rate is 16 kHz, so there is nothing above 8 kHz.
 - The estimator was trained on synthetic videos; on camera footage it sees motion, not its causes.
 - The energy estimated from a video is smoother than that of a sound: fast strikes merge. Where single hits matter, use

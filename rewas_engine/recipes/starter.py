@@ -58,6 +58,7 @@ from rewas_engine.training.stages import (
 from rewas_engine.training.starting_point import NOTHING, StartingPoint
 from rewas_engine.training.vocoder_stage import vocoder_loss
 from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
+from rewas_engine.world import has_picture
 
 VERSION = "0.8.0"
 STARTING_POINTS_FILE = "began.json"
@@ -95,9 +96,10 @@ class StarterTraining:
         self.device = resolve_device(config.device)
         first_seed = config.seed * SEEDS_APART
         uses_world = sounds is None
-        self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed)
+        self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed, config.classes)
         if uses_world and pictures is None:
-            pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS)
+            shown = tuple(name for name in config.classes if has_picture(name))
+            pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS, shown)
         self.pictures = pictures
         """Videos of the corpus, for the picture and the joint stage."""
         self.further_pictures = (
@@ -155,8 +157,8 @@ class StarterTraining:
         if not isinstance(self.sounds, WorldCorpus):
             return
         encoder = SentenceEncoder(**SENTENCE_ENCODER)
-        cache_folder = self.sounds.folder
-        corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder))
+        cache_folder, classes = self.sounds.folder, self.config.classes
+        corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder), classes)
         projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
         self._initialise("text_projection", projection)
         loss = words_loss(corpus, projection)
@@ -267,10 +269,10 @@ class StarterTraining:
         seen, heard = (world_clips(corpus, self.front_end, embed) for corpus in (self.pictures, self.sounds))
         corpus = JointCorpus(seen, heard, out_of_domain_videos(config.joint_strangers, seen, space, config.seed))
         loss = joint_loss(corpus, space, config.joint_recipe)
-        known = world_known_words()
+        known = world_known_words(config.classes)
         prompts = embed(known)
         self._train("joint", space, loss, config.joint, lambda: joint_panels(space, seen, prompts, known))
-        calibrate(space, corpus, known, world_known_phrases())
+        calibrate(space, corpus, known, world_known_phrases(config.classes))
         self._save(space, "joint")
 
     def write_pack(self) -> None:

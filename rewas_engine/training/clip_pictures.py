@@ -29,7 +29,7 @@ from rewas_engine.training.corpus_shards import FULL_SCALE
 from rewas_engine.training.picture_labels import PictureLabels, label_scenes
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.world import ALL_CLASSES, FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene
+from rewas_engine.world import CLASS_NAMES, FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def scene_of(description: Mapping[str, Any], name: str) -> Scene:
         raise MediaError(
             f"{name} does not describe a clip ({error!r}).", "Delete it, and write the clips again."
         ) from error
-    if scene.class_name not in ALL_CLASSES:
+    if scene.class_name not in CLASS_NAMES:
         raise MediaError(f"{name} has the unknown class {scene.class_name!r}.", "Write the clips again.")
     return scene
 

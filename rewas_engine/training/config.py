@@ -18,6 +18,7 @@ from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.picture_stage import PictureBatches, PictureRecipe
 from rewas_engine.training.stages import DenoiserRecipe
+from rewas_engine.world import ALL_CLASSES, CLASS_NAMES, has_picture
 
 PROMPT_WIDTH = 384
 Settings = TypeVar("Settings")
@@ -69,6 +70,7 @@ class StarterConfig:
 
     Attributes:
         seed: Seed of corpus, weights and batches.
+        classes: Classes of the world that the pack learns. At least two have a picture.
         sounds, pictures: Number of world clips for the sound stages, and of clips with video. Their scene seeds start
             at SEEDS_APART · seed, and MOST_CLIPS later for clips with video.
         widths, heads: Channels and attention heads of the denoiser's levels; only the deepest level has attention.
@@ -83,12 +85,14 @@ class StarterConfig:
         device: "cpu", "cuda:0" or "auto". It affects only the speed and the rounding.
 
     Raises:
-        SettingsError: The seed is reserved for held-out clips, or a number of clips is out of range.
+        SettingsError: The seed is reserved for held-out clips, a number of clips is out of range, or a class is
+            unknown.
     """
 
     seed: int = 1
     start_from: str = ""
     device: str = "auto"
+    classes: tuple[str, ...] = CLASS_NAMES
     sounds: int = 20_000
     pictures: int = 6_000
     codec_clips: int = 1_000
@@ -132,6 +136,12 @@ class StarterConfig:
                 f"The seed {self.seed} is reserved for clips that measure packs and judges.",
                 f"Use a seed from 0 to {SEED_LIMIT - 1}.",
             )
+        unknown = [name for name in self.classes if name not in ALL_CLASSES]
+        if unknown or len(set(self.classes)) < len(self.classes):
+            wrong = unknown[0] if unknown else "the same class twice"
+            raise SettingsError(f"classes contains {wrong}.", f"Choose from {', '.join(ALL_CLASSES)}.")
+        if sum(has_picture(name) for name in self.classes) < 2:
+            raise SettingsError("classes contains fewer than two classes with a picture.", "Add some.")
         for name in ("sounds", "pictures"):
             if not 1 <= getattr(self, name) <= MOST_CLIPS:
                 raise SettingsError(f"{name} is {getattr(self, name)}.", f"Give 1 to {MOST_CLIPS}.")

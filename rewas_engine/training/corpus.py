@@ -26,7 +26,7 @@ from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
-from rewas_engine.world import FRAME_RATE, SAMPLE_RATE_HZ, Scene, sample_scene
+from rewas_engine.world import CLASS_NAMES, FRAME_RATE, SAMPLE_RATE_HZ, Scene, sample_scene
 
 SETTINGS_FILE = "corpus.json"
 SHARD_CLIPS = 250
@@ -47,12 +47,14 @@ class WorldCorpus:
         clips: Number of clips.
         pictures: Number of clips with video; these are the first ones.
         first_seed: Scene seed of the first clip.
+        classes: Classes of the scenes. Those without a picture are never part of `videos`.
     """
 
     folder: Path
     clips: int
     pictures: int
     first_seed: int
+    classes: tuple[str, ...] = CLASS_NAMES
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
         """Render the missing shards. Each is written atomically.
@@ -64,7 +66,7 @@ class WorldCorpus:
         self._folder_settings.ensure()
         missing = self._missing()
         with worker_pool(workers) as pool:
-            make = partial(write_shard, self.folder, self.pictures, self.first_seed)
+            make = partial(write_shard, self.folder, self.pictures, self.first_seed, self.classes)
             for count, _ in enumerate(pool.map(make, missing, map(self._clips_of, missing)), start=1):
                 if cancel is not None and cancel.is_set():
                     pool.shutdown(cancel_futures=True)
@@ -78,7 +80,13 @@ class WorldCorpus:
 
     @property
     def _folder_settings(self) -> FolderSettings:
-        settings = {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
+        settings = {
+            "clips": self.clips,
+            "pictures": self.pictures,
+            "first_seed": self.first_seed,
+            # Corpora of earlier versions do not name their classes.
+            **({} if self.classes == CLASS_NAMES else {"classes": list(self.classes)}),
+        }
         return FolderSettings(self.folder / SETTINGS_FILE, settings)
 
     def _missing(self) -> list[int]:
@@ -86,7 +94,7 @@ class WorldCorpus:
 
     def scenes(self) -> list[Scene]:
         """The scene of each clip."""
-        return [sample_scene(self.first_seed + clip) for clip in range(self.clips)]
+        return [sample_scene(self.first_seed + clip, classes=self.classes) for clip in range(self.clips)]
 
     def captions(self) -> list[str]:
         """One caption per clip."""
@@ -144,7 +152,7 @@ class WorldCorpus:
         weak throughout contribute only the shape of their energy, because normalisation would turn small motion into
         loud sound.
         """
-        scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
+        scenes = self.scenes()[: self.pictures]
         kept = torch.tensor([scene.is_silent or not scene.off_screen for scene in scenes])
         sounds = torch.from_numpy(self._concatenate("sound", self.pictures))[kept]
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,20 @@ def shard_path(folder: Path, index: int, kind: str) -> Path:
     return folder / f"{index:05d}.{kind}"
 
 
-def write_shard(folder: Path, pictures: int, first_seed: int, index: int, clips: range) -> None:
+def write_shard(folder: Path, pictures: int, first_seed: int, classes: Sequence[str], index: int, clips: range) -> None:
     """Render clips and write them atomically as one shard.
 
     Args:
         folder: Folder of the corpus.
         pictures: Number of clips of the corpus with video; these are the first ones.
         first_seed: Scene seed of the first clip of the corpus.
+        classes: Classes of the corpus.
         index: Number of the shard.
         clips: Numbers of its clips.
     """
     sounds, frames, captions, onsets = [], [], [], []
     for clip in clips:
-        scene = sample_scene(first_seed + clip)
+        scene = sample_scene(first_seed + clip, classes=classes)
         sound = render_sound(scene)
         sounds.append(np.round(normalise(sound) * FULL_SCALE).astype(np.int16))
         captions.append(scene.full_caption)

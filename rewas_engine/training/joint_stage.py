@@ -19,7 +19,7 @@ from rewas_engine.models.joint import FRAMES_PER_GROUP, MIN_FRAMES, JointSpace
 from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LossFunction, lower_precision
-from rewas_engine.world import CLASS_NAMES, captions
+from rewas_engine.world import ALL_CLASSES, CLASS_NAMES, captions
 from rewas_engine.world.abstract_videos import render_abstract_videos
 
 NO_CLASS = -1
@@ -146,14 +146,14 @@ def out_of_domain_videos(count: int, seen: JointClips, space: JointSpace, seed: 
     return render_abstract_videos(count, frames, size, seed)
 
 
-def world_known_words() -> tuple[str, ...]:
-    """One phrase for each class of the world."""
-    return tuple(captions(class_name)[0] for class_name in CLASS_NAMES)
+def world_known_words(classes: Sequence[str] = CLASS_NAMES) -> tuple[str, ...]:
+    """One phrase for each of the classes of the world."""
+    return tuple(captions(class_name)[0] for class_name in classes)
 
 
-def world_known_phrases() -> tuple[tuple[str, ...], ...]:
-    """All training phrases of each class of the world."""
-    return tuple(tuple(captions(class_name)) for class_name in CLASS_NAMES)
+def world_known_phrases(classes: Sequence[str] = CLASS_NAMES) -> tuple[tuple[str, ...], ...]:
+    """All training phrases of each of the classes of the world."""
+    return tuple(tuple(captions(class_name)) for class_name in classes)
 
 
 @dataclass(frozen=True)
@@ -391,7 +391,7 @@ def logistic_fit(scores: NDArray[np.floating], truths: NDArray[np.bool_]) -> tup
 
 
 def _number(class_name: str) -> int:
-    return CLASS_NAMES.index(class_name)
+    return ALL_CLASSES.index(class_name)
 
 
 def _draw(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -34,6 +34,7 @@ _NEEDS = {
 _OPTIONAL = {"pack": ("joint",)}
 """Stages whose results another stage uses if they exist."""
 _STAGE_OF_SETTING = {
+    "classes": "corpus",
     "sounds": "corpus",
     "pictures": "corpus",
     "widths": "base",

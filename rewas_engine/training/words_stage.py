@@ -14,12 +14,8 @@ from rewas_engine.training.loop import LossFunction
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
 from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, frame_phrase, further_captions, unnamed_captions
 
-SILENCE, UNNAMED = len(CLASS_NAMES), len(CLASS_NAMES) + 1
-"""Further foreground meanings: silence, and an unnamed sound."""
-FRONT_MEANINGS = len(CLASS_NAMES) + 2
 NOTHING_BEHIND = len(AMBIENCE_CLASSES)
 BEHIND_MEANINGS = len(AMBIENCE_CLASSES) + 1
-CHOICES = (FRONT_MEANINGS, BEHIND_MEANINGS)
 CAPTIONS_IN_A_STEP = 256
 PLAIN_SHARE = 0.5
 """Share of phrases in a step that have neither modifiers nor background, balanced over the classes."""
@@ -51,19 +47,39 @@ class LabelledCaptions:
 
 @dataclass(frozen=True, eq=False)
 class WordsCorpus:
-    """Training data: captions of scenes, plain phrases of each class, and phrases that name no sound."""
+    """Training data: captions of scenes, plain phrases of each class, and phrases that name no sound.
 
+    Foreground meanings are the numbers of the classes, then silence, and an unnamed sound.
+
+    Attributes:
+        classes: Number of classes.
+    """
+
+    classes: int
     scenes: LabelledCaptions
     plain: LabelledCaptions
     wordless: LabelledCaptions
 
+    @property
+    def choices(self) -> tuple[int, int]:
+        """Number of foreground and of background meanings."""
+        return self.classes + 2, BEHIND_MEANINGS
 
-def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch.Tensor]) -> WordsCorpus:
-    """Embed the captions of scenes and all phrases of the world. Rare phrases are used alone and in a sentence."""
+
+def words_corpus(
+    scenes: Sequence[Scene],
+    embed: Callable[[Sequence[str]], torch.Tensor],
+    classes: Sequence[str] = CLASS_NAMES,
+) -> WordsCorpus:
+    """Embed the captions of scenes and all phrases of their classes.
+
+    Rare phrases are used alone and in a sentence.
+    """
+    silence, unnamed = len(classes), len(classes) + 1
     rng = np.random.default_rng(len(scenes))
     plain = [
         (number, words)
-        for number, name in enumerate(CLASS_NAMES)
+        for number, name in enumerate(classes)
         for phrases in (
             captions(name),
             further_captions(name),
@@ -72,23 +88,24 @@ def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch
         for words in phrases
     ]
     return WordsCorpus(
+        len(classes),
         _label_captions(
             [scene.full_caption for scene in scenes],
-            [SILENCE if scene.is_silent else CLASS_NAMES.index(scene.class_name) for scene in scenes],
+            [silence if scene.is_silent else classes.index(scene.class_name) for scene in scenes],
             [NOTHING_BEHIND if scene.ambience is None else _behind(scene.ambience) for scene in scenes],
             embed,
         ),
         _label_captions([words for _, words in plain], [number for number, _ in plain], None, embed),
-        _label_captions(list(unnamed_captions()), [UNNAMED] * len(unnamed_captions()), None, embed),
+        _label_captions(list(unnamed_captions()), [unnamed] * len(unnamed_captions()), None, embed),
     )
 
 
 def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> TextProjection:
     """Build an untrained projection whose meaning vectors are fitted to the captions by least squares."""
     width = corpus.scenes.embeddings.shape[1]
-    projection = TextProjection(width, hidden, CHOICES, len(MODIFIERS), length)
+    projection = TextProjection(width, hidden, corpus.choices, len(MODIFIERS), length)
     parts = (corpus.scenes, corpus.plain, corpus.wordless)
-    shares = torch.cat([_shares(part) for part in parts])
+    shares = torch.cat([_shares(part, corpus.choices) for part in parts])
     embeddings = torch.cat([part.embeddings for part in parts])
     normal = shares.T @ shares + RIDGE * torch.eye(shares.shape[1])
     with torch.no_grad():
@@ -99,7 +116,7 @@ def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> Text
 
 def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
     """Cross entropy of the meanings of captions, with noise as large as the distance of unseen phrases."""
-    plain_of_class = [(corpus.plain.front == number).nonzero().flatten() for number in range(len(CLASS_NAMES))]
+    plain_of_class = [(corpus.plain.front == number).nonzero().flatten() for number in range(corpus.classes)]
     most = max(map(len, plain_of_class))
     plain_rows = torch.stack([rows[torch.arange(most) % len(rows)] for rows in plain_of_class])
 
@@ -117,7 +134,7 @@ def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
         amounts = FARTHEST_WORDS * torch.rand((CAPTIONS_IN_A_STEP, 1), generator=generator)
         noisy = batch.embeddings + amounts * torch.randn(batch.embeddings.shape, generator=generator)
         logits = projection.meaning_logits(noisy.to(projection.device)).cpu()
-        front, behind, flags = logits.split([*CHOICES, len(MODIFIERS)], dim=-1)
+        front, behind, flags = logits.split([*corpus.choices, len(MODIFIERS)], dim=-1)
         return (
             nn.functional.cross_entropy(front, batch.front, label_smoothing=SMOOTHING)
             + nn.functional.cross_entropy(behind, batch.behind, label_smoothing=SMOOTHING)
@@ -146,9 +163,9 @@ def _label_captions(
     )
 
 
-def _shares(part: LabelledCaptions) -> torch.Tensor:
-    front = nn.functional.one_hot(part.front, FRONT_MEANINGS)
-    behind = nn.functional.one_hot(part.behind, BEHIND_MEANINGS)
+def _shares(part: LabelledCaptions, choices: tuple[int, int]) -> torch.Tensor:
+    front = nn.functional.one_hot(part.front, choices[0])
+    behind = nn.functional.one_hot(part.behind, choices[1])
     return torch.cat([front.float(), behind.float(), part.flags], dim=1)
 
 

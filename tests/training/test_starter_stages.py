@@ -369,3 +369,30 @@ def test_lower_frame_rates_repeat_frames_close_to_their_time() -> None:
     assert int((slower - frames[:, :, 0, 0]).abs().max()) <= 2
     assert (slower.diff(dim=1) >= 0).all()
     assert ((slower.diff(dim=1) == 0).any(dim=1) == changed).all()
+
+
+def test_a_corpus_of_more_classes_has_sounds_of_all_and_pictures_of_some(tmp_path: Path) -> None:
+    config = replace(SMALL, classes=("rain", "bell", "thunder", "cat_meow", "siren"), sounds=12, pictures=6)
+    training = StarterTraining(config, tmp_path / "run")
+    training.run(("corpus",))
+    assert isinstance(training.sounds, WorldCorpus)
+    assert isinstance(training.pictures, WorldCorpus)
+    heard = {scene.class_name for scene in training.sounds.scenes()}
+    assert {"thunder", "cat_meow", "siren"} & heard
+    assert heard <= set(config.classes)
+    assert {scene.class_name for scene in training.pictures.scenes()} <= {"rain", "bell"}
+    with pytest.raises(SettingsError, match="contains another corpus|other settings"):
+        StarterTraining(replace(config, classes=("rain", "bell")), tmp_path / "run").run(("corpus",))
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        (("rain", "bell", "moo"), "contains moo"),
+        (("rain", "rain", "bell"), "the same class twice"),
+        (("rain", "thunder", "siren"), "fewer than two classes with a picture"),
+    ],
+)
+def test_unusable_classes_are_refused(classes: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        StarterConfig(classes=classes)

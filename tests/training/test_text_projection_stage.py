@@ -14,15 +14,12 @@ from rewas_engine.training import words_stage
 from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.loop import LoopConfig, train
 from rewas_engine.training.words_stage import (
-    CHOICES,
     NOTHING_BEHIND,
-    SILENCE,
-    UNNAMED,
     new_text_projection,
     words_corpus,
     words_loss,
 )
-from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
+from rewas_engine.world import ALL_CLASSES, AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
 from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, further_captions, unnamed_captions
 
 
@@ -65,28 +62,31 @@ def numbered(texts: Sequence[str]) -> torch.Tensor:
     )
 
 
-def test_captions_have_the_meanings_of_their_scenes() -> None:
-    scenes = [sample_scene(seed) for seed in range(200)]
-    corpus = words_corpus(scenes, numbered)
+@pytest.mark.parametrize("classes", [CLASS_NAMES, ALL_CLASSES, ("rain", "thunder", "bell")])
+def test_captions_have_the_meanings_of_their_scenes(classes: tuple[str, ...]) -> None:
+    scenes = [sample_scene(seed, classes=classes) for seed in range(200)]
+    corpus = words_corpus(scenes, numbered, classes)
+    silence, unnamed = len(classes), len(classes) + 1
     for row, scene in enumerate(scenes):
         front, background = int(corpus.scenes.front[row]), int(corpus.scenes.behind[row])
-        assert front == (SILENCE if scene.is_silent else CLASS_NAMES.index(scene.class_name))
+        assert front == (silence if scene.is_silent else classes.index(scene.class_name))
         if scene.ambience is None:
             assert background == NOTHING_BEHIND
         else:
             assert AMBIENCE_CLASSES[background] == scene.ambience.class_name
-    assert {SILENCE, *range(len(CLASS_NAMES))} >= set(corpus.scenes.front.tolist())
-    assert (corpus.wordless.front == UNNAMED).all()
-    assert set(corpus.plain.front.tolist()) == set(range(len(CLASS_NAMES)))
+    assert {silence, *range(len(classes))} >= set(corpus.scenes.front.tolist())
+    assert (corpus.wordless.front == unnamed).all()
+    assert set(corpus.plain.front.tolist()) == set(range(len(classes)))
+    assert corpus.choices == (len(classes) + 2, len(AMBIENCE_CLASSES) + 1)
 
 
 def test_meanings_shift_embeddings_like_captions() -> None:
     corpus = words_corpus([sample_scene(seed) for seed in range(50)], numbered)
     projection = new_text_projection(corpus, 16, 3.0)
-    assert tuple(projection.config.choices) == CHOICES
+    assert tuple(projection.config.choices) == corpus.choices
     rows = corpus.plain.front == 0
     mean = corpus.plain.embeddings[rows].mean(dim=0)
-    caption_vector = projection.meanings[0] + projection.meanings[CHOICES[0] + NOTHING_BEHIND]
+    caption_vector = projection.meanings[0] + projection.meanings[corpus.choices[0] + NOTHING_BEHIND]
     assert torch.cosine_similarity(caption_vector, mean, dim=0) > 0.5
     assert not projection.meanings.requires_grad
 

@@ -12,6 +12,7 @@ from rewas_engine.training.continuation import PACK_SIZES, ContinuedConfig
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.stage_order import STAGES
+from rewas_engine.world import CLASS_NAMES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text("utf-8")
 FROM_THE_PACK = "the pack's"
@@ -36,6 +37,8 @@ def settings_of(config: StarterConfig) -> dict[str, str]:
                 else setting
             )
             flat[name] = str(list(setting)) if isinstance(setting, tuple) else str(shown)
+            if setting == CLASS_NAMES:
+                flat[name] = "the 27 with a picture"
     return flat
 
 

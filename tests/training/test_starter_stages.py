@@ -381,7 +381,7 @@ def test_a_corpus_of_more_classes_has_sounds_of_all_and_pictures_of_some(tmp_pat
     assert {"thunder", "cat_meow", "siren"} & heard
     assert heard <= set(config.classes)
     assert {scene.class_name for scene in training.pictures.scenes()} <= {"rain", "bell"}
-    with pytest.raises(SettingsError, match="contains another corpus|other settings"):
+    with pytest.raises(SettingsError, match=r"contains another corpus|other settings"):
         StarterTraining(replace(config, classes=("rain", "bell")), tmp_path / "run").run(("corpus",))
 
 

@@ -57,7 +57,8 @@ def rows_of_the_page() -> dict[str, tuple[str, str]]:
 
 def test_the_page_lists_every_setting_with_its_values() -> None:
     new, continued = settings_of(StarterConfig()), settings_of(ContinuedConfig())
-    for name in (*PACK_SIZES, "codec_clips"):
+    of_phi = ("words", "events", "residual_motion")
+    for name in (*PACK_SIZES, "codec_clips", *(f"picture_recipe.{each}" for each in of_phi)):
         continued[name] = FROM_THE_PACK
     assert rows_of_the_page() == {name: (new[name], continued[name]) for name in new}
 

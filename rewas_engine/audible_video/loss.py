@@ -23,7 +23,7 @@ def training_loss(
 ) -> torch.Tensor:
     """Loss of a batch of clips: mean squared errors of both streams plus the weighted alignment loss.
 
-    Both streams have the same time step but noise of their own. The target is what the schedule's prediction_type
+    Both streams have the same time step but different noise. The target is what the schedule's prediction_type
     names: the noise, or v.
 
     Args:

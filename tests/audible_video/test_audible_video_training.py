@@ -131,7 +131,7 @@ def test_the_command_writes_a_video_with_sound(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / "shot.mp4"
-    options = ["--model", str(trained), "--output", str(output), "--steps", "2", "--size", "64"]
+    options = ["--model", str(trained), "--output", str(output), "--steps", "2", "--height", "64"]
     assert run(["dream", "rain on the roof", *options, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     with av.open(str(output)) as container:

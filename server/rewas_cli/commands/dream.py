@@ -33,10 +33,10 @@ def dream(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ],
-    size: Annotated[
+    height: Annotated[
         int,
         typer.Option(
-            "--size",
+            "--height",
             metavar="PIXELS",
             min=32,
             max=1024,
@@ -76,7 +76,7 @@ def dream(
             on_step=lambda done, total: report(Progress("sample", done, total, done / total)),
             cancel=cancel,
         )
-    write_audible_clip(output, clip.frames, clip.frame_rate, clip.waveform, clip.sample_rate_hz, height=size)
+    write_audible_clip(output, clip.frames, clip.frame_rate, clip.waveform, clip.sample_rate_hz, height=height)
     duration_s = clip.waveform.size / clip.sample_rate_hz
     result = {"file": str(output), "frames": len(clip.frames), "duration_s": duration_s, "seed": seed}
     Printer(as_json).result(result, [f"{output}: {len(clip.frames)} frames, {duration_s:.2f} s with sound."])

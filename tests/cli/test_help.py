@@ -127,6 +127,7 @@ def test_every_command_that_runs_a_model_has_a_device_option() -> None:
             for name in ("list", "info", "verify", "add", "remove", "load", "library", "recordings", "convert rewas")
         ),
         "rewas train world",
+        *("rewas train tavd", "rewas dream"),  # the tiny model runs on the CPU
         *(f"rewas config {name}" for name in ("show", "path", "init")),
         *(
             path

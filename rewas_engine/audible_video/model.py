@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -70,8 +71,10 @@ class AudibleVideoDescription:
             content = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
             if content.pop("family") != FAMILY:
                 raise ValueError("the family is another one")
+            if not Fraction(content["frame_rate"]) > 0:
+                raise ValueError("the frame rate is not above 0")
             return cls(**{**content, "classes": tuple(content["classes"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
             raise PackError(
                 f"The model for audible video in {folder} cannot be read ({error}).",
                 "Give the folder that rewas train tavd wrote.",
@@ -137,7 +140,7 @@ class AudibleVideo:
         if sha256 != self.description.lender_sha256:
             raise PackError(
                 f"The model in {folder} was trained with another version of the pack {self.description.lender}.",
-                "Train it again: rewas train tavd.",
+                "Train it again in another folder: rewas train tavd --output DIR.",
             )
         self._vocoder = WindowedVocoder(self._lender, AudioFrontEnd(self._audio), window)
 
@@ -159,10 +162,11 @@ class AudibleVideo:
             Cancelled: The caller asked to stop.
         """
         check_seed(seed)
-        if not 1 <= num_steps <= int(self._schedule.config.num_train_timesteps) or not guidance_scale >= 0:
+        most_steps = int(self._schedule.config.num_train_timesteps)
+        if not 1 <= num_steps <= most_steps or not 0 <= guidance_scale < math.inf:
             raise SettingsError(
                 f"{num_steps} steps with a guidance of {guidance_scale:g} are not possible.",
-                "Use 1 to 1000 steps and a guidance of at least 0.",
+                f"Use 1 to {most_steps} steps and a finite guidance of at least 0.",
             )
         sentences = [validate_prompt(prompt, "sentence") for prompt in prompts]
         text = self._lender.embed_prompts(sentences).float()[:, None]

@@ -156,6 +156,8 @@ def camera_shifts(frames: torch.Tensor) -> torch.Tensor:
     every frequency of the whole frame alike.
     """
     height, width = frames.shape[-2:]
+    if frames.shape[1] < 2:  # A Fourier transform of nothing is an error.
+        return torch.zeros((len(frames), 0, 2), dtype=torch.long, device=frames.device)
     window = torch.hann_window(height, device=frames.device)[:, None] * torch.hann_window(width, device=frames.device)
     spectra = torch.fft.rfft2((frames.float() - frames.float().mean(dim=(2, 3), keepdim=True)) * window)
     product = spectra[:, 1:] * spectra[:, :-1].conj()

@@ -32,6 +32,7 @@ STAGE = "tavd"
 LATENT_CHANNELS, PATCH = 4, 4
 _PATTERNS = ("few", "regular", "irregular", "bursts", "swell", "pulses")
 _TEXT_DROPOUT = 0.1
+_NORM_GROUPS = 16
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,24 @@ class AudibleVideoConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for a class that does not exist or sizes that do not fit."""
+        """Raise SettingsError for a class that does not exist, or for a rate or sizes that are not possible."""
+        try:
+            is_possible = self.frame_rate > 0
+        except (ValueError, ZeroDivisionError):
+            is_possible = False
+        if not is_possible:
+            raise SettingsError(
+                f"The frame rate is {self.frames_per_s!r}.", 'Give frames_per_s as a fraction above 0, such as "25/4".'
+            )
         unknown = sorted(set(self.classes) - set(CLASS_NAMES))
         if unknown:
             raise SettingsError(f"The world has no class {unknown[0]!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+        uneven = [width for width in (*self.picture_widths, *self.sound_widths) if width % _NORM_GROUPS or width < 1]
+        if uneven:
+            raise SettingsError(
+                f"A UNet cannot have {uneven[0]} channels.",
+                f"Use multiples of {_NORM_GROUPS} for picture_widths and sound_widths.",
+            )
         levels = max(len(self.picture_widths), len(self.sound_widths))
         if self.size % (PATCH * 2 ** (levels - 1)) or self.mel_frames % 32:
             raise SettingsError(
@@ -114,9 +129,6 @@ class AudibleVideoTraining:
         folder: Folder of everything that is written.
         report: Called with the progress.
         cancel: Stops the training when it is set.
-
-    Raises:
-        SettingsError: The folder belongs to a training with other settings.
     """
 
     def __init__(
@@ -130,10 +142,16 @@ class AudibleVideoTraining:
         self._report, self._cancel = report, cancel
 
     def run(self) -> None:
-        """Draw the clips, train, and write the model. Raises TrainingStopped if the training was cancelled."""
+        """Draw the clips, train, and write the model.
+
+        Raises:
+            TrainingStopped: The training was cancelled.
+            SettingsError: The folder belongs to a training with other settings, or with another version of the lender.
+            PackError: The lender is missing or damaged.
+        """
         config = self.config
         lender, audio, _, sha256 = load_lender(config.lender)
-        clips = self._clips(lender, AudioFrontEnd(audio))
+        clips = self._clips(lender, AudioFrontEnd(audio), sha256)
         phrases = {name: captions(name) for name in config.classes}
         every = [phrase for name in config.classes for phrase in phrases[name]]
         embedded = lender.embed_prompts(every).float()
@@ -175,7 +193,7 @@ class AudibleVideoTraining:
         )
         self._write_model(denoiser, frame_codec, schedule, sha256)
 
-    def _clips(self, lender: Any, front_end: AudioFrontEnd) -> dict[str, torch.Tensor]:
+    def _clips(self, lender: Any, front_end: AudioFrontEnd, lender_sha256: str) -> dict[str, torch.Tensor]:
         """Frames [N, T, H, W], latents of the sounds [N, 8, T', F'] and classes [N], drawn once for the folder."""
         config, path = self.config, self.folder / "clips.safetensors"
         drawn_with = {
@@ -183,14 +201,16 @@ class AudibleVideoTraining:
             for name, value in asdict(config).items()
             if name in ("lender", "classes", "clips_per_class", "frames", "frames_per_s", "size", "seed")
         }
+        # With another version of the lender, the latents of the sounds mean something else.
+        drawn_with["lender_sha256"] = lender_sha256
         self.folder.mkdir(parents=True, exist_ok=True)
         stamp = self.folder / "clips.json"
         wanted = json.dumps(drawn_with)
         if path.is_file() and stamp.is_file():
             if stamp.read_text("utf-8") != wanted:
                 raise SettingsError(
-                    f"The clips in {self.folder} were drawn with other settings.",
-                    "Use those settings, or another folder.",
+                    f"The clips in {self.folder} were drawn with other settings or another version of {config.lender}.",
+                    "Use those again, or another folder.",
                 )
             return load_file(path)
         total = len(config.classes) * config.clips_per_class
@@ -274,5 +294,5 @@ def _unet_config(channels: int, widths: tuple[int, ...], sample_size: tuple[int,
         "up_block_types": ["CrossAttnUpBlock2D"] * len(widths),
         "cross_attention_dim": 384,
         "attention_head_dim": 4,
-        "norm_num_groups": 16,
+        "norm_num_groups": _NORM_GROUPS,
     }

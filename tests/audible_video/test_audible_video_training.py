@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from rewas_cli.app import run
-from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, to_brightness, to_levels
+from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, load_lender, to_brightness, to_levels
 from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.recipes import audible_video
 from rewas_engine.recipes.audible_video import AudibleVideoConfig, AudibleVideoTraining
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.loop import LoopConfig
@@ -64,6 +65,7 @@ def test_a_sentence_becomes_frames_and_sound_of_the_same_length(model: AudibleVi
         ("rain " * 1000, {}, "sentence"),
         ("rain", {"num_steps": 0}, "0 steps"),
         ("rain", {"guidance_scale": float("nan")}, "guidance"),
+        ("rain", {"guidance_scale": float("inf")}, "guidance"),
         ("rain", {"seed": -1}, "seed"),
     ],
 )
@@ -96,6 +98,23 @@ def test_other_settings_do_not_continue_a_training(trained: Path) -> None:
         AudibleVideoTraining(replace(TINY, classes=("bell", "rain")), trained.parent).run()
 
 
+def test_another_version_of_the_lender_does_not_continue_a_training(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    borrowed = load_lender("starter")
+    monkeypatch.setattr(audible_video, "load_lender", lambda name: (*borrowed[:3], "0" * 64))
+    with pytest.raises(SettingsError, match="another version of starter"):
+        AudibleVideoTraining(TINY, trained.parent).run()
+
+
+@pytest.mark.parametrize("frame_rate", ["0", "1/0", "fast"])
+def test_a_model_with_an_impossible_frame_rate_is_refused(trained: Path, tmp_path: Path, frame_rate: str) -> None:
+    description = json.loads((trained / DESCRIPTION_FILE).read_text("utf-8"))
+    (tmp_path / DESCRIPTION_FILE).write_text(json.dumps(description | {"frame_rate": frame_rate}), "utf-8")
+    with pytest.raises(PackError, match="cannot be read"):
+        AudibleVideo(tmp_path)
+
+
 def test_a_model_needs_the_pack_that_it_was_trained_with(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="cannot be read"):
         AudibleVideo(tmp_path)
@@ -125,6 +144,11 @@ def test_unknown_classes_and_sizes_are_refused() -> None:
         AudibleVideoConfig(classes=("dragon",))
     with pytest.raises(SettingsError, match="do not fit"):
         AudibleVideoConfig(size=30)
+    for frame_rate in ("fast", "0", "1/0", "-25/4"):
+        with pytest.raises(SettingsError, match="frame rate"):
+            AudibleVideoConfig(frames_per_s=frame_rate)
+    with pytest.raises(SettingsError, match="40 channels"):
+        AudibleVideoConfig(picture_widths=(40, 80))
 
 
 def test_the_command_writes_a_video_with_sound(

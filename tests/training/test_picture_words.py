@@ -70,6 +70,12 @@ def test_the_shift_of_a_camera_is_found_and_removed() -> None:
     assert residual[0] < 1e-6
 
 
+def test_a_single_frame_has_no_motion() -> None:
+    assert not residual_differences(textured(2, 1)).any()
+    encoder = MotionEncoder(widths=(8, 8), features=16, dilations=(1,), residual_motion=True).eval()
+    assert encoder(torch.rand(1, 1, 32, 32)).shape == (1, 1, 16)
+
+
 def test_motion_without_the_camera_has_no_effect_at_first() -> None:
     old, new = (MotionEncoder(widths=(8, 8), features=16, dilations=(1,), residual_motion=on) for on in (False, True))
     assert copy_known_weights(old.eval(), new.eval())

@@ -138,7 +138,7 @@ def energy(
         choice = EnergyOptions.from_options(origin, edits)
         measured_origins = (choice.origin, *(() if reference is None else (Origin.AUDIO,)))
         check_audio_track(audio_track, measured_origins, "Use --from audio or --compare audio")
-        _check_level(level, prompt)
+        _check_level(level, prompt, is_from_video=choice.origin is Origin.VIDEO)
         media = find_media_file(clip)
         read = (media, *choice.input_files)
         if plot is not None:
@@ -170,7 +170,7 @@ def energy(
     Printer(as_json).result(report, lines)
 
 
-def _check_level(level: str | None, prompt: str | None) -> None:
+def _check_level(level: str | None, prompt: str | None, *, is_from_video: bool) -> None:
     from rewas_api.clip_settings import LEVELS
     from rewas_engine import SettingsError
 
@@ -178,6 +178,10 @@ def _check_level(level: str | None, prompt: str | None) -> None:
         raise SettingsError(f"There is no level “{level[:60]}”.", f"Use {' or '.join(LEVELS)}.")
     if level is not None and prompt is None:
         raise SettingsError("--level has no effect without a prompt.", "Give a --prompt, or omit --level.")
+    if level is not None and not is_from_video:
+        raise SettingsError(
+            "--level has no effect: the energy is not estimated from the video.", "Use --from video, or omit --level."
+        )
 
 
 def _words_notes(pack: rewas_pb2.Pack, level: str) -> list[dict[str, Any]]:

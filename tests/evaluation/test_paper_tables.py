@@ -28,7 +28,8 @@ from rewas_engine import PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.errors import Cancelled
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.encoders.protocols import SoundFeatures
-from rewas_engine.evaluation.encoders.selection import EncoderSet
+from rewas_engine.evaluation.encoders.selection import EncoderSet, load_encoder
+from rewas_engine.evaluation.tables.av_benchmark import write_videos
 from rewas_engine.evaluation.tables.cache import ResultCache
 from rewas_engine.evaluation.tables.clips import TableClip, read_clips
 from rewas_engine.evaluation.tables.measures import RowClips, TableMeasures
@@ -37,6 +38,7 @@ from rewas_engine.evaluation.tables.presets import COLUMNS, PRESETS, find_preset
 from rewas_engine.evaluation.tables.report import TableReport
 from rewas_engine.evaluation.tables.row_sources import FolderSource, OriginalSource, PackSource, prompts_of
 from rewas_engine.evaluation.tables.run import TablePlan, measure_table
+from rewas_engine.media.video import probe_video
 from rewas_engine.recipes.world_library import write_world_library
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_series import encode_clip
@@ -583,3 +585,33 @@ def test_the_page_is_complete_in_itself(model: ReWaS, clips_folder: Path, shared
     assert "#010203" not in content
     assert json.loads(json.dumps(report.report(), allow_nan=False))["warnings"] == report.encoder_warnings()
     assert draw_table(report) == plots
+
+
+def test_videos_of_another_part_of_a_clip_are_written_again(clips_folder: Path, tmp_path: Path) -> None:
+    clip = read_clips(clips_folder, find_preset("rewas-table3"), limit=1).clips[0]
+    path = write_videos([clip], tmp_path) / f"{clip.name}.mp4"
+    first = path.read_bytes()
+    changed = path.stat().st_mtime_ns
+    write_videos([clip], tmp_path)
+    assert path.stat().st_mtime_ns == changed
+    write_videos([replace(clip, start_s=Fraction(1), duration_s=Fraction(1))], tmp_path)
+    assert path.read_bytes() != first
+    assert probe_video(path).duration_s == 1
+
+
+@pytest.mark.parametrize("other", ["a_b", "A b", "original ", "starter-picture"])
+def test_two_rows_never_share_a_folder(model: ReWaS, clips_folder: Path, tmp_path: Path, other: str) -> None:
+    plan = TablePlan(find_preset("rewas-table3"), clips_folder, systems={"a b": clips_folder, other: clips_folder})
+    with pytest.raises(SettingsError, match="folder"):
+        measure_table(model, plan, tmp_path)
+    assert not (tmp_path / "sounds").exists()
+
+
+@pytest.mark.parametrize(
+    "config", [{"model_type": "panns", "sample_rate_hz": "fast"}, {"model_type": "i3d", "classes": [1]}]
+)
+def test_an_encoder_with_wrong_values_in_its_configuration_is_named(tmp_path: Path, config: dict[str, object]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(PackError, match=r"config\.json"):
+        load_encoder(tmp_path)

@@ -121,13 +121,22 @@ class EncoderSet:
             elif kind == "joint":
                 self._loaded[kind] = joint_space_encoder(self._model)
             else:
-                self._loaded[kind] = KINDS[kind](self._folders[kind], self._device)
+                self._loaded[kind] = _load(kind, self._folders[kind], self._device)
         return self._loaded[kind]
 
 
 def load_encoder(folder: Path, device: str = "cpu") -> Any:
     """Load the encoder of a folder; config.json names its kind. Raises PackError if it cannot be loaded."""
-    return KINDS[_kind_of(folder)](folder, device)
+    return _load(_kind_of(folder), folder, device)
+
+
+def _load(kind: str, folder: Path, device: str) -> Any:
+    try:
+        return KINDS[kind](folder, device)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:  # values of another type
+        raise PackError(
+            f"The config.json of the encoder {folder.name} is not valid: {error}.", LAYOUT_REMEDY
+        ) from error
 
 
 def find_encoders(folder: Path) -> dict[str, Path]:

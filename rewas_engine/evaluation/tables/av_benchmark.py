@@ -101,7 +101,7 @@ def write_videos(
     report: Callable[[int, int], object] = lambda done, total: None,
     cancel: CancelSignal | None = None,
 ) -> Path:
-    """Write the pictures of the measured parts, without sound. Files that exist are kept.
+    """Write the pictures of the measured parts, without sound. Files of the same parts that exist are kept.
 
     Raises:
         MediaError: A video cannot be read.
@@ -113,10 +113,19 @@ def write_videos(
     for number, clip in enumerate(clips):
         report(number, len(clips))
         path = folder / f"{clip.name}.mp4"
-        if not path.is_file():
+        if not _is_part(clip, path):
             with atomic_path(path) as unfinished:
                 _write_part(clip, unfinished, cancel)
     return folder
+
+
+def _is_part(clip: TableClip, path: Path) -> bool:
+    """Whether a file holds the measured part of the clip, and not that of another table or of an older video."""
+    try:
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment") == clip.key
+    except (OSError, av.FFmpegError):
+        return False
 
 
 def _write_part(clip: TableClip, path: Path, cancel: CancelSignal | None) -> None:
@@ -125,6 +134,7 @@ def _write_part(clip: TableClip, path: Path, cancel: CancelSignal | None) -> Non
     width, height = (max(2, side // 2 * 2) for side in (shown.width, shown.height))
     rate = Fraction(shown.frame_rate).limit_denominator(100_000)
     with av.open(str(path), "w", format="mp4") as container:
+        container.metadata["comment"] = clip.key
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = 1 / rate

@@ -113,6 +113,7 @@ def measure_table(
         FolderSource(label, folder, cache, needs_video=plan.preset.measures_video, cancel=cancel)
         for label, folder in (plan.systems or {}).items()
     ]
+    _check_folders(model, plan, systems)
     listed = read_clips(
         plan.folder,
         plan.preset,
@@ -153,6 +154,20 @@ def measure_table(
         rows,
         packs[0].settings() if packs else None,
     )
+
+
+def _check_folders(model: ReWaS, plan: TablePlan, systems: Sequence[FolderSource]) -> None:
+    """Raise SettingsError if two rows would write their sounds into the same folder."""
+    conditions = plan.preset.conditions if plan.with_pack else ()
+    # Some file systems do not distinguish upper and lower case.
+    taken = {"original", *(f"{model.pack.name}-{condition}".casefold() for condition in conditions)}
+    for system in systems:
+        if system.name.casefold() in taken:
+            raise SettingsError(
+                f"The sounds of the system {system.label!r} would be in the same folder as those of another row.",
+                "Give the system another name.",
+            )
+        taken.add(system.name.casefold())
 
 
 def _columns(preset: Preset) -> list[Column]:

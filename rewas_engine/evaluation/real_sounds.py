@@ -89,7 +89,10 @@ def _sorted_into_folders(folder: Path) -> list[RealSound]:
     return [
         RealSound(path, caption_of_name(path.parent.name) or path.parent.name)
         for path in folder.rglob("*")
-        if path.parent != folder and path.suffix.lower() in SOUND_SUFFIXES
+        if path.parent != folder
+        and path.suffix.lower() in SOUND_SUFFIXES
+        and not path.name.startswith(".")  # macOS writes such files beside others
+        and path.is_file()
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ TEXT_COLUMNS = ("text", "caption", "description", "prompt")
 """Usual names of the columns of TAVGBench. Without a header, the order is id, start, text."""
 COCO_SUFFIX = ".caption_coco_format.json"
 """End of the names of FAVDBench's captions: train, val and test."""
+_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?")
 
 
 def read_tavgbench(folder: Path, table: Path | None) -> Dataset:
@@ -41,6 +43,8 @@ def read_tavgbench(folder: Path, table: Path | None) -> Dataset:
         path = next((videos[name] for name in line.names() if name in videos), None)
         if path is None:
             left_out.append(LeftOut(f"{table.name}, line {line.number}", f"there is no video {next(line.names())}"))
+        elif path.stem in found:
+            left_out.append(LeftOut(f"{table.name}, line {line.number}", f"an earlier line describes {path.name}"))
         else:
             found[path.stem] = (line, path)
     unnamed = len(videos) - len(found)
@@ -155,12 +159,9 @@ def _columns(heads: Sequence[str], table: Path) -> Mapping[str, int]:
 
 
 def _seconds(text: str) -> Fraction | None:
-    """A time of 0 or more in seconds; None for anything else."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if 0 <= value < 10**6 else None
+    """A time in seconds, 0 or more and below 1000000, as decimal digits; None for anything else."""
+    # Not any number: Fraction needs minutes and gigabytes for 1e99999999.
+    return Fraction(text) if _SECONDS.fullmatch(text) else None
 
 
 def _read_coco(path: Path, left_out: list[LeftOut]) -> list[tuple[str, str]]:

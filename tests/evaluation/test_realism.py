@@ -203,3 +203,11 @@ def test_a_plan_needs_the_folder_and_the_package(
     monkeypatch.setattr(sound_embedding, "PACKAGE", "aisfx-that-nobody-has")
     with pytest.raises(PackError, match="pip install --no-deps"):
         evaluate(model, EvaluationPlan(("realism",), 1, classes=TWO_CLASSES, real_sounds=recordings))
+
+
+def test_hidden_files_beside_recordings_are_no_recordings(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "._a.wav"):
+        (tmp_path / "door").mkdir(exist_ok=True)
+        (tmp_path / "door" / name).touch()
+    (tmp_path / "door" / "takes.wav").mkdir()
+    assert [sound.path.name for sound in real_sounds(tmp_path)["door"]] == ["a.wav", "b.wav"]

@@ -117,3 +117,20 @@ def test_damaged_favdbench_captions_are_refused(tmp_path: Path, content: str) ->
     path.write_text(content, "utf-8")
     with pytest.raises(SettingsError, match="cannot be read"):
         list_clips(tmp_path, "favdbench")
+
+
+@pytest.mark.parametrize("start", ["1e99999999", "1e-99999999", "9" * 5000, "1/3", "-1", "nan"])
+def test_a_tavgbench_line_with_an_absurd_start_is_left_out_at_once(tmp_path: Path, start: str) -> None:
+    touch(tmp_path / "a_1.mp4")
+    (tmp_path / "t.csv").write_text(f"id,start,text\na,1,rain\na,{start},rain\n", "utf-8")
+    dataset = list_clips(tmp_path, "tavgbench")
+    assert [clip.name for clip in dataset.clips] == ["a_1"]
+    assert [str(each) for each in dataset.left_out] == ["t.csv, line 3: it is not of the form id,start,text"]
+
+
+def test_a_second_tavgbench_line_for_a_video_is_left_out(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "t.csv").write_text("a,1,rain\na,20,wind\n", "utf-8")
+    dataset = list_clips(tmp_path, "tavgbench")
+    assert [(clip.name, clip.caption) for clip in dataset.clips] == [("a", "rain")]
+    assert [str(each) for each in dataset.left_out] == ["t.csv, line 2: an earlier line describes a.mp4"]

@@ -83,7 +83,7 @@ class AudibleVideoDescription:
 
 @dataclass(frozen=True, eq=False)
 class AudibleClip:
-    """A moving picture with its sound.
+    """A short video with its sound.
 
     Attributes:
         frames: [T, H, W] uint8, brightness.

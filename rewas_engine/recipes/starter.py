@@ -222,11 +222,17 @@ class StarterTraining:
         """Train video encoder and φ together. Without videos, copy those of the continued pack.
 
         Raises:
-            SettingsError: There are neither videos nor a continued pack with these components.
+            SettingsError: There are neither videos nor a continued pack with these components, or an untrained video
+                encoder would stay as it is.
         """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
-        began = {self._initialise("video_encoder", encoder), self._initialise("phi", phi)}
+        began = {role: self._initialise(role, part) for role, part in (("video_encoder", encoder), ("phi", phi))}
         sources = tuple(source for source in (self.pictures, self.further_pictures) if source is not None)
+        if sources and self.config.picture_recipe.fixed_views and began["video_encoder"] == NOTHING:
+            raise SettingsError(
+                "picture_recipe.fixed_views keeps the video encoder as it is, but it is not trained yet.",
+                "Set fixed_views to 0, or start from a pack with a video encoder of the same size.",
+            )
         if sources:
             corpus = JoinedPictures(sources).videos(self.front_end)
             reader = LabelReader(int(encoder.config.features))
@@ -235,13 +241,13 @@ class StarterTraining:
             tokens = None
             if recipe.fixed_views:
                 encoder.to(self.device).requires_grad_(False)
-                tokens = encode_views(corpus, encoder, recipe, self.config.seed)
+                tokens = encode_views(corpus, encoder, recipe, self.config.seed, self.cancel)
             loss = picture_loss(corpus, encoder, phi, reader, batches, recipe, words, tokens)
             trained_modules = torch.nn.ModuleList([encoder, phi, reader])
             self._train(
                 "picture", trained_modules, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus)
             )
-        elif NOTHING in began:
+        elif NOTHING in began.values():
             raise SettingsError("There are no videos to train the estimator on.", "Add videos, or start from a pack.")
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")

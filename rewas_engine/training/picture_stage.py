@@ -11,8 +11,10 @@ from torch import nn
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
+from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.loop import LossFunction, lower_precision
 from rewas_engine.training.picture_labels import LabelReader, PictureLabels, strikes_loss
+from rewas_engine.training.progress import TrainingStopped
 
 SHAPE_WEIGHT = 2.0
 """Weight of the shape of a curve relative to its level. Video shows when a sound occurs better than how loud it is."""
@@ -185,13 +187,24 @@ def picture_loss(
 
 
 @torch.no_grad()
-def encode_views(corpus: PictureCorpus, encoder: MotionEncoder, recipe: PictureRecipe, seed: int) -> torch.Tensor:
-    """Tokens [views, N, T, features] float16 of changed views of every clip. The same seed gives the same tokens."""
+def encode_views(
+    corpus: PictureCorpus,
+    encoder: MotionEncoder,
+    recipe: PictureRecipe,
+    seed: int,
+    cancel: CancelSignal | None = None,
+) -> torch.Tensor:
+    """Tokens [views, N, T, features] float16 of changed views of every clip. The same seed gives the same tokens.
+
+    Raises TrainingStopped if `cancel` was set.
+    """
     encoder.train()  # a single pass, as in training
     views = []
     for view in range(recipe.fixed_views):
         parts = []
         for number, frames in enumerate(corpus.frames.split(VIEW_BATCH)):
+            if cancel is not None and cancel.is_set():
+                raise TrainingStopped("picture", 0)
             generator = torch.Generator().manual_seed((seed * 1_009 + view) * 1_000_003 + number)
             changed = _change_clips(frames, corpus.frame_rate_hz, recipe, generator)
             with lower_precision(encoder.device):

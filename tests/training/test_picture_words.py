@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,10 @@ def test_with_a_fixed_encoder_only_phi_learns_from_views_of_every_clip() -> None
     assert tokens.shape == (2, 4, 32, 16)
     assert torch.equal(tokens, encode_views(corpus, encoder, fixed, 5))
     assert not torch.equal(tokens[0], tokens[1])
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(TrainingStopped):
+        encode_views(corpus, encoder, fixed, 5, cancel)
     loss_of = picture_loss(corpus, encoder, phi, reader, PictureBatches(4, 16, 5), fixed, words, tokens)
     loss_of(0, torch.Generator().manual_seed(3)).backward()
     assert phi.words.traits.grad is not None

@@ -29,7 +29,7 @@ from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.pack_writer import SAMPLING, write_pack
-from rewas_engine.training.picture_stage import augment, simulate_lower_rates
+from rewas_engine.training.picture_stage import PictureRecipe, augment, simulate_lower_rates
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.stages import (
@@ -369,6 +369,12 @@ def test_lower_frame_rates_repeat_frames_close_to_their_time() -> None:
     assert int((slower - frames[:, :, 0, 0]).abs().max()) <= 2
     assert (slower.diff(dim=1) >= 0).all()
     assert ((slower.diff(dim=1) == 0).any(dim=1) == changed).all()
+
+
+def test_an_untrained_video_encoder_does_not_stay_as_it_is(tmp_path: Path) -> None:
+    config = replace(SMALL, picture_recipe=PictureRecipe(words=1, fixed_views=1))
+    with pytest.raises(SettingsError, match="not trained yet"):
+        StarterTraining(config, tmp_path).train_picture()
 
 
 def test_a_corpus_of_more_classes_has_sounds_of_all_and_pictures_of_some(tmp_path: Path) -> None:

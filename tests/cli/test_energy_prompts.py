@@ -69,7 +69,7 @@ def test_a_generated_layer_follows_the_video_for_its_own_prompt(
 
 def test_a_level_needs_a_prompt_and_must_exist(bare_rewas: Rewas, media: Path) -> None:
     for options, message in (
-        (["--level", "raw"], "no effect without a prompt"),
+        (["--level", "raw"], "no effect without --prompt"),
         (["--prompt", "rain", "--level", "raw", "--from", "audio"], "not estimated from the video"),
         (["--prompt", "rain", "--level", "loud"], "no level “loud”"),
     ):

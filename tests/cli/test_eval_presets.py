@@ -107,5 +107,5 @@ def test_invalid_preset_options_are_refused_and_nothing_is_written(
 def test_systems_need_a_plain_name_and_a_folder(text: str) -> None:
     with pytest.raises(ProblemError):
         parse_systems([text])
-    with pytest.raises(ProblemError, match="used twice"):
+    with pytest.raises(ProblemError, match="already in use"):
         parse_systems(["one=a", "one=b"])

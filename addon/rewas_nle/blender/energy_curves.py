@@ -139,7 +139,7 @@ def rename_layer(scene: Any, layer: Any, role: str) -> None:
 
 
 def note_estimate(owner: Any, prompt: str | None) -> None:
-    """Remember what the drawn curve of a RewasSoundSettings or a RewasLayer was estimated for.
+    """Store the prompt for which the drawn curve of a RewasSoundSettings or a RewasLayer was estimated.
 
     prompt: The prompt, "" for none. None for a curve that does not depend on a prompt.
     """

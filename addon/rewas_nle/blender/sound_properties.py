@@ -416,10 +416,10 @@ class RewasSoundSettings(bpy.types.PropertyGroup):
     )
     rank_by: bpy.props.EnumProperty(
         name="Best Take",
-        description="Which of several takes comes first. Takes with faults always come last",
+        description="Which of several takes comes first. Takes with faults come last",
         items=[
-            ("SCORE", "Follows Request", "The one that follows its energy and its prompt best"),
-            ("AVH", "Fits Picture", "The one whose sound fits the frames best (AVHScore)"),
+            ("SCORE", "Follows Request", "The take that follows its energy and its prompt best"),
+            ("AVH", "Fits Picture", "The take whose sound fits the frames best (AVHScore)"),
         ],
         options=set(),
     )

@@ -224,13 +224,13 @@ _REWAS = "Jeong, Kim, Chun and Lee: Read, Watch and Scream! (AAAI 2025, arXiv 24
 _REPRODUCTION = "a report that reproduces ReWaS and adds onset control"
 _TAVGBENCH = "Mao et al.: TAVGBench (arXiv 2404.14381)"
 _ENERGY_REMARK = (
-    "The normalisation of the energy in the papers is unknown; here it is the mean log-mel in nats of sounds with the "
-    "same peak, so that values are larger."
+    "The papers do not state how they normalise the energy. Here it is the mean log-mel in nats, after all sounds are "
+    "scaled to the same peak, so the values are larger."
 )
 _TAVG_COLUMNS = ("fvd", "kvd", "clipsim", "fad", "avhscore")
 _TAVG_REMARK = (
-    "FVD and KVD compare the videos of a row with the original ones. A pack that adds sound to existing video has the "
-    "original pictures, so that they are not measured."
+    "FVD and KVD compare the videos of a row with the original ones. A pack keeps the original pictures, so they "
+    "are not measured for it."
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

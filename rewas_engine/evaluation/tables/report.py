@@ -18,8 +18,8 @@ class TableRow:
 
     Attributes:
         name: Name of the folder with its sounds.
-        label: Label.
-        kind: What it is.
+        label: Name in the table and the plots.
+        kind: Whether its sounds are the original ones, or those of a pack or of another system.
         clips: Number of clips that it has.
         cells: Column -> value.
         missing: Clips that it lacks -> the reason.
@@ -48,9 +48,9 @@ class TableReport:
     """A measured table.
 
     Attributes:
-        preset: Which table.
+        preset: The table of a paper.
         folder: The folder of the clips.
-        layout: Its layout.
+        layout: Layout of the data set.
         clips: Number of measured clips.
         seconds: Their total length.
         without_prompt: Number of them without a prompt.

@@ -49,7 +49,7 @@ def conflict(
         bool,
         typer.Option(
             "--avh",
-            help="Measure the AVHScore, too: how well the clip's own sound fits its frames.",
+            help="Also measure AVHScore: how well the clip's own sound fits its frames.",
             rich_help_panel=CONFLICT_PANEL,
         ),
     ] = False,

@@ -40,7 +40,7 @@ def dream(
             metavar="PIXELS",
             min=32,
             max=1024,
-            help="Height of the video; the small frames of the model are enlarged.",
+            help="Height of the video. The small frames of the model are enlarged to it.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = 256,
@@ -48,7 +48,7 @@ def dream(
         int, typer.Option("--seed", metavar="N", min=0, help="Seed of the noise.", rich_help_panel=_SAMPLING_PANEL)
     ] = 0,
     steps: Annotated[
-        int, typer.Option("--steps", metavar="N", min=1, help="Steps of DDIM.", rich_help_panel=_SAMPLING_PANEL)
+        int, typer.Option("--steps", metavar="N", min=1, help="Number of DDIM steps.", rich_help_panel=_SAMPLING_PANEL)
     ] = 50,
     guidance: Annotated[
         float,
@@ -62,7 +62,7 @@ def dream(
     ] = 3.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a short video with sound from a sentence, with a model that `rewas train tavd` wrote."""
+    """Generate a short video with sound from a sentence, with a model that `rewas train tavd` wrote."""
     from rewas_engine.audible_video.model import AudibleVideo
     from rewas_engine.media.audible_clip import write_audible_clip
     from rewas_engine.runtime.progress import Progress

@@ -78,7 +78,7 @@ def energy(
             "--prompt",
             "-p",
             metavar="TEXT",
-            help="Estimate the energy for this prompt, and at its typical level, as rewas generate does.",
+            help="Estimate the energy for this prompt, at its typical level, as rewas generate does.",
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
@@ -87,8 +87,8 @@ def energy(
         typer.Option(
             "--level",
             metavar="standard|raw",
-            help="The level of the energy, with --prompt. standard: typical for the prompt. raw: as it is estimated. "
-            "standard by default.",
+            help="The level of the energy, with --prompt. standard: the typical level of the prompt. raw: the estimate "
+            "as it is. standard by default.",
             autocompletion=complete_from("standard", "raw"),
             rich_help_panel=ENERGY_PANEL,
         ),
@@ -177,7 +177,7 @@ def _check_level(level: str | None, prompt: str | None, *, is_from_video: bool) 
     if level is not None and level not in LEVELS:
         raise SettingsError(f"There is no level “{level[:60]}”.", f"Use {' or '.join(LEVELS)}.")
     if level is not None and prompt is None:
-        raise SettingsError("--level has no effect without a prompt.", "Give a --prompt, or omit --level.")
+        raise SettingsError("--level has no effect without --prompt.", "Add --prompt, or omit --level.")
     if level is not None and not is_from_video:
         raise SettingsError(
             "--level has no effect: the energy is not estimated from the video.", "Use --from video, or omit --level."

@@ -111,8 +111,8 @@ def evaluate(
             "--encoders",
             metavar="DIR",
             file_okay=False,
-            help="A folder of encoders such as CLAP and VGGish. Without one, the built-in judge or the joint space of "
-            "the pack takes its place.",
+            help="A folder of encoders such as CLAP and VGGish. The built-in judge or the joint space of the pack "
+            "replaces those that are missing.",
             rich_help_panel=_TABLE_PANEL,
         ),
     ] = None,
@@ -121,7 +121,7 @@ def evaluate(
         typer.Option(
             "--system",
             metavar="NAME=DIR",
-            help="Measure also the files of another system, one for each clip. Can be repeated.",
+            help="Also measure the files of another system, one for each clip. Can be repeated.",
             rich_help_panel=_TABLE_PANEL,
         ),
     ] = None,
@@ -135,8 +135,8 @@ def evaluate(
             "--cache",
             metavar="DIR",
             file_okay=False,
-            help="Keep sounds and features in this folder, so that several tables share them; the folder cache of the "
-            "report by default.",
+            help="A folder for sounds and features, which several tables can share. The folder cache of the report by "
+            "default.",
             rich_help_panel=_TABLE_PANEL,
         ),
     ] = None,
@@ -189,8 +189,8 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="A folder of real recordings that training has not used: compare the sounds of the pack with them. "
-            "Each subfolder is a kind of sound; or a metadata.csv has the columns file and kind. Needs the package "
-            "aisfx.",
+            "Use one subfolder for each kind of sound, or a metadata.csv with the columns file and kind. Needs the "
+            "package aisfx.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -263,7 +263,7 @@ def evaluate(
     }
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         if preset is None:
-            _check_unused(of_tables, "without --preset", "Choose a preset, or omit it.")
+            _check_unused(of_tables, "without --preset", "Add --preset, or omit the other options.")
             outcome = _measure_test_split(
                 SplitOptions(
                     only=only,
@@ -284,9 +284,9 @@ def evaluate(
                 cancel,
             )
         else:
-            _check_unused(of_test_split, "with --preset", "Omit it: a preset measures the clips of a folder.")
+            _check_unused(of_test_split, "with --preset", "Omit these options, or --preset.")
             if clips is None:
-                raise _settings_problem("--preset needs a folder of clips.", "Name it before the options.")
+                raise _settings_problem("--preset needs a folder of clips.", "Name the folder before the options.")
             options = TableOptions(
                 preset=preset,
                 clips=clips,
@@ -406,7 +406,7 @@ def _check_option_combination(given: SplitOptions) -> None:
     if given.real is not None and given.only is not None and "real" not in _split_names(given.only):
         raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
     if given.real_sounds is not None and given.only is not None and "realism" not in _split_names(given.only):
-        raise _settings_problem("--real-sounds is given, but --only leaves them out.", "Add realism to --only.")
+        raise _settings_problem("--real-sounds is given, but --only leaves out realism.", "Add realism to --only.")
 
 
 def _check_unused(options: Mapping[str, object], when: str, remedy: str) -> None:

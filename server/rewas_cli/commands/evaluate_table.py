@@ -104,10 +104,10 @@ def parse_systems(given: Sequence[str]) -> Mapping[str, Path]:
         name, _, folder = text.partition("=")
         if not _SYSTEM_NAME.fullmatch(name.strip()) or not folder:
             raise _problem(
-                f"--system {text!r} is not of the form NAME=DIR.", "Name the system and its folder of files."
+                f"--system {text!r} is not of the form NAME=DIR.", "Name the system and the folder of its files."
             )
         if name.strip() in systems or name.strip() == "original":
-            raise _problem(f"The name {name.strip()!r} is used twice.", "Give each system another name.")
+            raise _problem(f"The system name {name.strip()!r} is already in use.", "Choose another name.")
         systems[name.strip()] = Path(folder)
     return systems
 

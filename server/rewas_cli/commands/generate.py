@@ -286,8 +286,8 @@ def generate(
         typer.Option(
             "--rank-by",
             metavar="score|avh",
-            help="What orders the takes. score: how well each follows its energy and its prompt. avh: AVHScore, how "
-            "well its sound fits the frames. score by default.",
+            help="The order of the takes. score: by how well each follows its energy and its prompt. avh: by AVHScore, "
+            "how well its sound fits the frames. score by default.",
             autocompletion=complete_from("score", "avh"),
             rich_help_panel=OUTPUT_PANEL,
         ),

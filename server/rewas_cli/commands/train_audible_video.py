@@ -22,14 +22,14 @@ def tavd(
             "-o",
             metavar="DIR",
             file_okay=False,
-            help="The folder for clips, checkpoint and model.",
+            help="A folder for the clips, the checkpoint and the model.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = Path("training-runs/tavd"),
     config: TrainingConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a tiny model that makes picture and sound from a sentence (TAVDiffusion), on synthetic clips.
+    """Train a tiny model that generates picture and sound from a sentence (TAVDiffusion), on synthetic clips.
 
     Run the same command again to continue a run that was stopped.
     """

@@ -12,7 +12,7 @@ from rewas_server.work.translation import conflict_message, suggestions_message
 def check_conflict(
     request: ConflictRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.ConflictResult:
-    """Check the prompt of a clip against its video, and if requested its own sound. Without a prompt, suggest some."""
+    """Check the prompt of a clip against its video, and measure AVHScore on request. Without a prompt, suggest some."""
     model = context.engine(request.pack or context.default_pack)
     clip = request.video_clip(context.locate_media)
     with name_clip_in_media_errors(clip):

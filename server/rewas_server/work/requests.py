@@ -146,7 +146,7 @@ class ConflictRequest(ClipRequest):
     """Check whether a prompt contradicts the video of a clip. With the prompt "", suggest prompts.
 
     Attributes:
-        measures_avh: Whether to measure the AVHScore of the clip's own sound, too.
+        measures_avh: Whether to also measure the AVHScore of the clip's own sound.
     """
 
     prompt: str

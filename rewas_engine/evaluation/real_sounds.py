@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.recordings.captions import caption_of_name
 from rewas_engine.recordings.files import SOUND_SUFFIXES
-from rewas_engine.world import CLASS_NAMES, captions
 
 TABLE_NAME = "metadata.csv"
 HELD_OUT = "held-out"
 FEWEST = 2
 """Recordings of a kind: one has no other one to be compared with."""
-
-_KINDS_OF_CLASSES: Mapping[str, tuple[str, ...]] = {
-    "wood_knock": ("knock on wood", "dull wood hit"),
-    "metal_hit": ("metal hit", "light metal hit", "tool on metal"),
-    "glass_clink": ("glass clink",),
-    "gravel_steps": ("gravel",),
-    "drum_hit": ("tom", "bass drum", "snare drum"),
-    "wood_floor_steps": ("footsteps on hard floor",),
-    "snow_steps": ("footsteps in snow",),
-    "door": ("door slam", "door closing"),
-    "hammer": ("hammering",),
-    "gunshot": ("gunshot",),
-    "dog_bark": ("dog bark", "small dog"),
-    "rain": ("rain", "heavy rain"),
-    "wind": ("wind", "gust"),
-    "fire": ("fire", "large fire"),
-    "engine": ("motor", "car idling"),
-    "helicopter": ("helicopter", "propeller"),
-    "alarm_beep": ("beep",),
-    "bird_song": ("bird chirp", "birds"),
-    "stream": ("stream",),
-    "car_passing": ("car passing", "traffic"),
-}
-"""Classes of the world, and the kinds of the free recordings in packages that belong to them."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +48,6 @@ def real_sounds(folder: Path) -> dict[str, list[RealSound]]:
             "columns “file” and “kind”.",
         )
     return kinds
-
-
-def class_of_kind(kind: str) -> str | None:
-    """Return the class of the world that a kind belongs to; None if there is none."""
-    plain = kind.replace("_", " ").strip().lower()
-    for name in CLASS_NAMES:
-        if plain in (name.replace("_", " "), *_KINDS_OF_CLASSES.get(name, ()), *captions(name)):
-            return name
-    return None
 
 
 def _sorted_into_folders(folder: Path) -> list[RealSound]:

@@ -23,12 +23,13 @@ from rewas_engine.evaluation.nearest_neighbours import (
     nearest_other_distances,
     nearness,
 )
-from rewas_engine.evaluation.real_sounds import FEWEST, RealSound, class_of_kind
+from rewas_engine.evaluation.real_sounds import FEWEST, RealSound
 from rewas_engine.evaluation.sound_embedding import EMBEDDING_RATE_HZ, SoundEmbedder
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.media.audio import read_audio, resample
 from rewas_engine.world import CLIP_DURATION_S, captions, render_sound
 from rewas_engine.world.classes import SAMPLE_RATE_HZ as WORLD_RATE_HZ
+from rewas_engine.world.recorded_kinds import class_of_kind
 
 LONGEST_S = Fraction(CLIP_DURATION_S).limit_denominator(1000)
 """Longer recordings are cut: the length of a generated sound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from rewas_engine.training.starting_point import NOTHING
 
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
+    from rewas_engine.training.grain_recordings import GrainRecording
 
 FIGURES_FILE = "figures.json"
 _FIGURES, _LIMITS = "## Figures", "## Limits"
@@ -58,6 +59,7 @@ def write_model_card(
     version: str,
     earlier: Sequence[Mapping[str, Any]] = (),
     remarks: str = "",
+    recordings: Sequence[GrainRecording] = (),
 ) -> None:
     """Write README.md and figures.json next to pack.toml.
 
@@ -70,11 +72,18 @@ def write_model_card(
         version: Version of the pack.
         earlier: Trainings of the continued pack, from its figures.json, oldest first.
         remarks: Further sentences on the training.
+        recordings: Real recordings that sounds of the training use.
     """
     training = [
         *earlier,
-        {"version": version, "stages": {name: _summarise(record) for name, record in records.items()}},
+        {
+            "version": version,
+            "stages": {name: _summarise(record) for name, record in records.items()},
+            **({"recordings": [_entry(each) for each in recordings]} if recordings else {}),
+        },
     ]
+    used = _all_recordings(training)
+    nature = "The sounds are synthetic, or made of parts of few recordings" if used else "Everything is synthetic"
     remarks_paragraph = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in config.classes)
     folder = Path(config.picture_folder).name
@@ -82,7 +91,7 @@ def write_model_card(
     text = f"""# {path.name}
 
 A small sound model with prompt and energy control, trained by `rewas train starter` on clips that the same program
-synthesises. No recording, no video and no other model's output went into it. Its text encoder is all-MiniLM-L6-v2
+synthesises. {_made_of(used)} went into it. Its text encoder is all-MiniLM-L6-v2
 (Apache-2.0), which is installed separately and is not part of the pack; a projection in the pack extracts from its
 embeddings what they say about sounds. Sounds controlled by onsets are generated with guidance, all others without.
 
@@ -97,13 +106,13 @@ Licence: {LICENCE}. {PERMITS}
 {_starting_points(began)}
 
 {_training_table(training)}{remarks_paragraph}
-{_FIGURES}
+{_credits(used)}{_FIGURES}
 
 {_figures_section(evaluation)}
 {_LIMITS}
 
 - It knows {len(config.classes)} kinds of sound: {classes}. Other prompts give the closest of these, or a mixture.
-- Everything is synthetic: recognisable, not realistic. The sample rate is 16 kHz, so there is nothing above 8 kHz.
+- {nature}: recognisable, not realistic. The sample rate is 16 kHz, so there is nothing above 8 kHz.
 - The estimator was trained on synthetic videos; on camera footage it sees motion, not its causes.
 - The energy estimated from a video is smoother than that of a sound: fast strikes merge. Where single hits matter, use
   a curve.
@@ -198,6 +207,37 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
     figures = evaluation.figures()
     values = {key: figure.value for key, figure in figures.items() if figure.value is not None}
     return {"scenes": evaluation.setting["clips"], **values}
+
+
+def _made_of(recordings: Collection[Mapping[str, str]]) -> str:
+    """Subject of a sentence: what the training used besides synthesis."""
+    if not recordings:
+        return "No recording, no video and no other model's output"
+    return f"{len(recordings)} real recordings, listed below, but no video and no other model's output"
+
+
+def _entry(recording: GrainRecording) -> dict[str, str]:
+    return {
+        "file": recording.name,
+        "kind of sound": recording.class_name.replace("_", " "),
+        "licence": recording.licence,
+        "author and source": recording.credit,
+    }
+
+
+def _all_recordings(training: Sequence[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    """Recordings of all trainings, each once, by name."""
+    found = {tuple(each.items()): each for part in training for each in part.get("recordings", [])}
+    return [found[key] for key in sorted(found)]
+
+
+def _credits(recordings: Sequence[Mapping[str, str]]) -> str:
+    """A section with author and licence of each recording, "" if there are none."""
+    if not recordings:
+        return ""
+    rows = [[" ".join(cell.split()) for cell in each.values()] for each in recordings]
+    shown = table(tuple(recordings[0]), rows)
+    return f"## Recordings\n\nParts of these, changed in pitch, length and brightness, were used:\n\n{shown}\n"
 
 
 def _starting_points(began: Mapping[str, str]) -> str:

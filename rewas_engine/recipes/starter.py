@@ -32,6 +32,7 @@ from rewas_engine.training.clip_pictures import ClipPictures, JoinedPictures
 from rewas_engine.training.clip_sources import PictureSource, SoundSource
 from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.grain_recordings import GrainRecording
 from rewas_engine.training.joint_stage import (
     JointCorpus,
     calibrate,
@@ -96,7 +97,11 @@ class StarterTraining:
         self.device = resolve_device(config.device)
         first_seed = config.seed * SEEDS_APART
         uses_world = sounds is None
-        self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed, config.classes)
+        grains_folder = Path(config.grains_folder) if config.grains_folder else None
+        # The sounds of videos stay synthetic, so that the estimator learns from the motion that made them.
+        self.sounds: SoundSource = sounds or WorldCorpus(
+            folder / "sound", config.sounds, 0, first_seed, config.classes, grains_folder
+        )
         if uses_world and pictures is None:
             shown = tuple(name for name in config.classes if has_picture(name))
             pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS, shown)
@@ -291,7 +296,8 @@ class StarterTraining:
             sentence_encoder=SENTENCE_ENCODER,
             audio=self.front_end.config,
             version=VERSION,
-            summary="A small model of impacts, textures, machines and animals, trained on synthetic clips only.",
+            summary="A small model of impacts, textures, machines and animals, trained on synthetic clips"
+            f"{' and real recordings' if self._recordings else ' only'}.",
         )
         version = make_version_unique(path)
         records = {
@@ -309,7 +315,13 @@ class StarterTraining:
             measure_pack(path, self.report, self.cancel),
             version=version,
             earlier=[] if continued is None else read_trainings(continued),
+            recordings=self._recordings,
         )
+
+    @property
+    def _recordings(self) -> tuple[GrainRecording, ...]:
+        """Recordings that the sounds of the world use."""
+        return self.sounds.grain_recordings.training if isinstance(self.sounds, WorldCorpus) else ()
 
     @property
     def pack_folder(self) -> Path:

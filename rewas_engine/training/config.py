@@ -71,6 +71,8 @@ class StarterConfig:
     Attributes:
         seed: Seed of corpus, weights and batches.
         classes: Classes of the world that the pack learns. At least two have a picture.
+        grains_folder: Folder of recordings, with a table, that the sounds without video use in part instead of
+            synthesis; "" for synthesis only.
         sounds, pictures: Number of world clips for the sound stages, and of clips with video. Their scene seeds start
             at SEEDS_APART · seed, and MOST_CLIPS later for clips with video.
         widths, heads: Channels and attention heads of the denoiser's levels; only the deepest level has attention.
@@ -93,6 +95,7 @@ class StarterConfig:
     start_from: str = ""
     device: str = "auto"
     classes: tuple[str, ...] = CLASS_NAMES
+    grains_folder: str = ""
     sounds: int = 20_000
     pictures: int = 6_000
     codec_clips: int = 1_000

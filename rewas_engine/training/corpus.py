@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.clip_workers import worker_pool
 from rewas_engine.training.corpus_shards import FULL_SCALE, shard_path, write_shard
 from rewas_engine.training.folder_settings import FolderSettings
+from rewas_engine.training.grain_recordings import GrainRecordings, list_recordings
 from rewas_engine.training.picture_labels import label_scenes
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
@@ -48,6 +49,8 @@ class WorldCorpus:
         pictures: Number of clips with video; these are the first ones.
         first_seed: Scene seed of the first clip.
         classes: Classes of the scenes. Those without a picture are never part of `videos`.
+        grains_folder: Folder of recordings that the sounds can use, with a table (`list_recordings`); None for
+            synthesis only.
     """
 
     folder: Path
@@ -55,18 +58,22 @@ class WorldCorpus:
     pictures: int
     first_seed: int
     classes: tuple[str, ...] = CLASS_NAMES
+    grains_folder: Path | None = None
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
         """Render the missing shards. Each is written atomically.
 
         Raises:
             TrainingStopped: The work was cancelled; complete shards are kept.
-            SettingsError: The folder contains another corpus.
+            SettingsError: The folder contains another corpus, or the folder of recordings cannot be used.
+            MediaError: A recording cannot be used.
         """
         self._folder_settings.ensure()
         missing = self._missing()
         with worker_pool(workers) as pool:
-            make = partial(write_shard, self.folder, self.pictures, self.first_seed, self.classes)
+            make = partial(
+                write_shard, self.folder, self.pictures, self.first_seed, self.classes, self.grain_recordings.training
+            )
             for count, _ in enumerate(pool.map(make, missing, map(self._clips_of, missing)), start=1):
                 if cancel is not None and cancel.is_set():
                     pool.shutdown(cancel_futures=True)
@@ -75,8 +82,16 @@ class WorldCorpus:
                     report(self._shard_count - len(missing) + count, self._shard_count)
 
     def is_written(self) -> bool:
-        """Whether every shard exists. Raises SettingsError if the folder contains another corpus."""
+        """Whether every shard exists.
+
+        Raises SettingsError if the folder contains another corpus, or the folder of recordings cannot be used.
+        """
         return self._folder_settings.matches() and not self._missing()
+
+    @cached_property
+    def grain_recordings(self) -> GrainRecordings:
+        """Recordings of the folder of recordings; none without such a folder. Raises SettingsError."""
+        return list_recordings(self.grains_folder, self.classes) if self.grains_folder else GrainRecordings((), ())
 
     @property
     def _folder_settings(self) -> FolderSettings:
@@ -86,6 +101,7 @@ class WorldCorpus:
             "first_seed": self.first_seed,
             # Corpora of earlier versions do not name their classes.
             **({} if self.classes == CLASS_NAMES else {"classes": list(self.classes)}),
+            **({"grains": self.grain_recordings.fingerprint} if self.grains_folder else {}),
         }
         return FolderSettings(self.folder / SETTINGS_FILE, settings)
 

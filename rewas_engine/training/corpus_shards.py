@@ -10,6 +10,7 @@ import numpy as np
 
 from rewas_engine.conditioning.levels import normalise
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
+from rewas_engine.training.grain_recordings import GrainRecording, read_grains
 from rewas_engine.world import FRAME_RATE, FRAME_SIZE, Scene, render_sound, sample_scene
 from rewas_engine.world.video import render_brightness
 
@@ -21,7 +22,15 @@ def shard_path(folder: Path, index: int, kind: str) -> Path:
     return folder / f"{index:05d}.{kind}"
 
 
-def write_shard(folder: Path, pictures: int, first_seed: int, classes: Sequence[str], index: int, clips: range) -> None:
+def write_shard(
+    folder: Path,
+    pictures: int,
+    first_seed: int,
+    classes: Sequence[str],
+    recordings: tuple[GrainRecording, ...],
+    index: int,
+    clips: range,
+) -> None:
     """Render clips and write them atomically as one shard.
 
     Args:
@@ -29,13 +38,15 @@ def write_shard(folder: Path, pictures: int, first_seed: int, classes: Sequence[
         pictures: Number of clips of the corpus with video; these are the first ones.
         first_seed: Scene seed of the first clip of the corpus.
         classes: Classes of the corpus.
+        recordings: Recordings that the sounds can use; empty for synthesis only.
         index: Number of the shard.
         clips: Numbers of its clips.
     """
+    grains = read_grains(recordings) if recordings else None
     sounds, frames, captions, onsets = [], [], [], []
     for clip in clips:
         scene = sample_scene(first_seed + clip, classes=classes)
-        sound = render_sound(scene)
+        sound = render_sound(scene, grains)
         sounds.append(np.round(normalise(sound) * FULL_SCALE).astype(np.int16))
         captions.append(scene.full_caption)
         onsets.append(_onset_pairs(scene))

@@ -35,6 +35,7 @@ _OPTIONAL = {"pack": ("joint",)}
 """Stages whose results another stage uses if they exist."""
 _STAGE_OF_SETTING = {
     "classes": "corpus",
+    "grains_folder": "corpus",
     "sounds": "corpus",
     "pictures": "corpus",
     "widths": "base",

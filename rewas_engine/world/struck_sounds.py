@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from rewas_engine.world.classes import SAMPLE_RATE_HZ
+from rewas_engine.world.grains import Grains
 from rewas_engine.world.impact_sounds import IMPACT_BODIES
 from rewas_engine.world.scene import MURMUR_STREAM, SOUND_STREAM, Scene, amplitude
 from rewas_engine.world.struck_bodies import VARIANTS, Strikes, struck_body
@@ -27,11 +28,12 @@ FloatArray = NDArray[np.floating[Any]]
 STRIKE_PEAK = 0.8
 
 
-def render_strikes(scene: Scene, samples: int) -> FloatArray:
-    """All strikes of a scene of a struck class, dry and near: [samples]."""
+def render_strikes(scene: Scene, samples: int, grains: Grains | None = None) -> FloatArray:
+    """All strikes of a scene of a struck class, dry and near: [samples]. grains: recordings that it can use."""
     rng = scene.random(SOUND_STREAM)
     decay_scale = float(np.exp(rng.uniform(np.log(0.5), np.log(1.8))))
-    soft, hard = _BODIES[scene.class_name](rng, decay_scale)
+    recorded = grains.draw_strikes(scene) if grains is not None else None
+    soft, hard = recorded or _BODIES[scene.class_name](rng, decay_scale)
     starts = np.round(scene.event_times_s * SAMPLE_RATE_HZ).astype(np.int64)
     gains = STRIKE_PEAK * amplitude(scene.event_strengths)
     hardness = np.clip(1.5 * scene.event_strengths - 0.5, 0.0, 1.0)

@@ -11,6 +11,7 @@ from scipy.ndimage import uniform_filter1d
 
 from rewas_engine.world.classes import SAMPLE_RATE_HZ
 from rewas_engine.world.device_sounds import DEVICES
+from rewas_engine.world.grains import Grains
 from rewas_engine.world.material_sounds import MATERIALS
 from rewas_engine.world.scene import SOUND_STREAM, Scene, amplitude
 from rewas_engine.world.synthesis import (
@@ -34,13 +35,14 @@ BREATH_DB = -46.0
 """Broadband noise added to every sustained sound, so that even a pure tone changes the whole spectrum a little."""
 
 
-def render_sustained(scene: Scene, samples: int) -> FloatArray:
-    """The sound of a scene of a sustained class, dry and near: [samples]."""
+def render_sustained(scene: Scene, samples: int, grains: Grains | None = None) -> FloatArray:
+    """The sound of a scene of a sustained class, dry and near: [samples]. grains: recordings that it can use."""
     rng = scene.random(SOUND_STREAM)
     intensity = scene.intensity_at(np.arange(samples) / SAMPLE_RATE_HZ)
     # 6 ms of smoothing for the corners of the envelope, which would click.
     intensity = uniform_filter1d(intensity, int(0.006 * SAMPLE_RATE_HZ), mode="nearest", origin=0)
-    source = _SOURCES[scene.class_name](rng, intensity)
+    recorded = grains.draw_texture(scene, samples) if grains is not None else None
+    source = _SOURCES[scene.class_name](rng, intensity) if recorded is None else recorded
     breath = shaped_noise(rng, samples, band(80, 7800, 2.0)) * 10 ** (BREATH_DB / 20)
     return RMS_AT_FULL_INTENSITY * amplitude(intensity) * (source + breath)
 

@@ -14,7 +14,7 @@ from rewas_engine import PackError, ReWaS, SettingsError
 from rewas_engine.evaluation import sound_embedding
 from rewas_engine.evaluation.bench import Bench, Watch
 from rewas_engine.evaluation.figures import Evaluation, Section
-from rewas_engine.evaluation.real_sounds import class_of_kind, real_sounds
+from rewas_engine.evaluation.real_sounds import real_sounds
 from rewas_engine.evaluation.realism import SOURCES, realism_section
 from rewas_engine.evaluation.report import markdown
 from rewas_engine.evaluation.sound_embedding import SoundEmbedder
@@ -23,6 +23,7 @@ from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.recordings.packaged.table import read_table
 from rewas_engine.world import CLASS_NAMES, SAMPLE_RATE_HZ, Scene, render_sound
+from rewas_engine.world.recorded_kinds import class_of_kind
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ def _read_rows(table: Path) -> tuple[list[tuple[int, dict[str, str]]], bool]:
 def _recording(folder: Path, place: str, row: dict[str, str], class_name: str) -> GrainRecording:
     name, path = row["file"], folder / row["file"]
     if not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts or not path.is_file():
-        raise SettingsError(f"{place}: there is no file {name!r} in the folder.", "Correct or remove the line.")
+        raise SettingsError(f"{place}: the folder does not contain {name!r}.", "Correct or remove the line.")
     if not row["credit"] or not set(row["licence"].split(" AND ")) <= PERMISSIVE_LICENCES:
         raise SettingsError(
             f"{place}: a credit, or a licence that permits any use, is missing.",

@@ -103,7 +103,7 @@ def test_unusable_tables_are_refused(tmp_path: Path, changed: dict[str, str], re
 
 def test_missing_files_and_tables_are_refused(folder: Path) -> None:
     (folder / "metal0.wav").unlink()
-    with pytest.raises(SettingsError, match=r"no file 'metal0.wav'"):
+    with pytest.raises(SettingsError, match=r"does not contain 'metal0.wav'"):
         list_recordings(folder, CLASSES)
     with pytest.raises(SettingsError, match="cannot be read"):
         list_recordings(folder / "other", CLASSES)

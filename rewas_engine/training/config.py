@@ -144,7 +144,9 @@ class StarterConfig:
             wrong = unknown[0] if unknown else "the same class twice"
             raise SettingsError(f"classes contains {wrong}.", f"Choose from {', '.join(ALL_CLASSES)}.")
         if sum(has_picture(name) for name in self.classes) < 2:
-            raise SettingsError("classes contains fewer than two classes with a picture.", "Add some.")
+            raise SettingsError(
+                "classes contains fewer than two classes with a picture.", f"Add some of {', '.join(CLASS_NAMES)}."
+            )
         for name in ("sounds", "pictures"):
             if not 1 <= getattr(self, name) <= MOST_CLIPS:
                 raise SettingsError(f"{name} is {getattr(self, name)}.", f"Give 1 to {MOST_CLIPS}.")

@@ -28,7 +28,8 @@ from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
 from rewas_engine.matching.avh import AvhScorer, FrameSoundSpace, no_space_error, select_frame_sound_space
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.evidence import prompt_weight
+from rewas_engine.matching.embedding_matcher import EmbeddingMatcher
+from rewas_engine.matching.evidence import prompt_weight, suggest_for_sound
 from rewas_engine.matching.familiarity import FamiliarityCheck
 from rewas_engine.matching.joint_space_encoder import JointSpaceEncoder
 from rewas_engine.matching.policy import ConflictCheck
@@ -370,6 +371,37 @@ class ReWaS:
         tracker = ProgressTracker(on_progress, cancel)
         read = self._probe(clip, tracker)
         return self.conflict_check.suggest(read, lambda: self._read_frames(read, tracker), tracker)
+
+    @raises_out_of_memory("encoding the sound", ESTIMATION_MEMORY_REMEDY)
+    def suggest_from_sound(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> tuple[Suggestion, ...]:
+        """Suggest prompts that match the clip's own sound, best first; none for silence or an unknown sound.
+
+        Raises:
+            PackError: The pack has no joint space.
+            MediaError: The media or its sound cannot be read.
+            Cancelled: `cancel` was set.
+        """
+        if self.joint_scorer is None:
+            raise PackError(
+                f"The pack {self.pack.name} cannot compare prompts with sounds.", "Choose a pack with a joint space."
+            )
+        tracker = ProgressTracker(on_progress, cancel)
+        _, sound = self._read_clip_audio(clip, None, tracker)
+        if not sound.any():
+            return ()
+        with tracker.stage("conflict"):
+            matcher = self._joint_matcher
+            return suggest_for_sound(matcher.labels, matcher.score_sound(self.front_end.encode(sound)))
+
+    @functools.cached_property
+    def _joint_matcher(self) -> EmbeddingMatcher:
+        """The matcher that uses the joint space, which `matcher` is unless there is a CLIP model."""
+        assert self.joint_scorer is not None
+        if isinstance(self.matcher, EmbeddingMatcher):
+            return self.matcher
+        return EmbeddingMatcher(self.joint_scorer, self.pack.name, self.frame_format[0])
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
         """Score how well a sound matches a prompt, from 0 to 1; 0.5 is undecided.

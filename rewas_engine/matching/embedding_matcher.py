@@ -98,6 +98,11 @@ class EmbeddingMatcher:
         by_part = self._probabilities(embedding.span_vectors, vectors)
         return MatchScores(float(whole[0]), whole[1:], embedding.spans_s, by_part[:, 0], by_part[:, 1:])
 
+    def score_sound(self, log_mel: torch.Tensor) -> NDArray[np.floating]:
+        """Probabilities [L] that a sound matches each label. `log_mel`: [T, bins] in nats, of a normalised sound."""
+        cosines = (self._label_embeddings @ self._scorer.embed_sound(log_mel)).clamp(-1, 1).cpu().numpy()
+        return self._scorer.probabilities("text_sound", cosines)
+
     def _probabilities(self, videos: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.floating]:
         return self._scorer.probabilities("text_picture", (videos @ vectors.T).clamp(-1, 1).cpu().numpy())
 

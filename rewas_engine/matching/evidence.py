@@ -137,6 +137,12 @@ def suggest_labels(labels: Sequence[Label], scores: MatchScores) -> tuple[Sugges
     return tuple(each for each in found if each.score >= SUGGESTION_THRESHOLD)[:MAX_SUGGESTIONS]
 
 
+def suggest_for_sound(labels: Sequence[Label], probabilities: NDArray[np.floating]) -> tuple[Suggestion, ...]:
+    """Return up to MAX_SUGGESTIONS labels that match a sound, as `suggest_labels` does. `probabilities`: [L]."""
+    nothing = np.zeros(0)
+    return suggest_labels(labels, MatchScores(0.0, probabilities, (), nothing, nothing))
+
+
 def _most_probable(labels: Sequence[Label], scores: MatchScores, meant: str | None, prompt: str) -> list[int]:
     """Return the indexes of one label per meaning, the most probable first, except those that mean the prompt."""
     one_each: dict[str, int] = {}

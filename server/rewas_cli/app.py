@@ -10,7 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from rewas_cli.commands import batch, bench, conflict, doctor, dream, energy, evaluate, generate, serve, status, texture
+from rewas_cli.commands import (
+    annotate,
+    batch,
+    bench,
+    conflict,
+    doctor,
+    dream,
+    energy,
+    evaluate,
+    generate,
+    serve,
+    status,
+    texture,
+)
 from rewas_cli.commands.config import config
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.jobs import jobs
@@ -92,6 +105,7 @@ app.add_typer(timeline, name="timeline", rich_help_panel=_SOUND_PANEL)
 app.command("dream", cls=Command, epilog=dream.EXAMPLES, rich_help_panel=_SOUND_PANEL)(dream.dream)
 app.command("energy", cls=Command, epilog=energy.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(energy.energy)
 app.command("texture", cls=Command, epilog=texture.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(texture.texture)
+app.command("annotate", cls=Command, epilog=annotate.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(annotate.annotate)
 app.command("conflict", cls=Command, epilog=conflict.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(conflict.conflict)
 app.add_typer(packs, name="packs", rich_help_panel=_MODELS_PANEL)
 app.add_typer(train, name="train", rich_help_panel=_MODELS_PANEL)

@@ -1,0 +1,70 @@
+"""`rewas annotate`: what it writes, what it leaves out, and how it continues."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+from rewas_command import Rewas
+
+BAD_INPUT, FAILED_WORK = 2, 1
+
+
+def test_clips_are_described_in_a_report_and_a_table(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    shots = tmp_path / "shots"
+    (shots / "day 2").mkdir(parents=True)
+    shutil.copy(media / "ball.mp4", shots / "ball.mp4")
+    shutil.copy(media / "ball.mp4", shots / "day 2" / "again.mp4")
+    (shots / "broken.mp4").write_bytes(b"no video")
+    (shots / "notes.txt").write_text("not a clip", "utf-8")
+    report, table = tmp_path / "shots.json", tmp_path / "shots.csv"
+    result = bare_rewas("annotate", shots, "-o", report, "--csv", table, "--json")
+    assert result.code == 0, result.errors
+    document = result.json()
+    assert document == json.loads(report.read_text("utf-8"))
+    assert [Path(row["file"]).name for row in document["clips"]] == ["ball.mp4", "again.mp4"]
+    assert [Path(row["file"]).name for row in document["failed"]] == ["broken.mp4"]
+    assert "left out" in result.errors
+    assert document["statistics"]["clips"] == 2
+    assert document["clips"][0]["prompt"]
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["prompt"] for row in rows] == [row["prompt"] for row in document["clips"]]
+
+
+def test_a_run_continues_with_the_clips_that_are_new_or_changed(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    shots, report = tmp_path / "shots", tmp_path / "shots.json"
+    shots.mkdir()
+    shutil.copy(media / "ball.mp4", shots / "a.mp4")
+    assert bare_rewas("annotate", shots, "-o", report, "--no-sound").code == 0
+    document = json.loads(report.read_text("utf-8"))
+    document["clips"][0]["prompt"] = "kept from the earlier run"
+    report.write_text(json.dumps(document), "utf-8")
+    shutil.copy(media / "ball.mp4", shots / "b.mp4")
+    assert bare_rewas("annotate", shots, "-o", report, "--no-sound").code == 0
+    prompts = [row["prompt"] for row in json.loads(report.read_text("utf-8"))["clips"]]
+    assert prompts[0] == "kept from the earlier run"
+    assert prompts[1] != prompts[0]
+    # Other models give other sentences, so nothing is taken over.
+    assert bare_rewas("annotate", shots, "-o", report).code == 0
+    assert json.loads(report.read_text("utf-8"))["clips"][0]["prompt"] == prompts[1]
+
+
+def test_bad_input_is_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    nothing = bare_rewas("annotate", tmp_path)
+    assert nothing.code == BAD_INPUT
+    assert "There are no video files in" in nothing.errors
+    remote = bare_rewas("annotate", media / "ball.mp4", "--language-server", "http://example.com/v1")
+    assert remote.code == BAD_INPUT
+    assert "is on another computer" in remote.errors
+    both = bare_rewas(
+        "annotate", media / "ball.mp4", "--language-server", "http://[::1]:1/v1", "--language-model", tmp_path
+    )
+    assert both.code == BAD_INPUT
+    assert "are both given" in both.errors
+    folder = bare_rewas("annotate", media / "ball.mp4", "--picture-model", tmp_path)
+    assert folder.code == BAD_INPUT
+    assert "contains no image-to-text model" in folder.errors
+    away = bare_rewas("annotate", media / "ball.mp4", "--language-server", "http://127.0.0.1:9/v1")
+    assert away.code == FAILED_WORK
+    assert "does not answer" in away.errors

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
-from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
+from rewas_engine.errors import SettingsError
+from rewas_engine.world import ALL_CLASSES, CLASS_NAMES, Scene, has_picture, sample_scene
 
 HELD_OUT_SEED = 900_000_000
 """Scenes from this seed on are held out; training uses lower seeds."""
@@ -16,6 +17,8 @@ _SEEDS_A_CLASS = 100_000
 """Seeds reserved for each class in a split, far more than any evaluation uses, so that classes never overlap."""
 _MIXED_SEEDS = 5_000_000
 """Offset in a split of the scenes that are drawn regardless of class."""
+_UNSEEN_SEEDS = 6_000_000
+"""Offset in a split of the classes without a picture."""
 _SEARCHED_SEEDS = 4_000
 """Number of mixed scenes that are searched for rare ones."""
 
@@ -38,7 +41,12 @@ class Split:
         Raises:
             SettingsError: The class is unknown.
         """
-        first_seed = self.first_seed + CLASS_NAMES.index(class_name) * _SEEDS_A_CLASS
+        if class_name not in ALL_CLASSES:
+            raise SettingsError(f"The world has no class {class_name!r}.", f"Choose from {', '.join(ALL_CLASSES)}.")
+        number = ALL_CLASSES.index(class_name)
+        # The seeds of classes without a picture follow those of the mixed scenes.
+        unseen = 0 if has_picture(class_name) else _UNSEEN_SEEDS - len(CLASS_NAMES) * _SEEDS_A_CLASS
+        first_seed = self.first_seed + unseen + number * _SEEDS_A_CLASS
         scenes = (drop_ambience(sample_scene(seed, class_name)) for seed in count(first_seed))
         return list(islice((scene for scene in scenes if not scene.is_silent), clips))
 

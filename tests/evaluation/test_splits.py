@@ -7,13 +7,13 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.splits import DEVELOPMENT, HELD_OUT_SEED, TEST, Split
 from rewas_engine.recipes.judge import FIRST_SEED as JUDGES_SEED
 from rewas_engine.training.config import MOST_CLIPS, SEED_LIMIT, SEEDS_APART, StarterConfig
-from rewas_engine.world import CLASS_NAMES
+from rewas_engine.world import ALL_CLASSES, CLASS_NAMES
 
 LAST = CLASS_NAMES[-1]
 
 
 def seeds_of(split: Split) -> set[int]:
-    by_class = {scene.seed for name in CLASS_NAMES for scene in split.audible(name, 3)}
+    by_class = {scene.seed for name in ALL_CLASSES for scene in split.audible(name, 3)}
     return by_class | {scene.seed for scene in (*split.any_scenes(50), *split.silent_motion(3), *split.off_screen(3))}
 
 
@@ -29,6 +29,16 @@ def test_the_splits_share_no_scene_with_each_other_or_with_training() -> None:
 def test_training_never_draws_held_out_clips(values: dict[str, int]) -> None:
     with pytest.raises(SettingsError, match=r"The seed|sounds is"):
         StarterConfig(**values)
+
+
+@pytest.mark.parametrize("split", [DEVELOPMENT, TEST])
+def test_classes_and_mixed_scenes_share_no_seed(split: Split) -> None:
+    seeds = [scene.seed for name in ALL_CLASSES for scene in split.audible(name, 2)]
+    seeds += [scene.seed for scene in split.any_scenes(50)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(split.first_seed <= seed < split.first_seed + 10_000_000 for seed in seeds)
+    with pytest.raises(SettingsError, match="no class 'unicorn'"):
+        split.audible("unicorn", 1)
 
 
 @pytest.mark.parametrize("split", [DEVELOPMENT, TEST])

@@ -79,6 +79,7 @@ docs-images: $(main) $(blender_4_5)
 	@.venv/bin/python scripts/docs/draw_controls.py
 	@.venv/bin/python scripts/docs/draw_recordings.py
 	@.venv/bin/python scripts/docs/draw_world.py
+	@.venv/bin/python scripts/docs/draw_unseen_sounds.py
 	@.venv/bin/python scripts/docs/draw_world.py --rendered --blender .venv-blender-4.5/bin/python
 
 format: $(main)

@@ -14,6 +14,7 @@ from rewas_engine.world.synthesis import (
     apply_filter,
     band,
     noise_burst,
+    normalise_deviation,
     normalise_peak,
     place_grains,
     resonances,
@@ -21,10 +22,6 @@ from rewas_engine.world.synthesis import (
 )
 
 FloatArray = NDArray[np.floating[Any]]
-
-
-def _level(sound: FloatArray) -> FloatArray:
-    return np.asarray(sound / (sound.std() + 1e-9))
 
 
 def _times_s(intensity: FloatArray) -> FloatArray:
@@ -57,7 +54,7 @@ def _phone(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     strokes = np.exp(-3.0 * (times_s * rng.uniform(18, 23) % 1.0))
     ring_s = rng.uniform(1.2, 1.8)
     ring = ((times_s / ring_s) % 1.0 < 0.62).astype(float)
-    return _level(gongs * (0.3 + 0.7 * strokes) * (0.45 + 0.55 * uniform_filter1d(ring, 400)))
+    return normalise_deviation(gongs * (0.3 + 0.7 * strokes) * (0.45 + 0.55 * uniform_filter1d(ring, 400)))
 
 
 def _siren(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -71,7 +68,7 @@ def _siren(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         pitch_hz = rng.uniform(400, 480) * (1 + 0.34 * uniform_filter1d(step, 160))
     tone = _harmonics(pitch_hz, np.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.15]))
     horn = apply_filter(tone, resonances(np.array([1100.0, 2300.0]), np.array([700.0, 900.0]), np.array([1.0, 0.6])))
-    return _level(horn)
+    return normalise_deviation(horn)
 
 
 def _train(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -96,7 +93,7 @@ def _drill(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     gears = _harmonics(pitch_hz, np.array([0.5, 0.7, 1.0, 0.7, 0.9, 0.4, 0.5, 0.3, 0.25, 0.2]))
     rattle = shaped_noise(rng, intensity.size, band(1500, 6000, 1.5))
     chop = 0.6 + 0.4 * np.sign(np.sin(2 * np.pi * np.cumsum(0.25 * pitch_hz) / SAMPLE_RATE_HZ))
-    return np.asarray(0.75 * _level(gears) + 0.5 * rattle * chop)
+    return np.asarray(0.75 * normalise_deviation(gears) + 0.5 * rattle * chop)
 
 
 def _saw(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -108,7 +105,7 @@ def _saw(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     wood_hz = rng.uniform(700, 1000)
     deep = shaped_noise(rng, intensity.size, band(wood_hz, 2.2 * wood_hz, 2.0))
     high = shaped_noise(rng, intensity.size, band(1.5 * wood_hz, 3.6 * wood_hz, 2.0))
-    return _level((deep * push**0.7 + 0.7 * high * pull**0.7) * teeth)
+    return normalise_deviation((deep * push**0.7 + 0.7 * high * pull**0.7) * teeth)
 
 
 def _shaver(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -117,7 +114,7 @@ def _shaver(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     buzz = _harmonics(buzz_hz, 1.0 / np.arange(1, 40) ** 0.55)
     bright = apply_filter(buzz, resonances(np.array([1900.0, 3300.0]), np.array([700.0, 900.0]), np.array([1.0, 0.8])))
     foil = shaped_noise(rng, intensity.size, band(3500, 7000, 2.0))
-    return np.asarray(0.7 * _level(buzz) + 0.6 * _level(bright) + 0.12 * foil)
+    return np.asarray(0.7 * normalise_deviation(buzz) + 0.6 * normalise_deviation(bright) + 0.12 * foil)
 
 
 def _vacuum(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -126,7 +123,7 @@ def _vacuum(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     turbine = _harmonics(turbine_hz, np.array([1.0, 0.5, 0.25, 0.1]))
     air = shaped_noise(rng, intensity.size, band(250, 5000, 0.8))
     hum = _harmonics(np.full(intensity.size, 100.0), np.array([1.0, 0.6, 0.4]))
-    return np.asarray(0.85 * air + 0.35 * _level(turbine) + 0.3 * _level(hum))
+    return np.asarray(0.85 * air + 0.35 * normalise_deviation(turbine) + 0.3 * normalise_deviation(hum))
 
 
 def _steam(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -147,7 +144,7 @@ def _zipper(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     clicks = np.exp(-7.0 * place)
     brass = shaped_noise(rng, intensity.size, band(2600, 6500, 2.0))
     body = apply_filter(brass, resonances(np.array([3400.0, 5200.0]), np.array([500.0, 700.0]), np.array([1.0, 0.8])))
-    return _level(_level(body) * clicks * (0.45 + 0.55 * speed))
+    return normalise_deviation(normalise_deviation(body) * clicks * (0.45 + 0.55 * speed))
 
 
 def _creak(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -162,7 +159,7 @@ def _creak(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     impulses[slips] = rng.uniform(0.5, 1.0, slips.size)
     wood = rng.uniform(0.85, 1.2) * np.array([430.0, 820.0, 1500.0, 2350.0])
     body = apply_filter(impulses, resonances(wood, 0.06 * wood, np.array([0.7, 1.0, 0.8, 0.4])))
-    return _level(body * (0.45 + 0.55 * strain))
+    return normalise_deviation(body * (0.45 + 0.55 * strain))
 
 
 DEVICES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {

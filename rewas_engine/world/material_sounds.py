@@ -14,6 +14,7 @@ from rewas_engine.world.synthesis import (
     band,
     decay_curve,
     noise_burst,
+    normalise_deviation,
     normalise_peak,
     place_grains,
     poisson_starts,
@@ -23,10 +24,6 @@ from rewas_engine.world.synthesis import (
 FloatArray = NDArray[np.floating[Any]]
 
 
-def _level(sound: FloatArray) -> FloatArray:
-    return np.asarray(sound / (sound.std() + 1e-9))
-
-
 def _cloth(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     """Clothes that rub: soft noise without a sharp edge, in slow sweeps of an arm."""
     weave_hz = rng.uniform(1100, 1700)
@@ -34,7 +31,7 @@ def _cloth(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     folds = shaped_noise(rng, intensity.size, band(150, 420, 2.0))
     sweep = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(1.2, 2.2) * np.arange(intensity.size) / SAMPLE_RATE_HZ)
     flutter = np.clip(1 + 0.45 * shaped_noise(rng, intensity.size, band(3, 25, 2.0)), 0.1, None)
-    return _level((rub * (0.25 + 0.75 * sweep) + 0.4 * folds * (1 - 0.6 * sweep)) * flutter)
+    return normalise_deviation((rub * (0.25 + 0.75 * sweep) + 0.4 * folds * (1 - 0.6 * sweep)) * flutter)
 
 
 def _paper(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -47,7 +44,7 @@ def _paper(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     starts = poisson_starts(rng, (120 + 260 * intensity) * bursts)
     crackle = place_grains(intensity.size, starts, np.minimum(rng.exponential(1.0, starts.size) ** 1.5, 6.0), snaps)
     rustle = shaped_noise(rng, intensity.size, band(2500, 7500, 1.5)) * bursts
-    return np.asarray(0.9 * _level(crackle) + 0.4 * rustle)
+    return np.asarray(0.9 * normalise_deviation(crackle) + 0.4 * rustle)
 
 
 def _whoosh(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -64,7 +61,7 @@ def _whoosh(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         (np.exp(-1.2 * (centre - step) ** 2) * noise for step, noise in enumerate(bands)),
         start=np.zeros(intensity.size),
     )
-    return _level(swept * (0.45 + 0.55 * near))
+    return normalise_deviation(swept * (0.45 + 0.55 * near))
 
 
 def _bubble_tones(rng: np.random.Generator, count: int, low_hz: float, high_hz: float) -> list[FloatArray]:
@@ -89,7 +86,7 @@ def _pouring(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         1 + 0.7 * shaped_noise(rng, intensity.size, band(4, 40, 2.0)), 0, None
     )
     splash = shaped_noise(rng, intensity.size, band(2600, 7000, 1.5))
-    return np.asarray(0.8 * _level(bubbles) + 0.45 * vessel + 0.35 * splash)
+    return np.asarray(0.8 * normalise_deviation(bubbles) + 0.45 * vessel + 0.35 * splash)
 
 
 def _bubbles(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -98,7 +95,7 @@ def _bubbles(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     starts = poisson_starts(rng, 9 + 16 * intensity)
     deep = place_grains(intensity.size, starts, 0.4 + rng.exponential(0.7, starts.size), grains)
     water = shaped_noise(rng, intensity.size, band(60, 240, 2.0))
-    return np.asarray(_level(deep) + 0.18 * uniform_filter1d(water, 8))
+    return np.asarray(normalise_deviation(deep) + 0.18 * uniform_filter1d(water, 8))
 
 
 MATERIALS: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {

@@ -19,6 +19,7 @@ from rewas_engine.world.synthesis import (
     band,
     decay_curve,
     noise_burst,
+    normalise_deviation,
     normalise_peak,
     place_grains,
     poisson_starts,
@@ -102,7 +103,7 @@ def _engine(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     centres = np.array([rng.uniform(110, 170), rng.uniform(320, 450), rng.uniform(750, 1000)])
     body = apply_filter(impulses, resonances(centres, np.array([70.0, 120.0, 250.0]), np.array([1.0, 0.5, 0.2])))
     hiss = shaped_noise(rng, intensity.size, band(400, 1600, 2.0))
-    return np.asarray(body / (body.std() + 1e-9) + 0.08 * hiss)
+    return np.asarray(normalise_deviation(body) + 0.08 * hiss)
 
 
 def _helicopter(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -128,7 +129,7 @@ def _dog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         size * np.array([650.0, 1350.0, 2500.0]), np.array([180.0, 220.0, 350.0]), np.array([1, 0.8, 0.35])
     )
     voice = apply_filter(glottis + 0.08 * rng.standard_normal(intensity.size), muzzle)
-    return np.asarray(voice / (voice.std() + 1e-9))
+    return normalise_deviation(voice)
 
 
 def _alarm(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -140,7 +141,7 @@ def _alarm(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     for harmonic, gain in zip(harmonics, gains, strict=True):
         if harmonic * pitch_hz < 7600:
             tone += gain * np.sin(2 * np.pi * harmonic * pitch_hz * times_s)
-    return np.asarray(tone / (tone.std() + 1e-9))
+    return normalise_deviation(tone)
 
 
 def _bird(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:

@@ -129,6 +129,11 @@ def normalise_peak(sound: FloatArray, peak: float = 1.0) -> FloatArray:
     return np.asarray(sound * (peak / (np.abs(sound).max() + 1e-12)))
 
 
+def normalise_deviation(sound: FloatArray) -> FloatArray:
+    """Scale the sound to a standard deviation of 1; silence stays silent."""
+    return np.asarray(sound / (sound.std() + 1e-9))
+
+
 def _fade_out(samples: int) -> FloatArray:
     fade = np.ones(samples)
     tail = max(1, samples // 5)

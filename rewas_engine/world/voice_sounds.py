@@ -14,6 +14,7 @@ from rewas_engine.world.synthesis import (
     apply_filter,
     band,
     decay_curve,
+    normalise_deviation,
     normalise_peak,
     place_grains,
     poisson_starts,
@@ -32,10 +33,6 @@ def _glottis(pitch_hz: FloatArray) -> FloatArray:
     """Pulses of a voice with this pitch [samples]: a sawtooth with a rounded edge."""
     cycles = np.cumsum(pitch_hz) / SAMPLE_RATE_HZ % 1.0
     return np.asarray((1 - cycles) ** 2.5 - 0.286)
-
-
-def _level(sound: FloatArray) -> FloatArray:
-    return np.asarray(sound / (sound.std() + 1e-9))
 
 
 def _wander(rng: np.random.Generator, samples: int, rate_hz: float) -> FloatArray:
@@ -71,7 +68,7 @@ def _speakers(rng: np.random.Generator, samples: int, count: int, low_hz: float,
 
 def _chatter(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     """A full restaurant: many voices, with a clink of cutlery now and then."""
-    voices = _level(_speakers(rng, intensity.size, 5, 95, 230))
+    voices = normalise_deviation(_speakers(rng, intensity.size, 5, 95, 230))
     murmur = shaped_noise(rng, intensity.size, lambda f: band(180, 900, 2.0)(f))
     clinks = [
         normalise_peak(np.sin(2 * np.pi * hz * np.arange(800) / SAMPLE_RATE_HZ) * decay_curve(800, 0.012))
@@ -93,7 +90,7 @@ def _cheer(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     whistle_hz = rng.uniform(2300, 3200) * (1 + 0.12 * _wander(rng, intensity.size, 3.0))
     gate = (_wander(rng, intensity.size, 1.5) > 1.0).astype(float)
     whistle = np.sin(2 * np.pi * np.cumsum(whistle_hz) / SAMPLE_RATE_HZ) * uniform_filter1d(gate, 800)
-    return np.asarray(0.6 * _level(mix) + 0.75 * roar + 0.4 * whistle)
+    return np.asarray(0.6 * normalise_deviation(mix) + 0.75 * roar + 0.4 * whistle)
 
 
 def _baby(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -105,7 +102,7 @@ def _baby(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     pitch_hz = rng.uniform(380, 480) * (0.8 + 0.25 * arch + 0.2 * effort) * tremor
     source = _glottis(pitch_hz) + 0.12 * rng.standard_normal(intensity.size) * effort
     voice = apply_filter(source, _formants(rng.uniform(1.35, 1.55), 800, 1500, 2700, 3500))
-    return _level(voice * (0.1 + 0.9 * arch))
+    return normalise_deviation(voice * (0.1 + 0.9 * arch))
 
 
 def _cat(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -120,9 +117,9 @@ def _cat(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     opened = apply_filter(source, _formants(size, 950, 1650, 3100))
     rounded = apply_filter(source, _formants(size, 450, 950, 2500))
     shares = [np.clip(1 - np.abs(place - centre) / 0.35, 0, 1) for centre in (0.1, 0.45, 0.85)]
-    parts = (_level(closed), _level(opened), _level(rounded))
+    parts = (normalise_deviation(closed), normalise_deviation(opened), normalise_deviation(rounded))
     voice = sum((share * part for share, part in zip(shares, parts, strict=True)), start=np.zeros(intensity.size))
-    return _level(voice * np.sin(np.pi * place) ** 0.4)
+    return normalise_deviation(voice * np.sin(np.pi * place) ** 0.4)
 
 
 def _crow(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -134,7 +131,7 @@ def _crow(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     caw = np.arange(intensity.size) / SAMPLE_RATE_HZ / rng.uniform(0.45, 0.65) % 1.0
     cry = np.clip(caw / 0.08, 0, 1) * np.clip((0.72 - caw) / 0.15, 0, 1)
     voice = apply_filter(source, resonances(np.array([1150.0, 1800.0]), np.array([250.0, 300.0]), np.array([1.0, 0.8])))
-    return _level(voice * (0.4 + 0.6 * cry))
+    return normalise_deviation(voice * (0.4 + 0.6 * cry))
 
 
 def _frog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -147,7 +144,7 @@ def _frog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     throat_hz = rng.uniform(420, 620)
     tone = np.sin(2 * np.pi * throat_hz * times_s) + 0.7 * np.sin(2 * np.pi * 2.6 * throat_hz * times_s)
     wet = shaped_noise(rng, intensity.size, band(0.8 * throat_hz, 3.2 * throat_hz, 2.0))
-    return _level((tone + 0.35 * wet) * pulses * (0.4 + 0.6 * shape))
+    return normalise_deviation((tone + 0.35 * wet) * pulses * (0.4 + 0.6 * shape))
 
 
 def _crickets(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -159,7 +156,7 @@ def _crickets(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         place = (times_s * chirp_hz + rng.random()) % 1.0
         pulse = np.sin(np.pi * np.clip(place / 0.4, 0, 1) * rng.integers(3, 5)) ** 2 * (place < 0.4)
         mix += rng.uniform(0.3, 1.0) * pulse * np.sin(2 * np.pi * tone_hz * times_s)
-    return _level(mix + 0.05 * np.sin(2 * np.pi * rng.uniform(3900, 4200) * times_s))
+    return normalise_deviation(mix + 0.05 * np.sin(2 * np.pi * rng.uniform(3900, 4200) * times_s))
 
 
 VOICES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {

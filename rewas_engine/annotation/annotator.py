@@ -10,12 +10,11 @@ from rewas_engine.annotation.sentences import clean_sentence, remove_repeats
 from rewas_engine.annotation.stages import Caption, Captioner, LanguageModel
 from rewas_engine.annotation.writing import SeenAndHeard, write_sentences
 from rewas_engine.checks import MAX_PROMPT_CHARACTERS
-from rewas_engine.errors import Cancelled
 from rewas_engine.media.audio import count_audio_tracks
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.probe import read_clip
 from rewas_engine.recordings.captions import clean_caption
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, raise_if_cancelled
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ class Annotator:
         read = read_clip(clip)
         notes: list[str] = []
         seen = _cleaned(self.picture.caption(clip, cancel))
-        _raise_if_cancelled(cancel)
+        raise_if_cancelled(cancel)
         if not seen:
             notes.append("Nothing is known that matches the picture.")
         heard = self._caption_sound(clip, cancel, notes)
-        _raise_if_cancelled(cancel)
+        raise_if_cancelled(cancel)
         written = write_sentences(SeenAndHeard(seen, heard, self.picture, self.sound), self.language, cancel)
         return Annotation(
             duration_s=read.duration_s,
@@ -128,8 +127,3 @@ def _cleaned(captions: Sequence[Caption]) -> tuple[Caption, ...]:
         if text and clean_sentence(text):
             texts.setdefault(text, Caption(text, caption.score))
     return tuple(texts.values())
-
-
-def _raise_if_cancelled(cancel: CancelSignal | None) -> None:
-    if cancel is not None and cancel.is_set():
-        raise Cancelled

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from rewas_engine.errors import Cancelled, EngineError, SettingsError
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.errors import EngineError, SettingsError
+from rewas_engine.runtime.progress import CancelSignal, raise_if_cancelled
 
 MAX_ANSWER_BYTES = 1_000_000
 MAX_NEW_TOKENS = 200
@@ -62,8 +62,7 @@ class LanguageServer:
 
     def answer(self, instruction: str, text: str, cancel: CancelSignal | None) -> str:
         """Follow an instruction about a text. Raises LanguageServerError, Cancelled."""
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
+        raise_if_cancelled(cancel)
         request = {
             "model": self.model,
             "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": text}],

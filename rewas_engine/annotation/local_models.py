@@ -18,12 +18,12 @@ from transformers import (
 )
 
 from rewas_engine.annotation.stages import Caption
-from rewas_engine.errors import Cancelled, EngineError, PackError
+from rewas_engine.errors import EngineError, PackError
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.media.video import read_frames
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, raise_if_cancelled
 
 FRAMES_A_CLIP = 4
 """Frames of a clip that are captioned, evenly spaced."""
@@ -70,7 +70,7 @@ class PictureCaptioner:
         )
         captions = []
         for frame in frames[:FRAMES_A_CLIP]:
-            _raise_if_cancelled(cancel)
+            raise_if_cancelled(cancel)
             inputs = self._processor(images=frame, return_tensors="pt").to(self._device)
             captions.append(Caption(self._generate(inputs)))
         return tuple(captions)
@@ -112,7 +112,7 @@ class SoundCaptioner:
             sample_rate_hz=self._rate_hz,
             origin_s=origin_s,
         )
-        _raise_if_cancelled(cancel)
+        raise_if_cancelled(cancel)
         if not sound.any():
             return ()
         inputs = self._features(sound, sampling_rate=self._rate_hz, return_tensors="pt").to(self._device)
@@ -141,7 +141,7 @@ class LocalLanguageModel:
 
     def answer(self, instruction: str, text: str, cancel: CancelSignal | None) -> str:
         """Follow an instruction about a text, without sampling. Raises Cancelled."""
-        _raise_if_cancelled(cancel)
+        raise_if_cancelled(cancel)
         request = f"{instruction}\n\n{text}"
         if self._tokenizer.chat_template:
             message = [{"role": "user", "content": request}]
@@ -180,8 +180,3 @@ def _load(load: Callable[..., Any], folder: Path, what: str) -> Any:
             f"The {what} in {folder} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]}).",
             "Give a folder that save_pretrained has written, with weights as safetensors.",
         ) from error
-
-
-def _raise_if_cancelled(cancel: CancelSignal | None) -> None:
-    if cancel is not None and cancel.is_set():
-        raise Cancelled

@@ -45,6 +45,12 @@ class CancelSignal(Protocol):
     def is_set(self) -> bool: ...
 
 
+def raise_if_cancelled(cancel: CancelSignal | None) -> None:
+    """Raise Cancelled if the caller wants to stop."""
+    if cancel is not None and cancel.is_set():
+        raise Cancelled
+
+
 ProgressCallback = Callable[[Progress], object]
 """Called with every step. An exception that it raises ends the call."""
 _STAGE_FRACTIONS: dict[StageName, tuple[float, float]] = {
@@ -114,5 +120,4 @@ class ProgressTracker:
         self.on_progress(Progress(stage, step, total_steps, self._max_fraction))
 
     def _raise_if_cancelled(self) -> None:
-        if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled
+        raise_if_cancelled(self.cancel)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewas_engine import Cancelled
 from rewas_engine.runtime.atomic_files import flush_to_disk
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, raise_if_cancelled
 from rewas_server.delivery.broadcast_wav import write_broadcast_wav
 from rewas_server.delivery.content_credentials import ContentSigner, SigningIdentity
 from rewas_server.delivery.continuity import find_runs
@@ -190,7 +189,7 @@ class _Writer:
         common = common_key(self._profile, self._facts)
         delivered: dict[int, DeliveredStem] = {}
         for group in groups.values():
-            _raise_if_cancelled(cancel)
+            raise_if_cancelled(cancel)
             missing: dict[int, tuple[int, str]] = {}
             for index, number in enumerate(group):
                 held = ranges[number]
@@ -207,7 +206,7 @@ class _Writer:
                 held_stems = [(stems[number], ranges[number]) for number in group]
                 rendered = render_group(held_stems, self._profile, self._facts, missing)
                 for (number, key), sound in zip(missing.values(), rendered, strict=True):
-                    _raise_if_cancelled(cancel)
+                    raise_if_cancelled(cancel)
                     file = self._write(names[number], key, sound)
                     delivered[number] = self._delivered(stems[number], ranges[number], file, was_written=True)
                     on_progress(len(delivered), len(stems))
@@ -338,8 +337,3 @@ class _Writer:
                 elif self._record.is_unchanged(file):
                     found.append(self._folder / file.name)
         return sorted(found)
-
-
-def _raise_if_cancelled(cancel: CancelSignal | None) -> None:
-    if cancel is not None and cancel.is_set():
-        raise Cancelled

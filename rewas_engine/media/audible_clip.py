@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,14 +34,39 @@ def write_audible_clip(
     """
     width = round(height * frames.shape[2] / frames.shape[1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=frame_rate, options={"crf": "16"})
-        video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+    size = width + width % 2, height + height % 2
+    pictures = (av.VideoFrame.from_ndarray(pixels, format="gray") for pixels in frames)
+    enlarged = (picture.reformat(*size, "yuv420p", interpolation="BICUBIC") for picture in pictures)
+    with atomic_path(path) as unfinished:
+        encode_audible_clip(unfinished, enlarged, size, frame_rate, {"crf": "16"}, waveform, sample_rate_hz)
+
+
+def encode_audible_clip(
+    path: Path,
+    frames: Iterable[av.VideoFrame],
+    size: tuple[int, int],
+    frame_rate: Fraction,
+    options: dict[str, str],
+    waveform: NDArray[np.float32],
+    sample_rate_hz: int,
+) -> None:
+    """Write frames as H.264 at exactly this rate, and a sound [samples] as AAC.
+
+    Args:
+        path: The MP4 file.
+        frames: The frames, in order.
+        size: Width and height of the video, even numbers.
+        frame_rate: Frames per second.
+        options: Options of libx264, such as crf.
+        waveform: The sound, within ±1.
+        sample_rate_hz: Its samples per second.
+    """
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=frame_rate, options=options)
+        (video.width, video.height), video.pix_fmt = size, "yuv420p"
         video.codec_context.time_base = 1 / frame_rate
         track = container.add_stream("aac", rate=sample_rate_hz, layout="mono")
-        for number, pixels in enumerate(frames):
-            small = av.VideoFrame.from_ndarray(pixels, format="gray")
-            frame = small.reformat(video.width, video.height, "yuv420p", interpolation="BICUBIC")
+        for number, frame in enumerate(frames):
             frame.pts, frame.time_base = number, 1 / frame_rate
             container.mux(video.encode(frame))
         container.mux(video.encode(None))

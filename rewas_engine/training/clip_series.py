@@ -17,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, SettingsError
+from rewas_engine.media.audible_clip import encode_audible_clip
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_workers import worker_pool
@@ -179,17 +180,7 @@ def encode_clip(
     path: Path, frames: NDArray[np.uint8], frame_rate: Fraction, crf: int, sound: NDArray[np.float32]
 ) -> None:
     """Write frames [T, H, W, 3] as H.264 at exactly this rate, and the sound [samples] as AAC."""
-    with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=frame_rate, options={"crf": str(crf), "preset": "veryfast"})
-        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        video.codec_context.time_base = 1 / frame_rate
-        track = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, 1 / frame_rate
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
-        samples.sample_rate, samples.pts = SAMPLE_RATE_HZ, 0
-        container.mux(track.encode(samples))
-        container.mux(track.encode(None))
+    pictures = (av.VideoFrame.from_ndarray(pixels, format="rgb24") for pixels in frames)
+    options = {"crf": str(crf), "preset": "veryfast"}
+    size = frames.shape[2], frames.shape[1]
+    encode_audible_clip(path, pictures, size, frame_rate, options, sound, SAMPLE_RATE_HZ)

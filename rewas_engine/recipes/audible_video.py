@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 
 from rewas_engine.audible_video.loss import ALIGNMENT_WEIGHT, training_loss
@@ -21,6 +20,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
+from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.config import SEEDS_APART, read_settings
@@ -162,7 +162,7 @@ class AudibleVideoTraining:
         frame_codec.fit(levels.flatten(0, 1)[:20_000])
         with torch.no_grad():
             pictures = encode_scaled(frame_codec, levels.flatten(0, 1)).unflatten(0, levels.shape[:2])
-        schedule = _load_schedule()
+        schedule = StarterTraining.schedule()
         torch.manual_seed(config.seed)
         denoiser = config.new_denoiser()
 
@@ -267,20 +267,6 @@ class AudibleVideoTraining:
         (unfinished / DESCRIPTION_FILE).write_text(description.to_json(), "utf-8")
         shutil.rmtree(self.model_folder, ignore_errors=True)
         unfinished.rename(self.model_folder)
-
-
-def _load_schedule() -> DDIMScheduler:
-    """The schedule of both streams: that of the starter, which ends in pure noise."""
-    return DDIMScheduler(
-        beta_start=0.0015,
-        beta_end=0.0195,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=False,
-    )
 
 
 def _unet_config(channels: int, widths: tuple[int, ...], sample_size: tuple[int, int]) -> dict[str, Any]:

@@ -158,16 +158,11 @@ def find_clips(places: list[Path]) -> list[Path]:
         ProblemError: There are none.
     """
     from rewas_api.errors import ProblemError, ProblemKind
-    from rewas_engine.recordings.files import VIDEO_SUFFIXES
+    from rewas_engine.training.dataset_clips import list_videos
 
     found: dict[Path, None] = {}
     for place in places:
-        inside = (
-            sorted(path for path in place.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-            if place.is_dir()
-            else [place]
-        )
-        found.update(dict.fromkeys(inside))
+        found.update(dict.fromkeys(list_videos(place) if place.is_dir() else [place]))
     if not found:
         named = ", ".join(str(place) for place in places)
         raise ProblemError(f"There are no video files in {named}.", "Give video files.", ProblemKind.MEDIA)

@@ -78,7 +78,7 @@ class Annotator:
         seen = _cleaned(self.picture.caption(clip, cancel))
         raise_if_cancelled(cancel)
         if not seen:
-            notes.append("Nothing is known that matches the picture.")
+            notes.append("Nothing known matches the picture.")
         heard = self._caption_sound(clip, cancel, notes)
         raise_if_cancelled(cancel)
         written = write_sentences(SeenAndHeard(seen, heard, self.picture, self.sound), self.language, cancel)
@@ -101,7 +101,7 @@ class Annotator:
             return ()
         heard = _cleaned(self.sound.caption(clip, cancel))
         if not heard:
-            notes.append("The sound is silent, or nothing is known that matches it.")
+            notes.append("The sound is silent, or nothing known matches it.")
         return heard
 
     def _prompt(self, seen: Sequence[Caption], heard: Sequence[Caption], picture: str, sound: str) -> str:

@@ -77,7 +77,7 @@ class LanguageServer:
         if not isinstance(content, str):
             said = body[:200].decode("utf-8", "replace").strip()
             raise LanguageServerError(
-                f"The language server {self.url} gave no answer that can be read (status {status}: {said!r}).",
+                f"The language server {self.url} gave an unreadable answer (status {status}: {said!r}).",
                 "Check its address and the name of the model.",
             )
         return content

@@ -49,7 +49,7 @@ def clean_sentence(text: str) -> str:
 
 
 def remove_repeats(text: str) -> str:
-    """Keep one of several equal groups of words in a row, as small captioners write them: "a dog a dog a dog"."""
+    """Keep one of several equal groups of words in a row, as in the captions of small models: "a dog a dog a dog"."""
     words = text.split()
     for length in range(MAX_REPEATED_WORDS, 0, -1):
         for start in range(length):

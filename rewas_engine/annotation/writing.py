@@ -43,7 +43,7 @@ class Sentences:
 
 @dataclass(frozen=True)
 class SeenAndHeard:
-    """Captions of one clip, and what made them. A captioner of None made none."""
+    """Captions of one clip, and what made them. A captioner is None if it was not used."""
 
     picture: Sequence[Caption]
     sound: Sequence[Caption]
@@ -54,7 +54,7 @@ class SeenAndHeard:
 def write_sentences(found: SeenAndHeard, language: LanguageModel | None, cancel: CancelSignal | None) -> Sentences:
     """Write the sentences of a clip, with templates if there is no language model.
 
-    An answer that is empty or too long is not used: the template or the captions stand, and a note says so.
+    An answer that is empty or too long is not used: the template or the captions are used instead, and a note says so.
 
     Raises:
         EngineError: The language model failed.

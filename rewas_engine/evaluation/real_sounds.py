@@ -1,4 +1,4 @@
-"""Real recordings by kind, which sounds are compared with."""
+"""Real recordings by kind, to compare sounds with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewas_engine.recordings.files import SOUND_SUFFIXES
 TABLE_NAME = "metadata.csv"
 HELD_OUT = "held-out"
 FEWEST = 2
-"""Recordings of a kind: one has no other one to be compared with."""
+"""Recordings of a kind: one alone has nothing to be compared with."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def real_sounds(folder: Path) -> dict[str, list[RealSound]]:
     kinds = {kind: sounds for kind, sounds in sorted(kinds.items()) if len(sounds) >= FEWEST}
     if not kinds:
         raise SettingsError(
-            f"There are no {FEWEST} recordings of the same kind in {folder}.",
+            f"No kind in {folder} has {FEWEST} recordings.",
             f"Put recordings into subfolders with the names of their kinds, or list them in {TABLE_NAME} with the "
             "columns “file” and “kind”.",
         )

@@ -1,4 +1,4 @@
-"""Embeddings of sound effects by aiSFX, a network for the search of sound-effect libraries.
+"""Embeddings of sound effects by aiSFX, a network for searching sound-effect libraries.
 
 The weights are those of the Python package aisfx by A. B. Ma and A. Lerch (CC BY 4.0): "Representation Learning for the
 Automatic Indexing of Sound Effects Libraries", ISMIR 2022. They are read, but none of the package's code is run, since
@@ -113,7 +113,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _Unused:
-    """Stands for the numbers of classes in the file, so that loading calls nothing of numpy."""
+    """Stands for the numbers of classes in the file, so that loading calls nothing from numpy."""
 
     def __init__(self, *values: object) -> None:
         pass

@@ -82,7 +82,7 @@ def list_recordings(folder: Path, classes: Sequence[str]) -> GrainRecordings:
     and at least one is left out. Rows of other kinds are ignored.
 
     Raises:
-        SettingsError: The table is missing or invalid, a file is missing, a licence does not permit any use, or there
+        SettingsError: The table is missing or invalid, a file is missing, a licence is not permissive, or there
             are no recordings for training.
     """
     table = folder / CAPTIONS_FILE
@@ -102,7 +102,7 @@ def list_recordings(folder: Path, classes: Sequence[str]) -> GrainRecordings:
             (left_out if name in names else training).append(recording)
     if not training:
         raise SettingsError(
-            f"{table} lists no recordings for training whose kinds are classes of the training.",
+            f"{table} lists no recordings for training that belong to the trained classes.",
             "Choose another folder, or leave grains_folder empty.",
         )
     training.sort(key=lambda each: each.name)
@@ -171,7 +171,7 @@ def _recording(folder: Path, place: str, row: dict[str, str], class_name: str) -
         raise SettingsError(f"{place}: the folder does not contain {name!r}.", "Correct or remove the line.")
     if not row["credit"] or not set(row["licence"].split(" AND ")) <= PERMISSIVE_LICENCES:
         raise SettingsError(
-            f"{place}: a credit, or a licence that permits any use, is missing.",
+            f"{place}: a credit or a permissive licence is missing.",
             f"Use only recordings under {', '.join(sorted(PERMISSIVE_LICENCES))}, and name their authors.",
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -97,7 +97,7 @@ def _drill(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _saw(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """A handsaw in wood: strokes to and fro of rough teeth, the push deeper than the pull."""
+    """A handsaw in wood: rough teeth that move to and fro, with a deeper push than pull."""
     stroke = _times_s(intensity) * rng.uniform(1.3, 2.3) % 1.0
     push, pull = np.sin(np.pi * np.clip(stroke / 0.55, 0, 1)), np.sin(np.pi * np.clip((stroke - 0.55) / 0.45, 0, 1))
     teeth_hz = rng.uniform(110, 170)

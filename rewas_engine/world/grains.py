@@ -129,7 +129,7 @@ def cut_texture(sound: FloatArray) -> FloatArray | None:
 
 
 def _split_at_attacks(stretch: FloatArray) -> list[FloatArray]:
-    """Split a stretch without pauses where a further strike begins."""
+    """Split a stretch without pauses where another strike begins."""
     step = int(ATTACK_STEP_S * SAMPLE_RATE_HZ)
     levels = np.abs(stretch[: stretch.size // step * step]).reshape(-1, step).max(axis=1)
     if levels.size == 0:

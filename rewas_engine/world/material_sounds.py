@@ -35,7 +35,7 @@ def _cloth(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _paper(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """Paper that is crumpled: a dense crackle of snaps of very different strength over a dry rustle."""
+    """Paper being crumpled: a dense crackle of snaps of very different strength over a dry rustle."""
     snaps = [
         normalise_peak(noise_burst(rng, 0.01, rng.uniform(0.0006, 0.0025), rng.uniform(1200, 3200), 7800))
         for _ in range(14)
@@ -75,7 +75,7 @@ def _bubble_tones(rng: np.random.Generator, count: int, low_hz: float, high_hz: 
 
 
 def _pouring(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """A drink that is poured: small bubbles over a hiss, and the pitch of the vessel rises while it fills."""
+    """A drink being poured: small bubbles over a hiss, and the pitch of the vessel rises while it fills."""
     grains = _bubble_tones(rng, 20, 900, 3200)
     starts = poisson_starts(rng, 110 + 120 * intensity)
     bubbles = place_grains(intensity.size, starts, 0.2 + rng.exponential(1.0, starts.size), grains)

@@ -36,7 +36,7 @@ def _glottis(pitch_hz: FloatArray) -> FloatArray:
 
 
 def _wander(rng: np.random.Generator, samples: int, rate_hz: float) -> FloatArray:
-    """A slow random course with standard deviation 1."""
+    """A slow random curve with standard deviation 1."""
     return shaped_noise(rng, samples, band(0.2, rate_hz, 2.0))
 
 
@@ -80,7 +80,7 @@ def _chatter(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _cheer(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """A crowd that cheers: open vowels of many throats that rise together, and whistles."""
+    """A crowd that cheers: open vowels of many voices that rise together, and whistles."""
     effort = _effort(intensity, 0.1)
     mix = np.zeros(intensity.size)
     for _ in range(6):

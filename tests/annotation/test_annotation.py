@@ -149,7 +149,7 @@ def test_models_of_transformers_caption_and_write(clip: VideoClip, tmp_path: Pat
     assert picture.caption(clip, None) == seen
     assert language.answer("Say it.", "a dog", None) == language.answer("Say it.", "a dog", None)
     found = Annotator(picture, sound, language).annotate(clip)
-    assert found.picture_captions or "Nothing is known that matches the picture." in found.notes
+    assert found.picture_captions or "Nothing known matches the picture." in found.notes
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(Cancelled):
@@ -211,7 +211,7 @@ def test_a_language_server_is_asked_with_the_interface_of_openai(
     ]
     for nonsense in (b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}'):
         answers[:] = [nonsense]
-        with pytest.raises(LanguageServerError, match="gave no answer that can be read"):
+        with pytest.raises(LanguageServerError, match="gave an unreadable answer"):
             language.answer("Rewrite this.", "dog bark", None)
 
 

@@ -100,7 +100,7 @@ def test_a_table_names_kinds_and_what_was_held_out(tmp_path: Path) -> None:
         ([{"file": "a.wav", "words": "door"}], "no columns"),
         ([{"file": "missing.wav", "kind": "door"}], "Line 2 of .* its file does not exist"),
         ([{"file": "a.wav", "kind": ""}], "has no kind"),
-        ([{"file": "a.wav", "kind": "door"}], "no 2 recordings of the same kind"),
+        ([{"file": "a.wav", "kind": "door"}], "No kind in .* has 2 recordings"),
     ],
 )
 def test_invalid_tables_are_explained(tmp_path: Path, rows: list[dict[str, str]], message: str) -> None:
@@ -111,7 +111,7 @@ def test_invalid_tables_are_explained(tmp_path: Path, rows: list[dict[str, str]]
 
 
 def test_folders_without_recordings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no 2 recordings"):
+    with pytest.raises(SettingsError, match=r"No kind in .* has 2 recordings"):
         real_sounds(tmp_path)
     with pytest.raises(SettingsError, match="does not exist"):
         real_sounds(tmp_path / "missing")

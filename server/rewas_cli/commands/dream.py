@@ -19,7 +19,7 @@ def dream(
     model: Annotated[
         Path,
         typer.Option(
-            "--model", metavar="DIR", file_okay=False, help="The model that rewas train tavd wrote.", show_default=False
+            "--model", metavar="DIR", file_okay=False, help="A model from rewas train tavd.", show_default=False
         ),
     ],
     output: Annotated[
@@ -40,7 +40,7 @@ def dream(
             metavar="PIXELS",
             min=32,
             max=1024,
-            help="Height of the video. The small frames of the model are enlarged to it.",
+            help="Height of the video. The model's small frames are enlarged to it.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = 256,
@@ -62,7 +62,7 @@ def dream(
     ] = 3.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Generate a short video with sound from a sentence, with a model that `rewas train tavd` wrote."""
+    """Generate a short video with sound from a sentence, using a model from `rewas train tavd`."""
     from rewas_engine.audible_video.model import AudibleVideo
     from rewas_engine.media.audible_clip import write_audible_clip
     from rewas_engine.runtime.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rewas_engine.errors import SettingsError
@@ -85,6 +85,7 @@ def test_without_a_fall_the_scene_is_that_of_the_drawn_world(seed: int, class_na
         assert np.array_equal(render_sound(staged.scene), render_sound(drawn))
 
 
+@example(seed=1428)  # a dog, whose tail wags on its own
 @given(seed=seeds)
 @settings(max_examples=20, deadline=None)
 def test_still_scenes_do_not_move(seed: int) -> None:

@@ -98,6 +98,8 @@ class StagedScene:
 
     def props(self, times_s: FloatArray) -> list[Prop]:
         """Everything on the stage at these times."""
+        if self.scene.still:  # Performers stir on their own, for example the tail of a dog.
+            times_s = np.zeros_like(times_s)
         placed = [*self.room.props, *self.act.props(times_s)]
         for each in self.company:
             placed += each(times_s)

@@ -165,7 +165,7 @@ class StarterTraining:
         cache_folder, classes = self.sounds.folder, self.config.classes
         corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder), classes)
         projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
-        self._initialise("text_projection", projection)
+        self._initialise("text_projection", projection, self.config.words)
         loss = words_loss(corpus, projection)
         self._train("words", projection, loss, self.config.words, None)
         self._save(projection, "text_projection")
@@ -183,11 +183,11 @@ class StarterTraining:
         For recordings, the text projection is trained together with it.
         """
         denoiser = self.config.new_denoiser()
-        self._initialise("denoiser", denoiser)
+        self._initialise("denoiser", denoiser, self.config.base)
         batches = self._batches()
         trained_modules = torch.nn.ModuleDict({"denoiser": denoiser})
         if batches.projection is not None and not isinstance(self.sounds, WorldCorpus):
-            self._initialise("text_projection", batches.projection)
+            self._initialise("text_projection", batches.projection, self.config.base)
             trained_modules["text_projection"] = batches.projection.requires_grad_(True)
         loss = base_loss(batches, denoiser, self.schedule(), self.config.base.steps)
         self._train(
@@ -203,7 +203,7 @@ class StarterTraining:
         adapter = EnergyAdapter.from_denoiser(
             denoiser, bins // patch, hint_channels(int(denoiser.config.in_channels), patch)
         )
-        self._initialise("adapter", adapter)
+        self._initialise("adapter", adapter, self.config.adapter)
         loss = adapter_loss(batches, denoiser, adapter, self.schedule(), bins, self.config.adapter.steps)
         self._train(
             "adapter",
@@ -217,7 +217,7 @@ class StarterTraining:
     def train_vocoder(self) -> None:
         """Train the vocoder."""
         vocoder, config = self.config.new_vocoder(), self.config
-        self._initialise("vocoder", vocoder)
+        self._initialise("vocoder", vocoder, config.vocoder)
         corpus = self.sounds.waveforms()
         loss = vocoder_loss(corpus, vocoder, self.front_end, config.vocoder_batch, config.vocoder_crop_frames)
         self._train("vocoder", vocoder, loss, config.vocoder, lambda: vocoder_panels(vocoder, corpus, self.front_end))
@@ -231,14 +231,17 @@ class StarterTraining:
                 encoder would stay as it is.
         """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
-        began = {role: self._initialise(role, part) for role, part in (("video_encoder", encoder), ("phi", phi))}
+        began = {
+            role: self._initialise(role, part, self.config.picture)
+            for role, part in (("video_encoder", encoder), ("phi", phi))
+        }
         sources = tuple(source for source in (self.pictures, self.further_pictures) if source is not None)
         if sources and self.config.picture_recipe.fixed_views and began["video_encoder"] == NOTHING:
             raise SettingsError(
                 "picture_recipe.fixed_views keeps the video encoder as it is, but it is not trained yet.",
                 "Set fixed_views to 0, or start from a pack with a video encoder of the same size.",
             )
-        if sources:
+        if sources and self.config.picture.steps:
             corpus = JoinedPictures(sources).videos(self.front_end)
             reader = LabelReader(int(encoder.config.features))
             recipe, batches = self.config.picture_recipe, self.config.picture_batches
@@ -275,7 +278,7 @@ class StarterTraining:
         if not isinstance(self.sounds, WorldCorpus) or not isinstance(self.pictures, WorldCorpus):
             return
         config, space = self.config, self.config.new_joint_space()
-        self._initialise("joint", space)
+        self._initialise("joint", space, config.joint)
         embed = SentenceEncoder(**SENTENCE_ENCODER)
         seen, heard = (world_clips(corpus, self.front_end, embed) for corpus in (self.pictures, self.sounds))
         corpus = JointCorpus(seen, heard, out_of_domain_videos(config.joint_strangers, seen, space, config.seed))
@@ -355,6 +358,10 @@ class StarterTraining:
         config: LoopConfig,
         panels: Callable[[], list[Panel]] | None,
     ) -> None:
+        """Train a module in place. In 0 steps it keeps the weights of the continued pack."""
+        if config.steps == 0:
+            return
+
         def show(losses: list[float]) -> None:
             draw_losses(self.folder / "curves" / f"{stage}.png", stage, losses)
             if panels is not None:
@@ -384,8 +391,15 @@ class StarterTraining:
         }
         return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
 
-    def _initialise(self, role: str, module: torch.nn.Module) -> str:
+    def _initialise(self, role: str, module: torch.nn.Module, loop: LoopConfig | None = None) -> str:
+        """Copy the weights of the continued pack, if they fit. Raises SettingsError if nothing else would fill it."""
         origin = StartingPoint(self.config.start_from).fill(module, role)
+        if origin == NOTHING and loop is not None and loop.steps == 0:
+            raise SettingsError(
+                f"There are no weights for {role.replace('_', ' ')}: its stage has 0 steps, and no pack with a "
+                "component of the same size is continued.",
+                "Give the stage at least one step, or set start_from to such a pack.",
+            )
         record = self.folder / STARTING_POINTS_FILE
         origins = json.loads(record.read_text("utf-8")) if record.is_file() else {}
         write_text_atomic(record, json.dumps({**origins, role: origin}, indent=1))

@@ -24,6 +24,7 @@ PROMPT_WIDTH = 384
 Settings = TypeVar("Settings")
 MAY_BE_ZERO = (
     "seed",
+    "steps",
     "warmup_steps",
     "weight_decay",
     "ema_decay",

@@ -113,9 +113,11 @@ def train(
 
     Raises:
         TrainingStopped: The training was cancelled.
-        SettingsError: There is a checkpoint with other settings.
+        SettingsError: There is nothing to train in 0 steps, or there is a checkpoint with other settings.
         EngineError: The loss is not finite, or the checkpoint cannot be read.
     """
+    if config.steps < 1:
+        raise SettingsError(f"The stage {stage} has no steps.", "Give it at least one step.")
     folder.mkdir(parents=True, exist_ok=True)
     parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(

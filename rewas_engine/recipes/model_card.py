@@ -17,6 +17,8 @@ from rewas_engine.evaluation.report import clips_of, format_target, format_value
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.atomic_files import write_text_atomic
+from rewas_engine.runtime.devices import resolve_device
+from rewas_engine.runtime.precision import training_precision
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.pack_writer import LICENCE, PERMITS
 from rewas_engine.training.progress import PartCounter, TrainingStopped
@@ -87,6 +89,7 @@ def write_model_card(
     remarks_paragraph = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in config.classes)
     folder = Path(config.picture_folder).name
+    precision = training_precision(resolve_device(config.device))
     further_clips = f"further video clips of the synthetic world in the folder {folder}, " if folder else ""
     text = f"""# {path.name}
 
@@ -101,7 +104,7 @@ Licence: {LICENCE}. {PERMITS}
 
 {config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed},
 {further_clips}on
-{platform.machine()} ({torch.get_num_threads()} threads, bfloat16 forward passes, PyTorch {torch.__version__}).
+{platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes, PyTorch {torch.__version__}).
 
 {_starting_points(began)}
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from rewas_engine.errors import EngineError, SettingsError
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
-from rewas_engine.runtime.precision import resolve_precision
+from rewas_engine.runtime.precision import training_precision
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
 from rewas_engine.training.progress import Pace, TrainingStopped
@@ -113,11 +113,9 @@ def train(
 
     Raises:
         TrainingStopped: The training was cancelled.
-        SettingsError: There is nothing to train in 0 steps, or there is a checkpoint with other settings.
+        SettingsError: There is a checkpoint with other settings.
         EngineError: The loss is not finite, or the checkpoint cannot be read.
     """
-    if config.steps < 1:
-        raise SettingsError(f"The stage {stage} has no steps.", "Give it at least one step.")
     folder.mkdir(parents=True, exist_ok=True)
     parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(
@@ -274,10 +272,6 @@ class _Checkpoint:
 
 @contextlib.contextmanager
 def lower_precision(device: torch.device) -> Iterator[None]:
-    """Run a forward pass in bfloat16 where that is safe, with float32 weights.
-
-    A processor without instructions for bfloat16 is faster in float32, so there nothing changes.
-    """
-    is_fast = device.type != "cpu" or resolve_precision("auto", "cpu") == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=is_fast):
+    """Run a forward pass with float32 weights in bfloat16 where that is safe and fast, otherwise in float32."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=training_precision(str(device)) == "bfloat16"):
         yield

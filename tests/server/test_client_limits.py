@@ -140,7 +140,11 @@ def test_connections_are_limited(server: ServerProcess) -> None:
             with contextlib.suppress(ConnectionError):
                 answers += bool(connection.recv(1))
         assert 0 < answers <= LIMITS["max_connections"]
-    with server.client() as client:  # They are all closed: there is room again.
+    # They are all closed: there is room again as soon as the server has noticed.
+    with grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        health.Check(health_pb2.HealthCheckRequest(), timeout=20, wait_for_ready=True)
+    with server.client() as client:
         assert client.get_server_info().version
 
 

@@ -70,7 +70,7 @@ class AudibleVideoConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for a class that does not exist, or for a rate or sizes that are not possible."""
+        """Raise SettingsError for a class that does not exist, or for steps, a rate or sizes that are not possible."""
         try:
             is_possible = self.frame_rate > 0
         except (ValueError, ZeroDivisionError):
@@ -88,6 +88,8 @@ class AudibleVideoConfig:
                 f"A UNet cannot have {uneven[0]} channels.",
                 f"Use multiples of {_NORM_GROUPS} for picture_widths and sound_widths.",
             )
+        if self.loop.steps < 1:
+            raise SettingsError("The training has no steps.", "Set loop.steps to at least 1.")
         levels = max(len(self.picture_widths), len(self.sound_widths))
         if self.size % (PATCH * 2 ** (levels - 1)) or self.mel_frames % 32:
             raise SettingsError(

@@ -130,12 +130,18 @@ class StarterTraining:
         """Run stages in order; finished stages are skipped.
 
         Raises:
-            SettingsError: A stage is unknown, needs an earlier stage, or has results with other settings. This is
-                checked before any work starts.
+            SettingsError: A stage is unknown, needs an earlier stage, has results with other settings, or has 0 steps
+                although no pack is continued. This is checked before any work starts.
         """
         sources = [source for source in (self.sounds, self.pictures, self.further_pictures) if source is not None]
         written = [source.is_written() for source in sources]  # checks every source, to refuse a wrong folder
         self.ledger.check(stages, all(written))
+        kept = [stage for stage in stages if getattr(getattr(self.config, stage, None), "steps", None) == 0]
+        if kept and not self.config.start_from:
+            raise SettingsError(
+                f"The stage {kept[0]} has 0 steps, but there is no pack whose weights it could keep.",
+                "Give it at least one step, or set start_from.",
+            )
         for stage in stages:
             if not self.ledger.is_finished(stage):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -396,9 +402,9 @@ class StarterTraining:
         origin = StartingPoint(self.config.start_from).fill(module, role)
         if origin == NOTHING and loop is not None and loop.steps == 0:
             raise SettingsError(
-                f"There are no weights for {role.replace('_', ' ')}: its stage has 0 steps, and no pack with a "
-                "component of the same size is continued.",
-                "Give the stage at least one step, or set start_from to such a pack.",
+                f"The stage of the component {role} has 0 steps, but the pack {self.config.start_from} has no such "
+                "component of the same size.",
+                "Give the stage at least one step, or start from another pack.",
             )
         record = self.folder / STARTING_POINTS_FILE
         origins = json.loads(record.read_text("utf-8")) if record.is_file() else {}

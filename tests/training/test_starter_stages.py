@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.controls import Controls
@@ -321,7 +322,7 @@ def test_settings_are_read_over_the_defaults(tmp_path: Path) -> None:
         ("widths = []", "small.toml sets widths"),
         ("widths = ['a']", "small.toml sets widths"),
         ("[seed]\na = 1", "small.toml sets seed"),
-        ("[base]\nsteps = 0", "base in small.toml sets steps"),
+        ("[base]\nsteps = -1", "base in small.toml sets steps"),
         ("[base]\nlearning_rate = nan", "base in small.toml sets learning_rate"),
         ("[base]\nlearning_rate = inf", "base in small.toml sets learning_rate"),
     ],
@@ -375,6 +376,30 @@ def test_an_untrained_video_encoder_does_not_stay_as_it_is(tmp_path: Path) -> No
     config = replace(SMALL, picture_recipe=PictureRecipe(words=1, fixed_views=1))
     with pytest.raises(SettingsError, match="not trained yet"):
         StarterTraining(config, tmp_path).train_picture()
+
+
+@pytest.mark.slow
+def test_a_stage_without_steps_keeps_the_weights_of_the_pack(trained, tmp_path: Path) -> None:
+    pack = trained[0].pack_folder
+    config = replace(SMALL, start_from=str(pack), picture=replace(SMALL.picture, steps=0))
+    training = StarterTraining(config, tmp_path)
+    training.train_picture()
+    for role in ("video_encoder", "phi"):
+        found, expected = (
+            load_file(folder / role / "model.safetensors") for folder in (tmp_path / "components", pack)
+        )
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name].float()) for name in found)
+    wider = replace(config, picture_features=2 * SMALL.picture_features)
+    with pytest.raises(SettingsError, match="no such component of the same size"):
+        StarterTraining(wider, tmp_path).train_picture()
+
+
+def test_a_stage_without_steps_needs_a_pack(tmp_path: Path) -> None:
+    config = replace(SMALL, start_from="", picture=replace(SMALL.picture, steps=0))
+    with pytest.raises(SettingsError, match="The stage picture has 0 steps"):
+        StarterTraining(config, tmp_path / "run").run()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_corpus_of_more_classes_has_sounds_of_all_and_pictures_of_some(tmp_path: Path) -> None:

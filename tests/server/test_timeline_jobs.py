@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import opentimelineio as otio
 import pytest
@@ -192,6 +192,46 @@ def test_a_timeline_succeeds_with_the_clips_that_have_a_sound(
         assert [stem.range_in_parent().start_time.to_seconds() for stem in stems] == [0, 2]
         await world.timelines.child_changed(parent_id)
         assert await world.board.get(parent_id) == parent, "a final state stays"
+
+    in_world(act)
+
+
+@pytest.mark.parametrize("retries_child", [False, True])
+def test_a_retry_does_not_end_a_timeline_whose_clips_had_ended(
+    in_world: Callable[[Act[None]], None], media: Path, monkeypatch: pytest.MonkeyPatch, retries_child: bool
+) -> None:
+    """Whenever the timeline is updated, it is either still cancelled or has clips to wait for."""
+
+    async def act(world: World) -> None:
+        parent_id = await world.submit(timeline_request(media))
+        await world.scheduler.cancel(parent_id)
+        await world.timelines.child_changed(parent_id)
+        assert state_of(await world.board.get(parent_id)) == "CANCELLED"
+        change, change_children = world.board.update, world.board.update_children
+
+        async def update(job_id: str, *arguments: Any) -> rewas_pb2.Job:
+            job = await change(job_id, *arguments)
+            if not following:
+                following.append(job_id)
+                await world.timelines.child_changed(parent_id)
+                following.clear()
+            return job
+
+        async def update_children(*arguments: Any, **more: Any) -> list[rewas_pb2.Job]:
+            changed = await change_children(*arguments, **more)
+            await world.timelines.child_changed(parent_id)
+            return changed
+
+        following: list[str] = []
+        monkeypatch.setattr(world.board, "update", update)
+        monkeypatch.setattr(world.board, "update_children", update_children)
+        first, *others = await world.children(parent_id)
+        await world.scheduler.retry(first if retries_child else parent_id)
+        assert state_of(await world.board.get(first)) == "QUEUED"
+        assert {state_of(await world.board.get(each)) for each in others} == {
+            "CANCELLED" if retries_child else "QUEUED"
+        }
+        assert state_of(await world.board.get(parent_id)) == ("RUNNING" if retries_child else "QUEUED")
 
     in_world(act)
 

@@ -251,10 +251,12 @@ class Scheduler:
         """Run a failed or cancelled job again; of a timeline, the children without a sound."""
         job = await self._board.get(job_id)
         if job.state in lifecycle.FINAL_STATES:
+            # The timeline comes last: if it ran while all of its children have still ended, it would end again.
+            await self._change_children(job, lifecycle.retry_job)
+            job = await self._board.update(job_id, lifecycle.retry_job)
             if job.parent_id:
                 await self._board.update(job.parent_id, _reopen)
-            job = await self._board.update(job_id, lifecycle.retry_job)
-            await self._change_children(job, lifecycle.retry_job)
+            self._parent_changed(job.parent_id or job.id)
             self.notify_queue_changed()
         return job
 
@@ -333,12 +335,15 @@ class Scheduler:
         if not job.child_count:
             return []
         changed = await self._board.update_children(job.id, change, states=states)
-        self._changed_parents.add(job.id)
-        self._parents_wake.set()
+        self._parent_changed(job.id)
         return changed
 
     async def _child_changed(self, child: rewas_pb2.Job) -> None:
-        self._changed_parents.add(child.parent_id)
+        self._parent_changed(child.parent_id)
+
+    def _parent_changed(self, parent_id: str) -> None:
+        """Have `update_parents` update a timeline job."""
+        self._changed_parents.add(parent_id)
         self._parents_wake.set()
 
     async def update_parents(self) -> None:
@@ -353,8 +358,7 @@ class Scheduler:
                     await self._stop_slots({child.id for child in cancelled})
                 except StoreUnavailable as problem:
                     _log.error("%s", problem, extra={"job_id": parent_id})
-                    self._changed_parents.add(parent_id)
-                    self._parents_wake.set()
+                    self._parent_changed(parent_id)
                 except Exception:
                     _log.exception("The timeline job %s could not be updated.", parent_id, extra={"job_id": parent_id})
             await asyncio.sleep(PARENT_PAUSE_S)

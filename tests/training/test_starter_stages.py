@@ -385,9 +385,7 @@ def test_a_stage_without_steps_keeps_the_weights_of_the_pack(trained, tmp_path: 
     training = StarterTraining(config, tmp_path)
     training.train_picture()
     for role in ("video_encoder", "phi"):
-        found, expected = (
-            load_file(folder / role / "model.safetensors") for folder in (tmp_path / "components", pack)
-        )
+        found, expected = (load_file(folder / role / "model.safetensors") for folder in (tmp_path / "components", pack))
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name].float()) for name in found)
     wider = replace(config, picture_features=2 * SMALL.picture_features)

@@ -19,8 +19,8 @@ class Progress:
     """Progress of a call, from the engine to the command line and the panel.
 
     Attributes:
-        stage: The running stage: a StageName; "deliver" while a job writes its stems; the name of a stage of a
-            training; or a description of a step of a conversion or an evaluation.
+        stage: The running stage: a StageName; "describe" in an annotation; "deliver" while a job writes its stems; the
+            name of a stage of a training; or a description of a step of a conversion or an evaluation.
         step: Finished steps of the stage. In "sample" one step is one inference step.
         total_steps: All steps of the stage; 0 if they are not known.
         fraction: Finished part, from 0 to 1: of the whole call or job, where it never decreases; in a training and an

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewas_engine.annotation.annotator import Annotation
+    from rewas_engine.media.clip import VideoClip
 
 COLUMNS = ("file", "prompt", "picture", "sound", "description", "seconds", "notes")
 
@@ -30,7 +31,7 @@ class AnnotationRecord:
     stages: Mapping[str, str]
     rows: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
-    _earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _earlier: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def read_earlier(self) -> None:
         """Read the finished clips of an earlier run. A file that is not such a record counts for nothing."""
@@ -39,22 +40,25 @@ class AnnotationRecord:
         try:
             document = json.loads(self.path.read_text("utf-8"))
             if document["stages"] == dict(self.stages):
-                self._earlier = {row["file"]: row for row in document["clips"]}
-        except (ValueError, LookupError, TypeError, OSError):
+                self._earlier = {_row_key(row): row for row in document["clips"]}
+        except (ValueError, LookupError, TypeError, AttributeError, OSError):
             return
 
-    def reuse(self, clip: Path) -> bool:
-        """Take over the row of an unchanged file from an earlier run, if there is one."""
-        row = self._earlier.get(str(clip))
-        if row is None or row.get("state") != file_state(clip):
-            return False
+    def reuse(self, clip: VideoClip) -> dict[str, Any] | None:
+        """Take over and return the row of an unchanged clip from an earlier run, if there is one."""
+        named = _clip_names(clip)
+        row = self._earlier.get(_row_key(named))
+        if row is None or row.get("state") is None or row["state"] != file_state(clip.path):
+            return None
         self.rows.append(row)
-        return True
+        return row
 
-    def add(self, clip: Path, annotation: Annotation) -> None:
-        """Add an annotated clip, and write the file."""
-        self.rows.append({"file": str(clip), "state": file_state(clip), **annotation_row(annotation)})
+    def add(self, clip: VideoClip, annotation: Annotation) -> dict[str, Any]:
+        """Add an annotated clip, write the file, and return the new row."""
+        row = {**_clip_names(clip), "state": file_state(clip.path), **annotation_row(annotation)}
+        self.rows.append(row)
         self.write()
+        return row
 
     def add_failed(self, clip: Path, reason: str) -> None:
         """Add a clip that could not be annotated."""
@@ -75,6 +79,18 @@ class AnnotationRecord:
             "clips": self.rows,
             "failed": self.failed,
         }
+
+
+def _clip_names(clip: VideoClip) -> dict[str, Any]:
+    """What a clip shows, as JSON. Times are exact fractions of a second; a whole file has no range."""
+    if not clip.start_s and clip.duration_s is None and clip.speed == 1:
+        return {"file": str(clip.path)}
+    shown = {"start": clip.start_s, "duration": clip.duration_s, "speed": clip.speed}
+    return {"file": str(clip.path), "range": {name: str(value) for name, value in shown.items() if value is not None}}
+
+
+def _row_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (str(row["file"]), *(f"{name} {value}" for name, value in row.get("range", {}).items()))
 
 
 def annotation_row(annotation: Annotation) -> dict[str, Any]:
@@ -119,7 +135,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(COLUMNS, cells)
 
 
-def file_state(path: Path) -> list[int]:
-    """Size and time of change of a file, by which an unchanged one is recognised."""
+def file_state(path: Path) -> list[int] | None:
+    """Size and time of change of a file, by which an unchanged one is recognised; None for an image sequence."""
+    if not path.is_file():
+        return None
     found = path.stat()
     return [found.st_size, found.st_mtime_ns]

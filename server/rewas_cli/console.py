@@ -37,6 +37,7 @@ STAGE_LABELS = {
     "decode": "Reading the video",
     "energy": "Estimating the energy",
     "conflict": "Comparing prompt and video",
+    "describe": "Describing picture and sound",
     "sample": "Denoising",
     "vocode": "Generating the waveform",
     "perform": "Performing recordings",

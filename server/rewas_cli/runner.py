@@ -18,7 +18,7 @@ from rewas_api.transfer import TransferProgress, hash_file
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.connection import open_client
 from rewas_cli.console import note
-from rewas_engine import Cancelled, EngineError, Execution, PackInfo, Progress, installed_packs
+from rewas_engine import Cancelled, EngineError, Execution, PackInfo, Progress, VideoClip, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.batch.local_maker import LocalMaker
@@ -31,7 +31,7 @@ from rewas_server.files.media import local_path
 from rewas_server.otio.clips import ClipSource
 from rewas_server.work.context import Result, WorkContext
 from rewas_server.work.dispatch import run_work
-from rewas_server.work.requests import locate_clip_media, parse_request
+from rewas_server.work.requests import ClipRequest, locate_clip_media, parse_request
 from rewas_server.work.translation import pack_message
 
 if TYPE_CHECKING:
@@ -376,6 +376,11 @@ def locate_local_media(source: ClipSource) -> Path:
     Raises ProblemError, which names the clip.
     """
     return locate_clip_media(source, {}, _locate_local_media)
+
+
+def find_local_clip(source: ClipSource) -> VideoClip:
+    """Return what a clip shows, for the engine. Raises ProblemError, which names the clip."""
+    return ClipRequest(source, {}, "").video_clip(_locate_local_media)
 
 
 def _locate_local_media(target_url: str, uploaded_media: Mapping[str, str]) -> Path:

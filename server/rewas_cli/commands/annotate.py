@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rewas_cli.commands.prompt_options import PROMPTS_PANEL, MarkersOption, prompt_options
 from rewas_cli.commands.shared_options import OUTPUT_PANEL, DeviceOption, JsonOption, PackOption
+from rewas_cli.commands.timeline_options import (
+    MediaPathsOption,
+    PathMapOption,
+    RateOption,
+    SearchFolderOption,
+    TimelineNameOption,
+    VisibleOption,
+    read_options,
+    resolve_options,
+)
 from rewas_cli.console import FAILED_WORK, SUCCESS, Printer, cancel_on_ctrl_c, note, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
+    from rewas_cli.commands.annotate_timeline import Described
     from rewas_engine.annotation.annotator import Annotator
     from rewas_engine.annotation.stages import LanguageModel
     from rewas_engine.pipeline import ReWaS
+    from rewas_engine.runtime.progress import CancelSignal
 
 EXAMPLES = """\
 rewas annotate shots/ --output shots.json --csv shots.csv
 rewas annotate shot.mp4 --picture-model models/blip2 --language-model models/llm --json
 rewas annotate shots/ --language-server http://127.0.0.1:8080/v1 --language-name llama
+rewas annotate cut.otio --output cut-described.otio
 """
 _MODELS_PANEL = "Models"
 
@@ -26,7 +40,9 @@ _MODELS_PANEL = "Models"
 def annotate(
     clips: Annotated[
         list[Path],
-        typer.Argument(metavar="CLIPS", help="Video files, and folders of them.", exists=True, show_default=False),
+        typer.Argument(
+            metavar="CLIPS", help="Video files and folders of them, or one timeline.", exists=True, show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -34,8 +50,8 @@ def annotate(
             "--output",
             "-o",
             metavar="FILE",
-            dir_okay=False,
-            help="Write all annotations to this JSON file. A later run with the same file continues.",
+            help="Write all annotations to this JSON file or, from a timeline, the timeline with its prompts to this "
+            "one. A later run with the same file continues.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -50,6 +66,21 @@ def annotate(
         ),
     ] = None,
     as_json: JsonOption = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Describe all clips of the timeline, and replace their prompts.",
+            rich_help_panel=PROMPTS_PANEL,
+        ),
+    ] = False,
+    markers: MarkersOption = "labelled",
+    rate: RateOption = None,
+    timeline_name: TimelineNameOption = None,
+    visible: VisibleOption = "topmost",
+    search_folders: SearchFolderOption = None,
+    path_maps: PathMapOption = None,
+    media_paths: MediaPathsOption = None,
     no_sound: Annotated[
         bool, typer.Option("--no-sound", help="Do not describe the clips' own sounds.", rich_help_panel=_MODELS_PANEL)
     ] = False,
@@ -112,33 +143,71 @@ def annotate(
     pack: PackOption = None,
     device: DeviceOption = "auto",
 ) -> int:
-    """Describe the picture and the sound of video clips, and suggest a prompt for each."""
+    """Describe the picture and the sound of video clips, and suggest a prompt for each.
+
+    From a timeline, the command describes each clip without a prompt in the range that it shows, and writes the
+    timeline with the prompts in metadata["rewas"].
+    """
+    from rewas_cli.annotations import AnnotationRecord
+    from rewas_cli.commands.annotate_timeline import TimelineAnnotation, is_timeline, record_path
+    from rewas_engine.pipeline import ReWaS
+    from rewas_server.otio.planning import FindOptions
+
+    def load() -> Annotator:
+        language = _language_stage(language_model, language_server, language_name, allow_remote, device)
+        model = ReWaS.from_pretrained(pack or "starter", device=device)
+        return _annotator(model, picture_model, sound_model, language, no_sound, device)
+
+    if not any(map(is_timeline, clips)):
+        _refuse_timeline_options(replace, media_paths, rate, timeline_name, search_folders, path_maps)
+        files = find_clips(clips)
+        with protect_stdout(), cancel_on_ctrl_c() as cancel:
+            described = _annotate_files(files, load(), output, csv, cancel)
+        Printer(as_json).result(described.report, described.lines)
+        return FAILED_WORK if described.has_failed else SUCCESS
+    file, written = clips[0], _timeline_output(clips, output, csv)
+    job = TimelineAnnotation(
+        file,
+        read_options(rate, timeline_name),
+        FindOptions(
+            visible, prompt_options(None, None, markers, None), resolve_options(file, search_folders, path_maps)
+        ),
+        written,
+        media_paths,
+        replace,
+    )
+    job.check()
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        described = job.run(load, lambda stages: AnnotationRecord(record_path(written), stages.stage_names), cancel)
+    Printer(as_json).result(described.report, described.lines)
+    return FAILED_WORK if described.has_failed else SUCCESS
+
+
+def _annotate_files(
+    files: list[Path], annotator: Annotator, output: Path | None, csv: Path | None, cancel: CancelSignal
+) -> Described:
+    """Annotate whole files."""
     from rewas_cli.annotations import AnnotationRecord, table
+    from rewas_cli.commands.annotate_timeline import Described
     from rewas_engine.errors import MediaError
     from rewas_engine.media.clip import VideoClip
-    from rewas_engine.pipeline import ReWaS
     from rewas_engine.runtime.atomic_files import write_text_atomic
     from rewas_engine.runtime.progress import Progress
 
-    files = find_clips(clips)
-    with protect_stdout(), cancel_on_ctrl_c() as cancel:
-        language = _language_stage(language_model, language_server, language_name, allow_remote, device)
-        model = ReWaS.from_pretrained(pack or "starter", device=device)
-        annotator = _annotator(model, picture_model, sound_model, language, no_sound, device)
-        record = AnnotationRecord(output, annotator.stage_names)
-        record.read_earlier()
-        with progress_bar("annotate") as report:
-            for number, path in enumerate(files):
-                report(Progress(path.name, number, len(files), number / len(files)))
-                if record.reuse(path):
-                    continue
-                try:
-                    record.add(path, annotator.annotate(VideoClip(path), cancel))
-                except MediaError as error:
-                    record.add_failed(path, error.what)
-        record.write()
-        if csv is not None:
-            write_text_atomic(csv, table(record.rows))
+    record = AnnotationRecord(output, annotator.stage_names)
+    record.read_earlier()
+    with progress_bar("annotate") as report:
+        for number, path in enumerate(files):
+            report(Progress(path.name, number, len(files), number / len(files)))
+            if record.reuse(VideoClip(path)) is not None:
+                continue
+            try:
+                record.add(VideoClip(path), annotator.annotate(VideoClip(path), cancel))
+            except MediaError as error:
+                record.add_failed(path, error.what)
+    record.write()
+    if csv is not None:
+        write_text_atomic(csv, table(record.rows))
     for failure in record.failed:
         note(f"left out: {failure['file']}: {failure['reason']}")
     lines = [f"{row['file']}: {row['description'] or 'nothing known matches it'}" for row in record.rows]
@@ -147,8 +216,41 @@ def annotate(
         f"{counts['clips']} of {len(files)} clips described, {counts['hours'] * 3600:.0f} s, "
         f"{counts['sentences']:.2f} sentences and {counts['words']:.1f} words per clip."
     )
-    Printer(as_json).result(record.report(), lines)
-    return FAILED_WORK if record.failed and not record.rows else SUCCESS
+    return Described(record.report(), lines, bool(record.failed) and not record.rows)
+
+
+def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -> Path:
+    """Return the timeline to write. Raises ProblemError (SETTINGS) if the arguments do not fit a timeline."""
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    if len(clips) > 1:
+        raise ProblemError(
+            "A timeline and other files are given together.", "Give one timeline, or clips.", ProblemKind.SETTINGS
+        )
+    if csv is not None:
+        raise ProblemError(
+            "--csv has no effect on a timeline.",
+            "Omit it, or write a spotting sheet with `rewas timeline sheet`.",
+            ProblemKind.SETTINGS,
+        )
+    if output is None:
+        raise ProblemError(
+            "The timeline to write is not given.",
+            f"Give one with --output, such as {clips[0].stem}-described.otio.",
+            ProblemKind.SETTINGS,
+        )
+    return output
+
+
+def _refuse_timeline_options(replace: bool, *others: object) -> None:
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    if replace or any(others):
+        raise ProblemError(
+            "Options for timelines are given, but no timeline.",
+            "Give a timeline, or omit --replace, --media-paths, --rate, --timeline, --search-folder and --path-map.",
+            ProblemKind.SETTINGS,
+        )
 
 
 def find_clips(places: list[Path]) -> list[Path]:

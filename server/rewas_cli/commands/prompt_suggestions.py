@@ -6,21 +6,24 @@ import tempfile
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rewas_cli.console import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import opentimelineio as otio
 
+    from rewas_api.errors import ProblemError
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.runner import Runner
     from rewas_engine.runtime.progress import CancelSignal
     from rewas_server.otio.clips import ClipSource
     from rewas_server.otio.planning import ClipList, FindOptions, ListedClip
     from rewas_server.otio.prompts import PictureKey
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,40 +72,88 @@ def suggest_prompts(clips: Sequence[ListedClip], runner: Runner, pack: str | Non
         ProblemError: The pack cannot suggest prompts, or the server does not answer.
         Cancelled: `cancel` was set.
     """
-    from rewas_api.errors import ProblemError, ProblemKind
-    from rewas_server.otio.planning import ClipState
+
+    def ask(source: ClipSource) -> tuple[str, str]:
+        return _ask(source, runner, pack, cancel)
 
     found = Suggestions({}, [])
-    known: dict[tuple[object, ...], str] = {}
-    for each in clips:
-        source = each.picture.source
-        # A row of the sheet may ask for silence, and titles need no sound.
-        if each.state is not ClipState.NO_PROMPT or each.note or _is_generator(each):
+    for asked in ask_about(filter(lacks_prompt, clips), ask):
+        picture = asked.listed.picture
+        if asked.problem is not None:
+            # Clips that show the same have the same problem.
+            if not asked.is_repeated:
+                found.notes.append(f"No prompt was suggested. {asked.problem}")
             continue
-        if source is None or each.problem is not None:
-            found.notes.append(f"No prompt was suggested. {each.problem}")
-            continue
-        seen = (source.target_url, source.start_s, source.duration_s, source.speed)
-        label = f'clip "{each.picture.name}"'
-        if seen not in known:
-            try:
-                known[seen], said = _ask(source, runner, pack, cancel)
-                found.notes.append(f"The {label}: {said}")
-            except ProblemError as problem:
-                if problem.kind not in (ProblemKind.MEDIA, ProblemKind.NOT_FOUND, ProblemKind.TIMELINE):
-                    raise
-                known[seen] = ""
-                found.notes.append(f"No prompt was suggested. {problem}")
-        if known[seen]:
-            found.prompts[each.picture.path, each.picture.part] = known[seen]
+        assert asked.answer is not None
+        prompt, said = asked.answer
+        if not asked.is_repeated:
+            found.notes.append(f'The clip "{picture.name}": {said}')
+        if prompt:
+            found.prompts[picture.path, picture.part] = prompt
     return found
 
 
-def _is_generator(each: ListedClip) -> bool:
+@dataclass(frozen=True)
+class AskedClip(Generic[T]):
+    """A clip of a timeline, and what was found out about it.
+
+    Attributes:
+        listed: The clip.
+        answer: What was found out; None if there is a problem.
+        problem: Why nothing was found out.
+        is_repeated: Whether an earlier clip shows the same range of the same media, so that the answer is the same.
+    """
+
+    listed: ListedClip
+    answer: T | None = None
+    problem: ProblemError | None = None
+    is_repeated: bool = False
+
+
+def ask_about(clips: Iterable[ListedClip], ask: Callable[[ClipSource], T]) -> Iterator[AskedClip[T]]:
+    """Ask about each clip of a timeline. Clips that show the same range of the same media are asked about once.
+
+    Args:
+        clips: With absolute paths to their media.
+        ask: Returns the answer for what a clip shows.
+
+    Raises:
+        ProblemError: `ask` has raised one that does not concern the clip or its media.
+    """
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    known: dict[tuple[object, ...], tuple[T | None, ProblemError | None]] = {}
+    for each in clips:
+        source = each.picture.source
+        if source is None or each.picture.problem is not None:
+            yield AskedClip(each, problem=each.picture.problem or each.problem)
+            continue
+        seen = (source.target_url, source.start_s, source.duration_s, source.speed)
+        is_repeated = seen in known
+        if not is_repeated:
+            try:
+                known[seen] = ask(source), None
+            except ProblemError as problem:
+                if problem.kind not in (ProblemKind.MEDIA, ProblemKind.NOT_FOUND, ProblemKind.TIMELINE):
+                    raise
+                known[seen] = None, problem
+        answer, found_problem = known[seen]
+        yield AskedClip(each, answer, found_problem, is_repeated)
+
+
+def lacks_prompt(each: ListedClip) -> bool:
+    """Whether a clip has no prompt, but could get a sound."""
+    from rewas_server.otio.planning import ClipState
+
+    return each.state is ClipState.NO_PROMPT and wants_sound(each)
+
+
+def wants_sound(each: ListedClip) -> bool:
+    """Whether a clip could get a sound: the timeline does not ask for silence, and it is no title."""
     import opentimelineio as otio
 
     reference = getattr(each.picture.clip, "media_reference", None)
-    return isinstance(reference, otio.schema.GeneratorReference)
+    return not each.note and not isinstance(reference, otio.schema.GeneratorReference)
 
 
 def _ask(source: ClipSource, runner: Runner, pack: str | None, cancel: CancelSignal) -> tuple[str, str]:

@@ -19,8 +19,10 @@ NUMBER_KEY = "timeline_number"
 COUNTS_BY_MEDIA_KEY = "counts_by_media"
 """Key in metadata["rewas"] of a clip whose available range is a guess, because its timeline stated none. Its start is
 that of the timeline, which may be a timecode of the media."""
+ANNOTATION_KEY = "annotation"
+"""Key in metadata["rewas"] of a clip: the sentences about its picture and its sound."""
 _SETTINGS = frozenset({*(each.name for each in fields(ClipSettings)), "track"})
-_KNOWN = _SETTINGS | {NUMBER_KEY, COUNTS_BY_MEDIA_KEY}
+_KNOWN = _SETTINGS | {NUMBER_KEY, COUNTS_BY_MEDIA_KEY, ANNOTATION_KEY}
 _MAX_NOTES = 20
 _LAYER_NAMES = ("ambience", "ambiance")
 

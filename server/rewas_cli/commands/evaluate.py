@@ -21,6 +21,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from rewas_cli.commands.completion import complete_from
+from rewas_cli.commands.evaluate_audible_video import measure_audible_video_model
 from rewas_cli.commands.evaluate_table import Outcome, TableOptions, measure_paper_table
 from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
@@ -59,9 +60,11 @@ rewas eval --pack workshop --real my-clips/
 rewas eval --pack workshop --only realism --real-sounds my-recordings/
 rewas eval my-clips/ --preset rewas-table2 --output table2/
 rewas eval vggsound/ --preset rewas-table2 --layout vggsound --encoders encoders/ --system Diff-Foley=diff-foley/
+rewas eval --tavd training-runs/tavd/model --output report/
 """
 _MEASURE_PANEL = "Measurement"
 _TABLE_PANEL = "Tables of papers"
+_AUDIBLE_VIDEO_PANEL = "Audible video"
 _PRESETS = "rewas-table2|rewas-table3|rewas-table5|rewas-table6|reproduction|tavgbench|favdbench"
 
 
@@ -202,6 +205,16 @@ def evaluate(
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = TargetProfile.CPU,
+    tavd: Annotated[
+        Path | None,
+        typer.Option(
+            "--tavd",
+            metavar="DIR",
+            file_okay=False,
+            help="Instead of a pack, measure a model from rewas train tavd on sentences that training has not used.",
+            rich_help_panel=_AUDIBLE_VIDEO_PANEL,
+        ),
+    ] = None,
     num_steps: StepsOption = None,
     guidance_scale: GuidanceOption = None,
     choose: Annotated[
@@ -238,7 +251,10 @@ def evaluate(
     pack: MeasuredPackOption = "starter",
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure a pack on the test split of the synthetic world, or with --preset on your clips, and write a report."""
+    """Measure a pack on the test split of the synthetic world, or with --preset on your clips, and write a report.
+
+    With --tavd, measure a model for audible video.
+    """
     of_tables = {
         "CLIPS": clips,
         "--layout": None if layout == LayoutOption.FOLDER else layout,
@@ -251,10 +267,13 @@ def evaluate(
         "--av-benchmark": videos or None,
     }
     of_test_split = {
-        "--only": only,
         "--clips-per-class": clips_per_class,
-        "--classes": classes,
         "--fast": fast or None,
+        "--tavd": tavd,
+    }
+    of_pack = {
+        "--only": only,
+        "--classes": classes,
         "--real": real,
         "--real-sounds": real_sounds,
         "--targets": None if targets == TargetProfile.CPU else targets,
@@ -262,7 +281,15 @@ def evaluate(
         "--generated": generated,
     }
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
-        if preset is None:
+        if tavd is not None and preset is None:
+            _check_unused({**of_tables, **of_pack}, "with --tavd", "Omit these options, or --tavd.")
+            _check_only_one_number(fast, clips_per_class)
+            folder = _validate_folder(output or Path("eval-tavd"))
+            outcome = measure_audible_video_model(
+                tavd, 2 if fast else clips_per_class, num_steps, guidance_scale, evaluation_progress, cancel
+            )
+            _write_json(folder / "figures.json", dict(outcome.report))
+        elif preset is None:
             _check_unused(of_tables, "without --preset", "Add --preset, or omit the other options.")
             outcome = _measure_test_split(
                 SplitOptions(
@@ -284,7 +311,7 @@ def evaluate(
                 cancel,
             )
         else:
-            _check_unused(of_test_split, "with --preset", "Omit these options, or --preset.")
+            _check_unused({**of_test_split, **of_pack}, "with --preset", "Omit these options, or --preset.")
             if clips is None:
                 raise _settings_problem("--preset needs a folder of clips.", "Name the folder before the options.")
             options = TableOptions(
@@ -399,14 +426,18 @@ def _check_option_combination(given: SplitOptions) -> None:
     if given.choose:
         remedy = "Omit it: --choose tries steps and guidance scales on the development split and measures nothing else."
         _check_unused(unused_with_choose, "with --choose", remedy)
-    if given.fast and given.clips_per_class is not None:
-        raise _settings_problem("Both --fast and --clips-per-class set the number of clips.", "Use one of them.")
+    _check_only_one_number(given.fast, given.clips_per_class)
     if given.only is not None and not _split_names(given.only):
         raise _settings_problem("--only names no section.", "Name at least one, or omit --only to measure everything.")
     if given.real is not None and given.only is not None and "real" not in _split_names(given.only):
         raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
     if given.real_sounds is not None and given.only is not None and "realism" not in _split_names(given.only):
         raise _settings_problem("--real-sounds is given, but --only leaves out realism.", "Add realism to --only.")
+
+
+def _check_only_one_number(fast: bool, clips_per_class: int | None) -> None:
+    if fast and clips_per_class is not None:
+        raise _settings_problem("Both --fast and --clips-per-class set the number of clips.", "Use one of them.")
 
 
 def _check_unused(options: Mapping[str, object], when: str, remedy: str) -> None:

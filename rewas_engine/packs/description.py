@@ -227,17 +227,26 @@ class _Texts(TypedDict):
     summary: str
     licence: str
     permits: str
+    kinds: tuple[str, ...]
 
 
 def _texts(document: Mapping[str, Any]) -> _Texts:
-    """The fields of pack.toml that describe any pack. Raises KeyError."""
+    """The fields of pack.toml that describe any pack. Raises KeyError or ValueError."""
     return _Texts(
         name=str(document["name"]),
         version=str(document["version"]),
         summary=str(document["summary"]),
         licence=str(document["licence"]),
         permits=str(document["permits"]),
+        kinds=_kinds(document.get("kinds", [])),
     )
+
+
+def _kinds(listed: Any) -> tuple[str, ...]:
+    """The kinds of sound in a description. Newer versions may know more of them than this one."""
+    if not isinstance(listed, list) or not all(isinstance(kind, str) for kind in listed):
+        raise ValueError("kinds is not a list of names")
+    return tuple(listed)
 
 
 def read_model_pack(path: Path) -> PackDescription:
@@ -501,6 +510,7 @@ class PackInfo:
         content_sha256: SHA-256 of everything that determines its sounds: its files and the settings in its description.
         is_library: Whether it is a library of recordings, which are performed, instead of a model.
         reads_words: Whether an energy that it estimates from video depends on the prompt.
+        kinds: Kinds of sound that it was trained on, as classes of the synthetic world; empty if it does not say.
     """
 
     name: str
@@ -516,3 +526,4 @@ class PackInfo:
     content_sha256: str
     is_library: bool
     reads_words: bool
+    kinds: tuple[str, ...] = ()

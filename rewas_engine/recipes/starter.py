@@ -307,6 +307,7 @@ class StarterTraining:
             version=VERSION,
             summary="A small model of impacts, textures, machines and animals, trained on synthetic clips"
             f"{' and real recordings' if self._recordings else ' only'}.",
+            kinds=self.config.classes,
         )
         version = make_version_unique(path)
         records = {

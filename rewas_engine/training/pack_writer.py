@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def write_pack(
     made_from: str = "",
     dtype: torch.dtype = torch.float16,
     sampling: Mapping[str, Any] = SAMPLING,
+    kinds: Sequence[str] = (),
 ) -> Path:
     """Write a pack into a new folder, atomically. Its name is that of the folder.
 
@@ -66,6 +67,7 @@ def write_pack(
         made_from: Name and version of the continued pack, if any.
         dtype: Type of the stored weights.
         sampling: Sampling defaults.
+        kinds: Kinds of sound that the pack was trained on, as classes of the synthetic world.
 
     Raises:
         PackError: The folder exists.
@@ -85,6 +87,7 @@ def write_pack(
                 "licence": licence,
                 "permits": permits,
                 **({"made_from": made_from} if made_from else {}),
+                **({"kinds": list(kinds)} if kinds else {}),
                 "family": "audioldm",
                 "controls": list(supported_controls(components["adapter"])),
                 "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},

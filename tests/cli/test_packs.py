@@ -94,6 +94,12 @@ def test_packs_are_added_listed_verified_and_removed(bare_rewas: Rewas, packs: P
     assert listed["own"]["checks_conflict"] is False
     assert info["size_bytes"] == sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
     assert bare_rewas("packs", "verify", "--pack", "own", "--json").json()["whole"] is True
+    assert info["kinds"] == []
+    assert "kinds of sound" not in shown
+    description = own / "pack.toml"
+    description.write_text('kinds = ["rain", "heel_steps"]\n' + description.read_text("utf-8"), "utf-8")
+    assert bare_rewas("packs", "info", "--pack", "own", "--json").json()["kinds"] == ["rain", "heel_steps"]
+    assert "Knows 2 kinds of sound: rain, heel steps" in bare_rewas("packs", "info", "--pack", "own").output
 
     again = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json")
     assert again.code == BAD_INPUT

@@ -42,6 +42,23 @@ def test_a_complete_pack_is_described(pack: Path) -> None:
     assert "denoiser/model.safetensors" in description.files
 
 
+def test_a_pack_can_say_which_kinds_of_sound_it_knows(pack: Path) -> None:
+    before = read_pack(pack).info
+    assert before.kinds == ()
+    _edit(pack, lambda document: document.update(kinds=["rain", "thunder", "a kind of a later version"]))
+    after = read_pack(pack).info
+    assert after.kinds == ("rain", "thunder", "a kind of a later version")
+    # They describe the pack, but do not change its sounds.
+    assert after.content_sha256 == before.content_sha256
+
+
+@pytest.mark.parametrize("kinds", ["rain", 27, [1, 2]])
+def test_kinds_that_are_no_names_are_refused(kinds: object, pack: Path) -> None:
+    _edit(pack, lambda document: document.update(kinds=kinds))
+    with pytest.raises(PackError, match=r"mine is damaged.*kinds is not a list of names"):
+        read_pack(pack)
+
+
 @pytest.mark.parametrize("name", ["nowhere", "../nowhere", "", "mine/x"])
 def test_a_missing_pack_is_named(name: str) -> None:
     with pytest.raises(PackError, match="pack") as caught:

@@ -196,6 +196,7 @@ def test_a_pack_interrupted_while_it_was_measured_is_written_again(trained, tmp_
     again.run(["pack"])
     assert (cut_off / "README.md").is_file()
     assert read_pack(cut_off).info.name == "starter"
+    assert read_pack(cut_off).info.kinds == CLASS_NAMES
     assert "joint" not in read_pack(cut_off).components
     # A finished pack is never removed.
     (tmp_path / "pack.finished").unlink()

@@ -89,6 +89,7 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
         "checks_conflict": about.checks_conflict,
         "scores_words": about.scores_words,
         "reads_words": about.reads_words,
+        "kinds": list(about.kinds),
         "sample_rate": about.sample_rate_hz,
         "size_bytes": size_bytes(about.path),
         "path": str(about.path.absolute()),
@@ -103,6 +104,7 @@ def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
         f"Compares prompts with the video: {_yes_or_no(about.checks_conflict)}; "
         f"scores takes against the prompt: {_yes_or_no(about.scores_words)}; "
         f"estimates energy for the prompt: {_yes_or_no(about.reads_words)}",
+        *_kind_lines(about),
         *_original_name_lines(about),
         f"Folder: {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
@@ -209,6 +211,14 @@ def _wait_until_loaded(client: RewasClient, name: str) -> None:
                 ProblemKind.PACK,
             )
         pause.wait(LOAD_POLL_S)
+
+
+def _kind_lines(about: PackInfo) -> list[str]:
+    """What a pack says about the kinds of sound that it knows."""
+    if not about.kinds:
+        return []
+    listed = ", ".join(kind.replace("_", " ") for kind in about.kinds)
+    return [f"Knows {len(about.kinds)} kinds of sound: {listed}"]
 
 
 def _yes_or_no(value: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from rewas_engine.packs.components import save_component
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
-from rewas_engine.training.corpus_shards import FULL_SCALE
+from rewas_engine.training.grain_recordings import GrainRecording
 from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
 from rewas_engine.training.pack_writer import LICENCE
-from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene
+from rewas_engine.world import ALL_CLASSES, Scene, has_picture, render_sound, sample_scene
+from rewas_engine.world.grains import Grains
 
 STAGE = "judge"
 FIRST_SEED = 600_000_000
@@ -32,6 +33,10 @@ FIRST_SEED = 600_000_000
 HELD_OUT_SEED = 800_000_000
 """First scene seed for testing the judge. Neither judges nor packs are trained on these scenes."""
 PERMITS = "Free for any use, including commercial use. Trained from scratch on clips that this project synthesises."
+PERMITS_WITH_RECORDINGS = (
+    "Free for any use, including commercial use. Trained from scratch on clips that this project synthesises, some of "
+    "them from parts of the recordings credited here."
+)
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,9 @@ def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
             f"The clips in {corpus.folder} were rendered by another version of the world.", "Render the corpus again."
         )
     cache = corpus.folder / "log_mels.npy"
-    if cache.is_file():
-        log_mels = torch.from_numpy(np.load(cache, mmap_mode="c"))
-    else:
-        front_end, parts = world_front_end(), corpus.waveforms().waveforms.split(64)
-        log_mels = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).half() for part in parts])
+    if not cache.is_file():
+        corpus.log_mels(world_front_end())
+    log_mels = torch.from_numpy(np.load(cache, mmap_mode="c"))
     return log_mels, [None if scene.is_silent else scene.class_name for scene in scenes]
 
 
@@ -85,7 +88,7 @@ def train_judge(
     folder: Path,
     *,
     recipe: JudgeRecipe | None = None,
-    classes: Sequence[str] = CLASS_NAMES,
+    classes: Sequence[str] = ALL_CLASSES,
     report: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Judge:
@@ -170,30 +173,70 @@ def distort(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(missing_frames | missing_bands, floor, degraded)
 
 
-def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) -> dict[str, Any]:
-    """Test a judge on real clips of audible scenes from first_seed on. Returns figures as in `Judge.figures`."""
+def measure_judge(
+    judge: Judge,
+    scenes: int,
+    first_seed: int = HELD_OUT_SEED,
+    *,
+    classes: Sequence[str] | None = None,
+    grains: Grains | None = None,
+) -> dict[str, Any]:
+    """Test a judge on real clips of audible scenes from first_seed on, of each class in turn.
+
+    Args:
+        judge: The judge, which may know further classes.
+        scenes: Number of scenes.
+        first_seed: Seed of the first scene.
+        classes: Classes of the scenes; None for all that the judge knows.
+        grains: Recordings that the sounds can use; None for synthesis only.
+
+    Returns:
+        Figures as in `Judge.figures`.
+    """
     front_end = world_front_end()
     true: list[str] = []
     predicted: list[str] = []
-    seed = first_seed
-    while len(true) < scenes:
-        scene = sample_scene(seed)
-        seed += 1
-        if not scene.is_silent:
-            log_mel = front_end.log_mel(torch.from_numpy(normalise(render_sound(scene)))[None])
-            true.append(scene.class_name)
-            predicted += judge.names(log_mel)
+    for scene in _audible_scenes(classes or judge.classes, scenes, first_seed):
+        log_mel = front_end.log_mel(torch.from_numpy(normalise(render_sound(scene, grains)))[None])
+        true.append(scene.class_name)
+        predicted += judge.names(log_mel)
     table = confusion(true, predicted, judge.classes)
     by_class = class_accuracies(table, judge.classes)
     worst = min(by_class, key=lambda name: by_class[name])
+    shown = [name == answer for name, answer in zip(true, predicted, strict=True) if has_picture(name)]
     return {
         "scenes": scenes,
         "first_seed": first_seed,
         "accuracy": accuracy(table),
+        # The judges of earlier versions knew only the classes with a picture.
+        "accuracy_with_picture": float(np.mean(shown)) if shown else None,
         "worst_class": worst,
         "worst_class_accuracy": by_class[worst],
         "class_accuracies": by_class,
         "confusion": table.tolist(),
+    }
+
+
+def _audible_scenes(classes: Sequence[str], scenes: int, first_seed: int) -> Iterator[Scene]:
+    seed = first_seed
+    for number in range(scenes):
+        scene = sample_scene(seed, classes[number % len(classes)])
+        while scene.is_silent:
+            seed += 1
+            scene = sample_scene(seed, scene.class_name)
+        seed += 1
+        yield scene
+
+
+def credits_of(recordings: Sequence[GrainRecording]) -> dict[str, Any]:
+    """What the judge's figures file says of the recordings in its corpus; nothing if there are none."""
+    if not recordings:
+        return {}
+    known = sorted({(each.credit, each.licence) for each in recordings})
+    return {
+        "permits": PERMITS_WITH_RECORDINGS,
+        "recordings": len(recordings),
+        "credits": [{"author and source": credit, "licence": licence} for credit, licence in known],
     }
 
 

@@ -48,6 +48,11 @@ class Grains:
     textures: Mapping[str, tuple[FloatArray, ...]] = field(default_factory=dict)
     share: float = GRAIN_SHARE
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes with recordings."""
+        return (*self.strikes, *self.textures)
+
     def draw_strikes(self, scene: Scene) -> Strikes | None:
         """Soft and hard strikes from one recording, varied in pitch, length and brightness; None for synthesis."""
         recordings = self.strikes.get(scene.class_name, ())

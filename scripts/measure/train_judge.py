@@ -1,15 +1,16 @@
 """Train the sound judge on a corpus of the synthetic world and evaluate it on held-out scenes.
 
-    python scripts/measure/train_judge.py CORPUS [--run DIR] [--output DIR] [--steps N] [--scenes N]
+    python scripts/measure/train_judge.py CORPUS [--grains DIR] [--run DIR] [--output DIR] [--steps N] [--scenes N]
 
-CORPUS is a folder of sounds as written by `rewas train starter`; a missing one is created from its own seeds.
-A stopped run resumes. The shipped judge is in rewas_engine/data/judge.
+CORPUS is a folder for the judge's own corpus, with every class of the world; missing parts are rendered. With --grains,
+half of the sounds of classes with recordings are made of parts of them, as in the training of the starter pack; the
+recordings that are left out of training measure the judge. A stopped run resumes. The shipped judge is in
+rewas_engine/data/judge.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from rewas_engine.recipes.judge import (
     FIRST_SEED,
     STAGE,
     JudgeRecipe,
+    credits_of,
     measure_judge,
     train_judge,
     world_clips,
@@ -27,6 +29,8 @@ from rewas_engine.recipes.judge import (
 )
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.grain_recordings import read_grains
+from rewas_engine.world import ALL_CLASSES
 
 
 def main() -> None:
@@ -36,12 +40,14 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("training-runs/judge"), help="checkpoint and loss curve")
     parser.add_argument("--output", type=Path, default=JUDGE_FOLDER, help="folder for the trained judge")
     parser.add_argument("--steps", type=int, default=recipe.loop.steps)
-    parser.add_argument("--scenes", type=int, default=1080, help="number of held-out scenes for evaluation")
-    parser.add_argument("--clips", type=int, default=20_000, help="number of clips of a new corpus")
+    parser.add_argument("--scenes", type=int, default=20 * len(ALL_CLASSES), help="number of held-out scenes")
+    parser.add_argument("--clips", type=int, default=14_000, help="number of clips of the corpus")
+    parser.add_argument("--grains", type=Path, help="folder of recordings with a table, such as that of `make foley`")
     parser.add_argument("--workers", type=int, default=1, help="processes that render a corpus")
     given = parser.parse_args()
 
-    corpus = load_or_make_corpus(given.corpus, given.clips, given.workers)
+    corpus = WorldCorpus(given.corpus, given.clips, 0, FIRST_SEED, ALL_CLASSES, given.grains)
+    corpus.write(given.workers, lambda done, total: print(f"corpus: {done} of {total}", flush=True))
     log_mels, labels = world_clips(corpus)
     judge = train_judge(
         log_mels,
@@ -51,18 +57,18 @@ def main() -> None:
         report=report,
     )
     figures = measure_judge(judge, given.scenes)
-    write_figures(given.run / STAGE, {"first_training_seed": corpus.first_seed, **figures})
-    shutil.copytree(given.run / STAGE, given.output, dirs_exist_ok=True)
     print(f"accuracy {figures['accuracy']:.4f}; worst {figures['worst_class']} {figures['worst_class_accuracy']:.3f}")
-
-
-def load_or_make_corpus(folder: Path, clips: int, workers: int) -> WorldCorpus:
-    """Load the corpus in a folder, rendering what is missing."""
-    described = folder / "corpus.json"
-    stored = json.loads(described.read_text("utf-8")) if described.is_file() else None
-    corpus = WorldCorpus(folder, **stored) if stored else WorldCorpus(folder, clips, 0, FIRST_SEED)
-    corpus.write(workers, lambda done, total: print(f"corpus: {done} of {total}", flush=True))
-    return corpus
+    recordings = corpus.grain_recordings
+    if recordings.left_out:
+        # Every sound uses a recording, and none of them was in the corpus.
+        grains = replace(read_grains(recordings.left_out), share=1.0)
+        recorded = measure_judge(judge, given.scenes, classes=grains.classes, grains=grains)
+        figures["accuracy_with_left_out_recordings"] = recorded["accuracy"]
+        figures["class_accuracies_with_left_out_recordings"] = recorded["class_accuracies"]
+        print(f"accuracy on recordings that are left out: {recorded['accuracy']:.4f}")
+    described = {"first_training_seed": corpus.first_seed, **credits_of(recordings.training)}
+    write_figures(given.run / STAGE, {**described, **figures})
+    shutil.copytree(given.run / STAGE, given.output, dirs_exist_ok=True)
 
 
 def report(progress: Progress) -> None:

@@ -14,10 +14,11 @@ from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.evaluation.judge import JUDGE_FOLDER, Judge, accuracy, class_accuracies, confusion
 from rewas_engine.evaluation.judge_network import JudgeNetwork
-from rewas_engine.recipes.judge import JudgeRecipe, distort, measure_judge, train_judge, world_clips
+from rewas_engine.recipes.judge import JudgeRecipe, credits_of, distort, measure_judge, train_judge, world_clips
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.grain_recordings import GrainRecording
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.world import CLASS_NAMES, sample_scene
+from rewas_engine.world import ALL_CLASSES, CLASS_NAMES, sample_scene
 
 CLASSES = ("low", "middle", "high")
 
@@ -136,6 +137,33 @@ def test_held_out_scenes_are_measured(tmp_path: Path) -> None:
     figures = measure_judge(judge, 6)
     assert np.sum(figures["confusion"]) == figures["scenes"] == 6
     assert 0 <= figures["worst_class_accuracy"] <= figures["accuracy"] <= 1
+
+
+def test_classes_are_measured_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    judge = Judge(JudgeNetwork(ALL_CLASSES), {})
+    monkeypatch.setattr(judge, "names", lambda log_mel: ["rain"])
+    figures = measure_judge(judge, 7, classes=("thunder", "rain", "siren"))
+    assert figures["class_accuracies"] == {"rain": 1.0, "thunder": 0.0, "siren": 0.0}
+    assert (figures["accuracy"], figures["accuracy_with_picture"]) == (2 / 7, 1.0)
+    # Thunder gets the third clip of the last turn.
+    assert np.sum(figures["confusion"], axis=1)[ALL_CLASSES.index("thunder")] == 3
+    assert measure_judge(judge, 1, classes=("thunder",))["accuracy_with_picture"] is None
+
+
+def test_the_figures_credit_each_author_once(tmp_path: Path) -> None:
+    recordings = [
+        GrainRecording(tmp_path / name, name, "rain", "rain", licence, credit, "")
+        for name, licence, credit in [("b", "CC0-1.0", "Bo"), ("a", "CC-BY-3.0", "Ann"), ("c", "CC-BY-3.0", "Ann")]
+    ]
+    found = credits_of(recordings)
+    assert found["recordings"] == 3
+    assert found["credits"] == [
+        {"author and source": "Ann", "licence": "CC-BY-3.0"},
+        {"author and source": "Bo", "licence": "CC0-1.0"},
+    ]
+    assert "recordings" in found["permits"]
+    assert credits_of([]) == {}
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,12 @@ from rewas_engine.curves.texture import texture_error
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
+from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.evaluation.sound_sources import NO_VOCODER, Sounds
 
 EXAMPLES = 6
+_CORRELATION = ("energy_correlation_mean", "Energy correlation of the mel, mean")
+_ERROR = ("energy_mae_nats", "Energy error of the mel")
 TEXTURE_SHARE = 4
 """Texture is measured on every fourth clip of the bench, because its effect is clear on a few clips."""
 
@@ -38,15 +41,17 @@ def energy_section(bench: Bench) -> Section:
     uncontrolled, _ = energy_agreements(requested, bench.uncontrolled)
     of_mel = summary(correlations)
     figures = [
-        Figure("energy_correlation_mean", "Energy correlation of the mel, mean", of_mel.mean),
+        Figure(*_CORRELATION, of_mel.mean),
         Figure("energy_correlation_worse_tenth", "Energy correlation of the mel, 10th percentile", of_mel.worse_tenth),
-        Figure("energy_mae_nats", "Energy error of the mel", summary(maes_nats).mean, "nats"),
+        Figure(*_ERROR, summary(maes_nats).mean, "nats"),
         Figure(
             "uncontrolled_correlation",
             "Correlation without control, magnitude of the mean",
             abs(float(np.mean(uncontrolled))),
             note=f"mean {np.mean(uncontrolled):+.3f}, mean magnitude {np.mean(np.abs(uncontrolled)):.3f}",
         ),
+        *figure_with_picture(*_CORRELATION, bench.clips, correlations),
+        *figure_with_picture(*_ERROR, bench.clips, maes_nats, "nats"),
     ]
     details = {
         "correlation_by_class": mean_by_class(bench.clips, correlations),
@@ -64,6 +69,8 @@ def energy_section(bench: Bench) -> Section:
         of_sound = summary(vocoded_correlations)
         values = (of_sound.mean, of_sound.worse_tenth, summary(vocoded_maes_nats).mean)
         figures += [Figure(key, label, value, unit) for (key, label, unit), value in zip(_VOCODED, values, strict=True)]
+        for (key, label, unit), row in zip(_VOCODED[::2], (vocoded_correlations, vocoded_maes_nats), strict=True):
+            figures += figure_with_picture(key, label, bench.clips, row, unit)
         details["vocoded_correlation_by_class"] = mean_by_class(bench.clips, vocoded_correlations)
         plot_data["vocoded_correlations"] = np.array(vocoded_correlations)
     else:

@@ -26,6 +26,7 @@ INAUDIBLE_NATS = 0.1
 COURSE_NATS = 0.25
 """Standard deviation below which the energy of a clip counts as even, so that there is nothing to estimate."""
 EXAMPLES = 4
+_VISIBLE = ("picture_visible", "Energy from video, visible sources")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,12 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
     Args:
         model: The pack.
         split: Source of the scenes.
-        clips: Number of clips with a visible source. A tenth as many have silent motion, and a tenth as many a source
-            off screen.
+        clips: Number of clips with a visible source; 0 if no class has a picture. A tenth as many have silent motion,
+            and a tenth as many a source off screen.
         watch: For progress and cancellation.
     """
+    if clips == 0:
+        return Section("picture", "Energy from video", (Figure(*_VISIBLE, None, note="not measured: no such clips"),))
     rate = model.frame_format[0]
     shown = _estimate_all(model, split.visible(clips), "Visible sources", watch)
     visible = [one for one in shown if has_variation(one.true)]
@@ -74,8 +77,7 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
     of_visible = summary(correlations)
     figures = (
         Figure(
-            "picture_visible",
-            "Energy from video, visible sources",
+            *_VISIBLE,
             of_visible.mean,
             note=mean_note(correlations),
         ),

@@ -15,7 +15,7 @@ from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.models.joint import PAIRS
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.world import Scene, held_out_captions, render_brightness, render_sound
+from rewas_engine.world import Scene, has_picture, held_out_captions, render_brightness, render_sound
 
 CALIBRATION_BINS = 10
 
@@ -63,11 +63,13 @@ class JointFigures:
         pairs: Figures for each of `rewas_engine.models.joint.PAIRS`.
         heard: Number of scenes with sound.
         seen: Number of scenes with a visible source.
+        seen_classes: Prompts and sounds of classes with a picture only; None if there are no others.
     """
 
     pairs: dict[str, PairFigures] = field(default_factory=dict)
     heard: int = 0
     seen: int = 0
+    seen_classes: PairFigures | None = None
 
     def summary(self) -> dict[str, float]:
         """Return the areas under the curve by name."""
@@ -118,12 +120,22 @@ def measure_joint(
     unseen = scorer.embed_text([_paraphrase(scene, number) for number, scene in enumerate(heard)]).cpu().numpy()
     shown, relation = np.stack(pictures), relations(heard)
     of_seen = relation[np.ix_(seen, seen)]
+    by_words, by_paraphrase = words @ np.stack(sounds).T, unseen @ np.stack(sounds).T
     cosines = {
-        "text_sound": (words @ np.stack(sounds).T, unseen @ np.stack(sounds).T, relation),
+        "text_sound": (by_words, by_paraphrase, relation),
         "text_picture": (words[seen] @ shown.T, unseen[seen] @ shown.T, of_seen),
         "picture_sound": (shown @ np.stack(sounds)[seen].T, None, of_seen),
     }
-    return JointFigures({pair: pair_figures(scorer, pair, *cosines[pair]) for pair in PAIRS}, len(heard), len(seen))
+    kept = [position for position, scene in enumerate(heard) if has_picture(scene.class_name)]
+    alone = np.ix_(kept, kept)
+    return JointFigures(
+        {pair: pair_figures(scorer, pair, *cosines[pair]) for pair in PAIRS},
+        len(heard),
+        len(seen),
+        None
+        if len(kept) == len(heard)
+        else pair_figures(scorer, "text_sound", by_words[alone], by_paraphrase[alone], relation[alone]),
+    )
 
 
 def pair_figures(

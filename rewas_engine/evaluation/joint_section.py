@@ -13,6 +13,7 @@ from rewas_engine.evaluation.bench import Bench
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.joint_retrieval import PairFigures, measure_joint
 from rewas_engine.evaluation.splits import Split
+from rewas_engine.world import CLASS_NAMES
 
 _NAMES = {"text_picture": "picture", "text_sound": "sound", "picture_sound": "picture_sound"}
 _LABELS = {
@@ -22,8 +23,15 @@ _LABELS = {
 }
 
 
-def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
-    """Build the section: ROC areas of right against shuffled partners, and cosines of sounds with prompts."""
+def joint_section(bench: Bench, split: Split, scenes: int, *, unseen_classes: Sequence[str] = ()) -> Section:
+    """Build the section: ROC areas of right against shuffled partners, and cosines of sounds with prompts.
+
+    Args:
+        bench: The pack with its clips.
+        split: Source of the scenes.
+        scenes: Number of scenes of the classes with a picture.
+        unseen_classes: Classes without a picture, which get as many scenes each.
+    """
     scorer = bench.model.joint_scorer
     if scorer is None:
         why = "the pack has no joint space"
@@ -33,10 +41,18 @@ def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
         ]
         return Section("joint", "Joint space", tuple(figures))
     watch = bench.watch
+    drawn = split.any_scenes(scenes)
+    if unseen_classes:
+        drawn = [*drawn, *split.unseen(round(scenes * len(unseen_classes) / len(CLASS_NAMES)), unseen_classes)]
     figures_by_pair = measure_joint(
-        bench.model, split.any_scenes(scenes), on_scene=lambda done, total: watch.report("Joint space", done, total)
+        bench.model, drawn, on_scene=lambda done, total: watch.report("Joint space", done, total)
     )
     figures = [figure for pair, row in figures_by_pair.pairs.items() for figure in _figures(pair, row)]
+    if figures_by_pair.seen_classes is not None:
+        figures += [
+            Figure(f"{figure.key}_with_picture", f"{figure.label}, classes with a picture", figure.value)
+            for figure in _figures("text_sound", figures_by_pair.seen_classes)
+        ]
     words = scorer.embed_text([clip.plain for clip in bench.clips]).cpu().numpy()
 
     def mean_cosine(log_mels: Sequence[FloatArray] | NDArray[np.float32]) -> float:

@@ -14,6 +14,7 @@ from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
+from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.generation.options import Control
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, is_struck
@@ -45,7 +46,7 @@ def onset_section(bench: Bench) -> Section:
     scores = {name: _f1(clips, produced) for name, produced in {"real": real, **sounds}.items()}
     hits = {name: _greatest_hits(clips, produced) for name, produced in sounds.items()}
     figures = [
-        *_onset_figures(scores),
+        *_onset_figures(clips, scores),
         Figure("onset_f1_energy", "Onset F1 at ±50 ms, energy control", _mean_f1(scores["energy"])),
         Figure(
             "onset_f1_real",
@@ -111,7 +112,7 @@ def _mean_f1(scores: Sequence[OnsetScore]) -> float:
     return float(np.mean([score.f1 for score in scores]))
 
 
-def _onset_figures(scores: dict[str, list[OnsetScore]]) -> list[Figure]:
+def _onset_figures(clips: Sequence[BenchClip], scores: dict[str, list[OnsetScore]]) -> list[Figure]:
     label = "Onset F1 at ±50 ms on impact classes, onset control"
     if "onsets" not in scores:
         return [unsupported_figure("onset_f1", label, "the pack has no onset control")]
@@ -120,6 +121,7 @@ def _onset_figures(scores: dict[str, list[OnsetScore]]) -> list[Figure]:
         Figure("onset_f1", label, _mean_f1(row)),
         Figure("onset_precision", "Onset precision, onset control", float(np.mean([score.precision for score in row]))),
         Figure("onset_recall", "Onset recall, onset control", float(np.mean([score.recall for score in row]))),
+        *figure_with_picture("onset_f1", label, clips, [score.f1 for score in row]),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -12,12 +13,21 @@ from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import mean_note
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, confusion
+from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.evaluation.sound_sources import NO_VOCODER
 
 BATCH_CLIPS = 64
 CONDITIONS = ("real", "plain", "vocoded", "swapped", "paraphrased")
 """Real clips, plain prompts before the vocoder, plain prompts after it (if the pack has one), energy of another class,
 and unseen paraphrases."""
+_LABELS = {
+    "real": ("real_class", "Class accuracy, original sounds"),
+    "plain": ("class", "Class accuracy, plain prompts"),
+    "vocoded": ("vocoded_class", "Class accuracy after the vocoder"),
+    "swapped": ("class_swapped", "Class accuracy, another class's energy"),
+    "paraphrased": ("class_paraphrased", "Class accuracy, unseen paraphrases"),
+}
+"""Key and label of the figure of each condition."""
 
 Table = NDArray[np.int64]
 
@@ -40,11 +50,11 @@ def prompt_section(bench: Bench) -> Section:
     by_class = {name: class_accuracies(table, classes) for name, table in tables.items()}
     worst = _worst(by_class["plain"])
     figures = (
-        Figure("real_class", "Class accuracy, original sounds", shares["real"], note="limit of the judge"),
-        Figure("class", "Class accuracy, plain prompts", shares["plain"]),
+        Figure(*_LABELS["real"], shares["real"], note="limit of the judge"),
+        Figure(*_LABELS["plain"], shares["plain"]),
         Figure("class_worst", "Class accuracy, worst class", worst[1], note=worst[0].replace("_", " ")),
-        Figure("class_swapped", "Class accuracy, another class's energy", shares["swapped"]),
-        Figure("class_paraphrased", "Class accuracy, unseen paraphrases", shares["paraphrased"]),
+        Figure(*_LABELS["swapped"], shares["swapped"]),
+        Figure(*_LABELS["paraphrased"], shares["paraphrased"]),
         Figure(
             "paraphrase_drop_points",
             "Drop from plain prompts to unseen paraphrases",
@@ -53,6 +63,9 @@ def prompt_section(bench: Bench) -> Section:
             note=mean_note(100 * (right["plain"] - right["paraphrased"])),
         ),
         *_vocoded_figures(shares, by_class),
+        *chain.from_iterable(
+            figure_with_picture(*_LABELS[name], bench.clips, row.tolist()) for name, row in right.items()
+        ),
     )
     details = {
         "classes": list(classes),
@@ -64,10 +77,8 @@ def prompt_section(bench: Bench) -> Section:
 
 
 def _vocoded_figures(shares: Mapping[str, float], by_class: Mapping[str, Mapping[str, float]]) -> tuple[Figure, Figure]:
-    mean, lowest = (
-        ("vocoded_class", "Class accuracy after the vocoder"),
-        ("vocoded_class_worst", "Class accuracy after the vocoder, worst class"),
-    )
+    mean = _LABELS["vocoded"]
+    lowest = ("vocoded_class_worst", "Class accuracy after the vocoder, worst class")
     if "vocoded" not in shares:
         return unsupported_figure(*mean, NO_VOCODER), unsupported_figure(*lowest, NO_VOCODER)
     name, share = _worst(by_class["vocoded"])

@@ -27,7 +27,7 @@ from rewas_engine.evaluation.real_sounds import FEWEST, RealSound
 from rewas_engine.evaluation.sound_embedding import EMBEDDING_RATE_HZ, SoundEmbedder
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.media.audio import read_audio, resample
-from rewas_engine.world import CLIP_DURATION_S, captions, render_sound
+from rewas_engine.world import ALL_CLASSES, CLIP_DURATION_S, captions, render_sound
 from rewas_engine.world.classes import SAMPLE_RATE_HZ as WORLD_RATE_HZ
 from rewas_engine.world.recorded_kinds import class_of_kind
 
@@ -298,7 +298,7 @@ def _groups(
     kinds: Mapping[str, Sequence[RealSound]], classes: Sequence[str]
 ) -> tuple[dict[str, tuple[str | None, Sequence[RealSound]]], list[str]]:
     """What to measure: name -> class and recordings; and the kinds that are not measured."""
-    class_of = {kind: class_of_kind(kind) for kind in kinds}
+    class_of = {kind: class_of_kind(kind, ALL_CLASSES) for kind in kinds}
     groups: dict[str, tuple[str | None, Sequence[RealSound]]] = {}
     for name in classes:
         sounds = [sound for kind, found in kinds.items() if class_of[kind] == name for sound in found]

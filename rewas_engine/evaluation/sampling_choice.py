@@ -16,12 +16,12 @@ from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import TARGETS, Trained
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.known_classes import known_classes
 from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.generation.options import Sampling
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
-from rewas_engine.world import CLASS_NAMES
 
 STEPS = (8, 10, 15, 20)
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 1.75, 2.0)
@@ -76,7 +76,7 @@ def try_settings(
     steps: Sequence[int] = STEPS,
     guidance_scales: Sequence[float] = GUIDANCE_SCALES,
     unguided_shares: Sequence[float] | None = None,
-    classes: Sequence[str] = CLASS_NAMES,
+    classes: Sequence[str] | None = None,
     trained: Trained = "cpu",
     judge: Judge | None = None,
     on_progress: ProgressCallback | None = None,
@@ -90,7 +90,7 @@ def try_settings(
         steps: Numbers of steps.
         guidance_scales: Guidance scales.
         unguided_shares: See SamplingSettings; None for the default of the pack.
-        classes: Classes of the world, two or more.
+        classes: Classes of the world, two or more; None for those that the pack knows.
         trained: Device that the targets are for.
         judge: The judge; None for the shipped one.
         on_progress: Called with the progress.
@@ -116,7 +116,7 @@ def try_settings(
     watch = Watch(on_progress, cancel)
     watch.section = "choose"
     chosen_judge = judge or Judge.load()
-    clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
+    clips = bench_clips(DEVELOPMENT, classes or known_classes(model.pack), clips_per_class, model.front_end, watch)
     return [_try_setting(Bench(model, chosen_judge, clips, settings, watch), trained) for settings in grid]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
@@ -17,6 +17,8 @@ _SEEDS_A_CLASS = 100_000
 """Seeds reserved for each class in a split, far more than any evaluation uses, so that classes never overlap."""
 _MIXED_SEEDS = 5_000_000
 """Offset in a split of the scenes that are drawn regardless of class."""
+_MIXED_UNSEEN_SEEDS = 5_500_000
+"""Offset in a split of the scenes that are drawn from any of the classes without a picture."""
 _UNSEEN_SEEDS = 6_000_000
 """Offset in a split of the classes without a picture."""
 _SEARCHED_SEEDS = 4_000
@@ -58,6 +60,11 @@ class Split:
     def any_scenes(self, clips: int) -> list[Scene]:
         """Return the first scenes of any class, with or without sound, ambience and a visible source."""
         return list(islice(self._scenes(), clips))
+
+    def unseen(self, clips: int, classes: Sequence[str]) -> list[Scene]:
+        """Return the first scenes of any of these classes without a picture."""
+        first_seed = self.first_seed + _MIXED_UNSEEN_SEEDS
+        return [sample_scene(first_seed + number, classes=classes) for number in range(clips)]
 
     def silent_motion(self, clips: int) -> list[Scene]:
         """Return scenes with motion but no sound."""

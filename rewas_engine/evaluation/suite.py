@@ -16,6 +16,7 @@ from rewas_engine.evaluation.energy_from_video import energy_from_video_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
 from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.known_classes import known_classes
 from rewas_engine.evaluation.onset_control import onset_section, onset_settings
 from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.evaluation.real_clips import real_clips_section
@@ -29,10 +30,10 @@ from rewas_engine.evaluation.splits import TEST
 from rewas_engine.evaluation.video_to_sound import align_section
 from rewas_engine.evaluation.vocoding import vocoder_section
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.packs.description import read_pack
+from rewas_engine.packs.description import PackInfo, read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
-from rewas_engine.world import CLASS_NAMES
+from rewas_engine.world import ALL_CLASSES, has_picture
 
 CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
@@ -50,7 +51,7 @@ class EvaluationPlan:
         clips_per_class: Clips of the test split.
         real: A folder of video files with sound, with or without a manifest.
         trained: Device that the targets are for.
-        classes: Classes of the world, two or more; empty means all.
+        classes: Classes of the world, two or more; empty means those that the pack knows.
         real_sounds: A folder of recordings by kind, which training has not used.
     """
 
@@ -68,8 +69,8 @@ class EvaluationPlan:
             if name not in SECTION_NAMES:
                 raise SettingsError(f"There is no section {name!r}.", f"Choose from {', '.join(SECTION_NAMES)}.")
         for name in self.classes:
-            if name not in CLASS_NAMES:
-                raise SettingsError(f"The world has no class {name!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+            if name not in ALL_CLASSES:
+                raise SettingsError(f"The world has no class {name!r}.", f"Choose from {', '.join(ALL_CLASSES)}.")
         if len(set(self.classes)) == 1:
             raise SettingsError("A single class cannot be distinguished from others.", "Name two or more classes.")
         if "real" in self.sections and self.real is None:
@@ -82,10 +83,9 @@ class EvaluationPlan:
         """The sections to run, in order; all if none is named."""
         return tuple(name for name in SECTION_NAMES if name in (self.sections or SECTION_NAMES))
 
-    @property
-    def world_classes(self) -> tuple[str, ...]:
-        """The classes to use, in the order of the world; all if none is named."""
-        return tuple(name for name in CLASS_NAMES if name in (self.classes or CLASS_NAMES))
+    def classes_for(self, pack: PackInfo) -> tuple[str, ...]:
+        """The classes to use, in the order of the world; those that the pack knows if none is named."""
+        return tuple(name for name in ALL_CLASSES if name in (self.classes or known_classes(pack)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,21 @@ class _Run:
     recordings: Mapping[str, Sequence[RealSound]]
     watch: Watch
     bench: Bench
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes to measure, in the order of the world."""
+        return self.plan.classes_for(self.model.pack)
+
+    @property
+    def seen_classes(self) -> tuple[str, ...]:
+        """Those with a picture."""
+        return tuple(filter(has_picture, self.classes))
+
+    @property
+    def unseen_classes(self) -> tuple[str, ...]:
+        """Those without a picture."""
+        return tuple(name for name in self.classes if not has_picture(name))
 
 
 @dataclass(frozen=True)
@@ -160,9 +175,10 @@ def evaluate(
 
 
 def _clips(model: ReWaS, plan: EvaluationPlan, watch: Watch) -> list[BenchClip]:
+    classes = plan.classes_for(model.pack)
     if _needs(plan, "clips"):
-        return bench_clips(TEST, plan.world_classes, plan.clips_per_class, model.front_end, watch)
-    return bench_clips(TEST, plan.world_classes[:1], 1, model.front_end, watch)
+        return bench_clips(TEST, classes, plan.clips_per_class, model.front_end, watch)
+    return bench_clips(TEST, classes[:1], 1, model.front_end, watch)
 
 
 def _needs(plan: EvaluationPlan, what: str) -> bool:
@@ -193,7 +209,7 @@ def _setting(run: _Run) -> dict[str, Any]:
         "split": TEST.name,
         "clips_per_class": run.plan.clips_per_class,
         "clips": len(run.bench.clips),
-        "classes": list(run.plan.world_classes),
+        "classes": list(run.classes),
         **(sampling if lender is None else dict.fromkeys(sampling)),
         "lender": None if lender is None else lender.info.name,
         "device": run.model.device,
@@ -211,7 +227,7 @@ def _realism(run: _Run) -> Section:
     if not run.recordings:
         figure = unmeasured_realism("not measured: no folder of recordings was given")
         return Section("realism", "Realism", (figure,))
-    return realism_section(run.bench, run.recordings, run.plan.world_classes)
+    return realism_section(run.bench, run.recordings, run.classes)
 
 
 _SECTIONS: dict[str, _SectionSpec] = {
@@ -223,12 +239,16 @@ _SECTIONS: dict[str, _SectionSpec] = {
     "ablation": _SectionSpec(lambda run: ablation_section(run.bench), ("clips", "judge")),
     "picture": _SectionSpec(
         lambda run: energy_from_video_section(
-            run.model, TEST, len(run.plan.world_classes) * run.plan.clips_per_class, run.watch
+            run.model, TEST, len(run.seen_classes) * run.plan.clips_per_class, run.watch
         ),
         needs=(),
     ),
     "align": _SectionSpec(lambda run: align_section(run.bench), ("clips", "judge")),
-    "joint": _SectionSpec(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
+    "joint": _SectionSpec(
+        lambda run: joint_section(
+            run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class, unseen_classes=run.unseen_classes
+        )
+    ),
     "conflict": _SectionSpec(
         lambda run: conflict_section(run.bench, TEST, CONFLICT_SCENES_A_CLIP * run.plan.clips_per_class), needs=()
     ),

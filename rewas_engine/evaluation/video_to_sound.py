@@ -21,6 +21,7 @@ from rewas_engine.world import SAMPLE_RATE_HZ
 
 CLIPS_SHARE = 5
 """Use every fifth bench clip with a visible source."""
+_FROM_VIDEO = ("av_align", "AV-Align, video → energy → sound")
 
 Peaks = NDArray[np.float64]
 
@@ -28,6 +29,8 @@ Peaks = NDArray[np.float64]
 def align_section(bench: Bench) -> Section:
     """Build the section: AV-Align of sounds from the video, of real sounds, and of sounds from the prompt alone."""
     places = [number for number, clip in enumerate(bench.clips) if not clip.scene.off_screen][::CLIPS_SHARE]
+    if not places:
+        return Section("align", "Sound from video", (Figure(*_FROM_VIDEO, None, note="not measured: no such clips"),))
     clips = [bench.clips[place] for place in places]
     rate = bench.model.frame_format[0]
     videos: list[NDArray[np.uint8]] = []
@@ -52,7 +55,7 @@ def align_section(bench: Bench) -> Section:
     to_picture, _ = energy_agreements(energies, produced.log_mels)
     to_sound, _ = energy_agreements([clip.energy for clip in clips], produced.log_mels)
     figures = (
-        Figure("av_align", "AV-Align, video → energy → sound", float(np.mean(aligned["picture"]))),
+        Figure(*_FROM_VIDEO, float(np.mean(aligned["picture"]))),
         Figure("av_align_words", "AV-Align, prompt alone", float(np.mean(aligned["words"]))),
         Figure(
             "av_align_real",

@@ -11,6 +11,7 @@ from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.griffin_lim import griffin_lim
+from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.sound_sources import NO_VOCODER
 
@@ -44,6 +45,7 @@ def vocoder_section(bench: Bench) -> Section:
     references = _griffin_lim_losses(bench, [bench.clips[number] for number in chosen])
     figures = (
         Figure("vocoder_l1", _L1, float(np.mean(losses)), "nats"),
+        *figure_with_picture("vocoder_l1", _L1, bench.clips, losses, "nats"),
         Figure("vocoder_l1_worst", _L1_WORST, worst, "nats", worst_name.replace("_", " ")),
         Figure(
             "vocoder_real_class",

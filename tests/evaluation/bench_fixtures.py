@@ -51,8 +51,8 @@ class ScriptedSource:
 class ScriptedJudge(Judge):
     """A judge that returns the class that was set for the most similar log-mel."""
 
-    def __init__(self) -> None:
-        super().__init__(JudgeNetwork(classes=CLASS_NAMES), {})
+    def __init__(self, classes: tuple[str, ...] = CLASS_NAMES) -> None:
+        super().__init__(JudgeNetwork(classes=classes), {})
         self._known: list[tuple[FloatArray, str]] = []
 
     def set_classes(self, log_mels: NDArray[np.float32], names: Sequence[str]) -> None:

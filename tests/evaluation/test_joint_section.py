@@ -12,6 +12,7 @@ from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.levels import normalise
+from rewas_engine.evaluation import joint_section as joint_section_module
 from rewas_engine.evaluation.joint_retrieval import JointFigures, measure_joint
 from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.splits import Split
@@ -122,6 +123,43 @@ def test_the_section_reports_each_pair(model: ReWaS, measured: JointFigures) -> 
         {"probability": 0.95, "share": 1.0, "pairs": 6},
     ]
     assert [tenth["probability"] for tenth in section.details["calibration"]["text_picture"]] == [0.05, 0.95]
+
+
+def test_classes_without_a_picture_are_heard_but_not_seen(model: ReWaS, measured: JointFigures) -> None:
+    thunder = scene(4, "thunder")
+    space = model.joint_scorer
+    assert isinstance(space, ScriptedJoint)
+    space.set_text_vector(thunder.caption, BELL)
+    space.set_sound_vector(model.front_end.encode(normalise(render_sound(thunder))), RAIN)
+    for phrase in held_out_captions("thunder"):
+        space.set_text_vector(phrase, BELL)
+    found = measure_joint(model, [*SCENES, replace(thunder, off_screen=True)])
+    assert (found.heard, found.seen) == (5, 3)
+    assert found.pairs["text_picture"] == measured.pairs["text_picture"]
+    # The prompt for thunder is embedded as a bell, and its sound as rain.
+    assert found.pairs["text_sound"].auc < 1
+    assert found.seen_classes == measured.pairs["text_sound"]
+    assert measured.seen_classes is None
+
+
+def test_the_section_adds_scenes_of_classes_without_a_picture(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Scene] = []
+
+    def measure(model: ReWaS, scenes: list[Scene], on_scene: object) -> JointFigures:
+        drawn.extend(scenes)
+        return JointFigures()
+
+    monkeypatch.setattr(joint_section_module, "measure_joint", measure)
+    clip = make_clip("rain", np.ones((4, 64), np.float32))
+    space = model.joint_scorer
+    assert isinstance(space, ScriptedJoint)
+    space.set_text_vector(clip.plain, RAIN)
+    space.set_sound_vector(torch.ones((4, 64)), RAIN)
+    bench = make_bench(model, [clip], plain=clip.log_mel[None])
+    joint_section(bench, Split("given", 900_000_000), 54, unseen_classes=("thunder", "siren", "frog"))
+    # As many of each as of the 27 with a picture: 54 / 27 · 3.
+    assert [one.off_screen for one in drawn[54:]] == [True] * 6
+    assert {one.class_name for one in drawn[54:]} <= {"thunder", "siren", "frog"}
 
 
 def test_a_pack_without_a_joint_space_has_no_figures(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_training_never_draws_held_out_clips(values: dict[str, int]) -> None:
 @pytest.mark.parametrize("split", [DEVELOPMENT, TEST])
 def test_classes_and_mixed_scenes_share_no_seed(split: Split) -> None:
     seeds = [scene.seed for name in ALL_CLASSES for scene in split.audible(name, 2)]
-    seeds += [scene.seed for scene in split.any_scenes(50)]
+    seeds += [scene.seed for scene in (*split.any_scenes(50), *split.unseen(50, ALL_CLASSES[len(CLASS_NAMES) :]))]
     assert len(set(seeds)) == len(seeds)
     assert all(split.first_seed <= seed < split.first_seed + 10_000_000 for seed in seeds)
     with pytest.raises(SettingsError, match="no class 'unicorn'"):
@@ -59,4 +59,7 @@ def test_each_kind_of_scene_matches_its_name() -> None:
     assert all(scene.silent_motion for scene in TEST.silent_motion(3))
     assert all(scene.off_screen and not scene.is_silent for scene in TEST.off_screen(3))
     assert not any(scene.off_screen or scene.is_silent or scene.ambience for scene in TEST.visible(20))
+    unseen = TEST.unseen(20, ("thunder", "siren"))
+    assert {scene.class_name for scene in unseen} == {"thunder", "siren"}
+    assert all(scene.off_screen and not scene.is_silent for scene in unseen)
     assert [len(TEST.silent_motion(3)), len(TEST.off_screen(3)), len(TEST.visible(20))] == [3, 3, 20]

@@ -168,7 +168,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Classes of the synthetic world, separated by commas; all by default.",
+            help="Classes of the synthetic world, separated by commas; those that the pack knows by default.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -389,7 +389,7 @@ def _measure_test_split(given: SplitOptions, cancel: CancelSignal) -> Outcome:
             rows = try_settings(
                 model,
                 clips_per_class=clips,
-                classes=plan.world_classes,
+                classes=plan.classes_for(model.pack),
                 trained=plan.trained,
                 on_progress=on_progress,
                 cancel=cancel,

@@ -49,7 +49,13 @@ PAGE_SIZE = 100
 RECONNECT_PAUSE_S = 0.25
 CANCEL_POLL_S = 0.05
 
-Work = rewas_pb2.EnergyWork | rewas_pb2.ConflictWork | rewas_pb2.SoundWork | rewas_pb2.TimelineWork
+Work = (
+    rewas_pb2.EnergyWork
+    | rewas_pb2.ConflictWork
+    | rewas_pb2.DescriptionWork
+    | rewas_pb2.SoundWork
+    | rewas_pb2.TimelineWork
+)
 
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
@@ -600,6 +606,7 @@ class _Outage:
 _WORK_FIELDS: dict[type, str] = {
     rewas_pb2.EnergyWork: "energy",
     rewas_pb2.ConflictWork: "conflict",
+    rewas_pb2.DescriptionWork: "description",
     rewas_pb2.SoundWork: "sound",
     rewas_pb2.TimelineWork: "timeline",
 }

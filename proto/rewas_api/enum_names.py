@@ -49,6 +49,7 @@ LAYER_ENERGY = EnumNames(rewas_pb2.LayerEnergy)
 LEVEL = EnumNames(rewas_pb2.Level)
 NOTE_KIND = EnumNames(rewas_pb2.NoteKind)
 PRIORITY = EnumNames(rewas_pb2.Priority)
+PROMPT_ORIGIN = EnumNames(rewas_pb2.PromptOrigin)
 RANK = EnumNames(rewas_pb2.Rank)
 ROOM = EnumNames(rewas_pb2.Room)
 SAMPLER = EnumNames(rewas_pb2.Sampler)
@@ -67,6 +68,7 @@ __all__ = [
     "LEVEL",
     "NOTE_KIND",
     "PRIORITY",
+    "PROMPT_ORIGIN",
     "RANK",
     "ROOM",
     "SAMPLER",

@@ -42,6 +42,7 @@ SUBMIT_PATIENCE_S = 120.0
 _WORK_FIELDS = {
     rewas_pb2.EnergyWork: "energy",
     rewas_pb2.ConflictWork: "conflict",
+    rewas_pb2.DescriptionWork: "description",
     rewas_pb2.SoundWork: "sound",
 }
 
@@ -334,6 +335,14 @@ def check_avh_model(folder: Path) -> None:
     if not folder.is_dir():
         raise ProblemError(
             f"The ImageBind folder {folder} does not exist.", "Check the path of --avh-model.", ProblemKind.PACK
+        )
+
+
+def check_model_folder(folder: Path, option: str) -> None:
+    """Check before anything is loaded that the folder of an option exists. Raises ProblemError (PACK)."""
+    if not folder.is_dir():
+        raise ProblemError(
+            f"The model folder {folder} does not exist.", f"Check the path of {option}.", ProblemKind.PACK
         )
 
 

@@ -144,6 +144,9 @@ class ServerConfig:
         min_deadline_s: Shortest time limit of a job, in seconds. Long clips get more.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
+        picture_model: Folder of an image-to-text model that describes clips; None uses the labels of the packs.
+        sound_model: Folder of an audio-to-text model that describes clips; None uses the labels of the packs.
+        language_model: Folder of a language model that writes sentences about clips; None uses fixed phrases.
         log_level: Lowest level that is logged: "debug", "info", "warning" or "error".
         log_prompts: Whether prompts and the texts of unexpected exceptions may be logged.
         log_file_bytes: Size at which the log file is rotated.
@@ -185,6 +188,9 @@ class ServerConfig:
     min_deadline_s: float = 1800.0
     conflict_model: Path | None = None
     avh_model: Path | None = None
+    picture_model: Path | None = None
+    sound_model: Path | None = None
+    language_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
     log_file_bytes: int = 10 * 1024**2

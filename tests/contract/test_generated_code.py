@@ -73,9 +73,17 @@ def test_numbers_state_their_unit_in_name_or_comment(contract: descriptor_pb2.Fi
 
 
 def test_field_and_value_numbers_have_no_gaps(contract: descriptor_pb2.FileDescriptorProto) -> None:
-    """Fields count from 1 and enum values from 0, in the order in which they are written."""
+    """Fields count from 1 and enum values from 0, in the order in which they are written.
+
+    The members of a oneof are written together, also those that were added later.
+    """
     for message in contract.message_type:
-        assert [field.number for field in message.field] == list(range(1, len(message.field) + 1)), message.name
+        assert sorted(field.number for field in message.field) == list(range(1, len(message.field) + 1)), message.name
+        groups: dict[int, list[int]] = {}
+        for field in message.field:
+            is_member = field.HasField("oneof_index") and not field.proto3_optional
+            groups.setdefault(field.oneof_index if is_member else -1, []).append(field.number)
+        assert all(numbers == sorted(numbers) for numbers in groups.values()), message.name
         assert not message.reserved_range, message.name
     for enum in contract.enum_type:
         assert [value.number for value in enum.value] == list(range(len(enum.value))), enum.name

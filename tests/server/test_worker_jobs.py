@@ -180,6 +180,14 @@ def test_energy_and_conflict(client: RewasClient, folder: Path) -> None:
     job = client.wait(client.submit(rewas_pb2.ConflictWork(clip_otio_json=otio_json, prompt="rain")).id)
     assert job.conflict.verdict != rewas_pb2.VERDICT_UNSPECIFIED
     assert job.conflict.explanation
+    snapshots: list[rewas_pb2.Job] = []
+    submitted = client.submit(rewas_pb2.DescriptionWork(clip_otio_json=otio_json))
+    job = client.wait(submitted.id, on_snapshot=snapshots.append)
+    assert job.description.picture_model
+    assert "The clip has no sound." in job.description.notes
+    assert job.fraction == 1.0
+    # A list of jobs contains no results.
+    assert not next(each for each in client.list_jobs() if each.id == job.id).HasField("description")
 
 
 def test_uploaded_media_give_the_same_sound(client: RewasClient, folder: Path) -> None:
@@ -210,6 +218,7 @@ def test_errors_about_an_upload_name_its_clip_and_not_its_hash(client: RewasClie
         again,
         rewas_pb2.EnergyWork(clip_otio_json=otio_json),
         rewas_pb2.ConflictWork(clip_otio_json=otio_json, prompt="rain"),
+        rewas_pb2.DescriptionWork(clip_otio_json=otio_json),
     ]
     sha256 = client.upload_media(media)
     for work in works:

@@ -113,6 +113,7 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_DELIVER: _ClassVar[Stage]
     STAGE_LOAD: _ClassVar[Stage]
     STAGE_PERFORM: _ClassVar[Stage]
+    STAGE_DESCRIBE: _ClassVar[Stage]
 
 class InterruptionCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -129,6 +130,12 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_UNSURE: _ClassVar[Verdict]
     VERDICT_CONFLICT: _ClassVar[Verdict]
     VERDICT_UNSUPPORTED: _ClassVar[Verdict]
+
+class PromptOrigin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMPT_ORIGIN_UNSPECIFIED: _ClassVar[PromptOrigin]
+    PROMPT_ORIGIN_PICTURE: _ClassVar[PromptOrigin]
+    PROMPT_ORIGIN_SOUND: _ClassVar[PromptOrigin]
 
 class TakeFault(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -216,6 +223,7 @@ STAGE_VOCODE: Stage
 STAGE_DELIVER: Stage
 STAGE_LOAD: Stage
 STAGE_PERFORM: Stage
+STAGE_DESCRIBE: Stage
 INTERRUPTION_CAUSE_UNSPECIFIED: InterruptionCause
 INTERRUPTION_CAUSE_WORKER_ENDED: InterruptionCause
 INTERRUPTION_CAUSE_OUT_OF_MEMORY: InterruptionCause
@@ -226,6 +234,9 @@ VERDICT_AGREE: Verdict
 VERDICT_UNSURE: Verdict
 VERDICT_CONFLICT: Verdict
 VERDICT_UNSUPPORTED: Verdict
+PROMPT_ORIGIN_UNSPECIFIED: PromptOrigin
+PROMPT_ORIGIN_PICTURE: PromptOrigin
+PROMPT_ORIGIN_SOUND: PromptOrigin
 TAKE_FAULT_UNSPECIFIED: TakeFault
 TAKE_FAULT_SILENT: TakeFault
 TAKE_FAULT_CLIPPED: TakeFault
@@ -358,12 +369,13 @@ class LoadPackResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SubmitJobRequest(_message.Message):
-    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "priority", "project_folders")
+    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "description", "priority", "project_folders")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
@@ -371,9 +383,10 @@ class SubmitJobRequest(_message.Message):
     conflict: ConflictWork
     sound: SoundWork
     timeline: TimelineWork
+    description: DescriptionWork
     priority: Priority
     project_folders: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_folders: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ..., description: _Optional[_Union[DescriptionWork, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -492,6 +505,23 @@ class ConflictWork(_message.Message):
     prompt: str
     measure_avh: bool
     def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., prompt: _Optional[str] = ..., measure_avh: bool = ...) -> None: ...
+
+class DescriptionWork(_message.Message):
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack")
+    class UploadedMediaEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
+    UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    clip_otio_json: str
+    uploaded_media: _containers.ScalarMap[str, str]
+    pack: str
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "settings", "energy", "layer_energies", "texture", "cuts_s", "regenerate")
@@ -649,7 +679,7 @@ class Interruption(_message.Message):
     def __init__(self, cause: _Optional[_Union[InterruptionCause, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline", "priority", "position", "waiting_reason", "parent_id", "child_count", "finished_child_count", "pinned", "interruptions", "started_at", "files_deleted")
+    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline", "description", "priority", "position", "waiting_reason", "parent_id", "child_count", "finished_child_count", "pinned", "interruptions", "started_at", "files_deleted")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -667,6 +697,7 @@ class Job(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -694,6 +725,7 @@ class Job(_message.Message):
     conflict: ConflictResult
     sound: SoundResult
     timeline: TimelineResult
+    description: DescriptionResult
     priority: Priority
     position: int
     waiting_reason: str
@@ -704,7 +736,7 @@ class Job(_message.Message):
     interruptions: _containers.RepeatedCompositeFieldContainer[Interruption]
     started_at: _timestamp_pb2.Timestamp
     files_deleted: bool
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., position: _Optional[int] = ..., waiting_reason: _Optional[str] = ..., parent_id: _Optional[str] = ..., child_count: _Optional[int] = ..., finished_child_count: _Optional[int] = ..., pinned: bool = ..., interruptions: _Optional[_Iterable[_Union[Interruption, _Mapping]]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_deleted: bool = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., description: _Optional[_Union[DescriptionResult, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., position: _Optional[int] = ..., waiting_reason: _Optional[str] = ..., parent_id: _Optional[str] = ..., child_count: _Optional[int] = ..., finished_child_count: _Optional[int] = ..., pinned: bool = ..., interruptions: _Optional[_Iterable[_Union[Interruption, _Mapping]]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_deleted: bool = ...) -> None: ...
 
 class PauseJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -912,6 +944,40 @@ class PromptSuggestion(_message.Message):
     score: float
     source: str
     def __init__(self, prompt: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
+
+class DescriptionPrompt(_message.Message):
+    __slots__ = ("prompt", "score", "origin")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    score: float
+    origin: PromptOrigin
+    def __init__(self, prompt: _Optional[str] = ..., score: _Optional[float] = ..., origin: _Optional[_Union[PromptOrigin, str]] = ...) -> None: ...
+
+class DescriptionResult(_message.Message):
+    __slots__ = ("clip", "pack", "picture", "sound", "description", "suggestions", "notes", "picture_model", "sound_model", "language_model")
+    CLIP_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
+    SOUND_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    SOUND_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    clip: ClipInfo
+    pack: Pack
+    picture: str
+    sound: str
+    description: str
+    suggestions: _containers.RepeatedCompositeFieldContainer[DescriptionPrompt]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    picture_model: str
+    sound_model: str
+    language_model: str
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., picture: _Optional[str] = ..., sound: _Optional[str] = ..., description: _Optional[str] = ..., suggestions: _Optional[_Iterable[_Union[DescriptionPrompt, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., picture_model: _Optional[str] = ..., sound_model: _Optional[str] = ..., language_model: _Optional[str] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256", "path")

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewas_cli.commands.prompt_options import PROMPTS_PANEL, MarkersOption, prompt_options
-from rewas_cli.commands.shared_options import OUTPUT_PANEL, DeviceOption, JsonOption, PackOption
+from rewas_cli.commands.shared_options import (
+    DESCRIPTION_PANEL,
+    OUTPUT_PANEL,
+    DeviceOption,
+    JsonOption,
+    LanguageModelOption,
+    PackOption,
+    PictureModelOption,
+    SoundModelOption,
+)
 from rewas_cli.commands.timeline_options import (
     MediaPathsOption,
     PathMapOption,
@@ -34,7 +43,6 @@ rewas annotate shot.mp4 --picture-model models/blip2 --language-model models/llm
 rewas annotate shots/ --language-server http://127.0.0.1:8080/v1 --language-name llama
 rewas annotate cut.otio --output cut-described.otio
 """
-_MODELS_PANEL = "Models"
 
 
 def annotate(
@@ -82,45 +90,19 @@ def annotate(
     path_maps: PathMapOption = None,
     media_paths: MediaPathsOption = None,
     no_sound: Annotated[
-        bool, typer.Option("--no-sound", help="Do not describe the clips' own sounds.", rich_help_panel=_MODELS_PANEL)
+        bool,
+        typer.Option("--no-sound", help="Do not describe the clips' own sounds.", rich_help_panel=DESCRIPTION_PANEL),
     ] = False,
-    picture_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--picture-model",
-            metavar="DIR",
-            file_okay=False,
-            help="An image-to-text model, such as BLIP-2; by default, the labels that the pack knows.",
-            rich_help_panel=_MODELS_PANEL,
-        ),
-    ] = None,
-    sound_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--sound-model",
-            metavar="DIR",
-            file_okay=False,
-            help="An audio-to-text model that describes sounds; by default, the labels that the pack knows.",
-            rich_help_panel=_MODELS_PANEL,
-        ),
-    ] = None,
-    language_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--language-model",
-            metavar="DIR",
-            file_okay=False,
-            help="A language model that writes the sentences; by default, captions are put into fixed phrases.",
-            rich_help_panel=_MODELS_PANEL,
-        ),
-    ] = None,
+    picture_model: PictureModelOption = None,
+    sound_model: SoundModelOption = None,
+    language_model: LanguageModelOption = None,
     language_server: Annotated[
         str | None,
         typer.Option(
             "--language-server",
             metavar="URL",
             help="Instead of --language-model: a server with OpenAI's interface, such as http://127.0.0.1:8080/v1.",
-            rich_help_panel=_MODELS_PANEL,
+            rich_help_panel=DESCRIPTION_PANEL,
         ),
     ] = None,
     language_name: Annotated[
@@ -129,7 +111,7 @@ def annotate(
             "--language-name",
             metavar="NAME",
             help="Name of the model on the language server.",
-            rich_help_panel=_MODELS_PANEL,
+            rich_help_panel=DESCRIPTION_PANEL,
         ),
     ] = "default",
     allow_remote: Annotated[
@@ -137,7 +119,7 @@ def annotate(
         typer.Option(
             "--allow-remote",
             help="Allow a language server on another computer. It receives the descriptions of the clips.",
-            rich_help_panel=_MODELS_PANEL,
+            rich_help_panel=DESCRIPTION_PANEL,
         ),
     ] = False,
     pack: PackOption = None,
@@ -286,10 +268,10 @@ def _language_stage(
         return LanguageServer(url, name, may_be_remote)
     if folder is None:
         return None
-    from rewas_engine.annotation.local_models import LocalLanguageModel
+    from rewas_engine.annotation.opening import open_language_model
     from rewas_engine.runtime.devices import resolve_device
 
-    return LocalLanguageModel(folder, resolve_device(device))
+    return open_language_model(folder, resolve_device(device))
 
 
 def _annotator(
@@ -300,15 +282,10 @@ def _annotator(
     no_sound: bool,
     device: str,
 ) -> Annotator:
-    from rewas_engine.annotation.annotator import Annotator
-    from rewas_engine.annotation.labels import PictureLabels, SoundLabels
-    from rewas_engine.annotation.local_models import PictureCaptioner, SoundCaptioner
-    from rewas_engine.annotation.stages import Captioner
+    from rewas_engine.annotation.opening import build_annotator, open_picture_model, open_sound_model
     from rewas_engine.runtime.devices import resolve_device
 
     place = resolve_device(device)
-    picture: Captioner = PictureLabels(model) if picture_folder is None else PictureCaptioner(picture_folder, place)
-    sound: Captioner | None = None
-    if not no_sound:
-        sound = SoundLabels(model) if sound_folder is None else SoundCaptioner(sound_folder, place)
-    return Annotator(picture, sound, language)
+    picture = None if picture_folder is None else open_picture_model(picture_folder, place)
+    sound = None if sound_folder is None or no_sound else open_sound_model(sound_folder, place)
+    return build_annotator(model, picture, sound, language, hears=not no_sound)

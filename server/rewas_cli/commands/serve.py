@@ -15,9 +15,12 @@ from rewas_cli.commands.shared_options import (
     CompileOption,
     ConfigFileOption,
     ConflictModelOption,
+    LanguageModelOption,
     LowMemoryOption,
     PackOption,
+    PictureModelOption,
     PrecisionOption,
+    SoundModelOption,
 )
 
 if TYPE_CHECKING:
@@ -276,6 +279,9 @@ def serve(
     ] = None,
     conflict_model: ConflictModelOption = None,
     avh_model: AvhModelOption = None,
+    picture_model: PictureModelOption = None,
+    sound_model: SoundModelOption = None,
+    language_model: LanguageModelOption = None,
     pack: PackOption = None,
     device: Annotated[
         str | None,
@@ -298,7 +304,7 @@ def serve(
     rewas config show.
     """
     from rewas_cli.console import note
-    from rewas_cli.runner import check_avh_model, check_conflict_model
+    from rewas_cli.runner import check_avh_model, check_conflict_model, check_model_folder
     from rewas_server.config_file import resolve_config
     from rewas_server.grpc.app import serve as run_server
 
@@ -306,6 +312,13 @@ def serve(
         check_conflict_model(conflict_model)
     if avh_model is not None:
         check_avh_model(avh_model)
+    for option, folder in (
+        ("--picture-model", picture_model),
+        ("--sound-model", sound_model),
+        ("--language-model", language_model),
+    ):
+        if folder is not None:
+            check_model_folder(folder, option)
     options = {
         "host": host,
         "port": port,
@@ -334,6 +347,9 @@ def serve(
         "execution.low_memory": low_memory or None,
         "conflict_model": conflict_model.absolute() if conflict_model else None,
         "avh_model": avh_model.absolute() if avh_model else None,
+        "picture_model": picture_model.absolute() if picture_model else None,
+        "sound_model": sound_model.absolute() if sound_model else None,
+        "language_model": language_model.absolute() if language_model else None,
     }
     config = resolve_config(options, config_file).config
     if make_cert:

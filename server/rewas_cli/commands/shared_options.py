@@ -28,6 +28,7 @@ LAYERS_PANEL = "Layers"
 RECORDINGS_PANEL = "Recordings of a library"
 SAMPLING_PANEL = "Sampling"
 REGENERATE_PANEL = "Regenerate an existing sound"
+DESCRIPTION_PANEL = "Models that describe clips"
 CONFLICT_PANEL = "Conflict check"
 DATA_PANEL = "Training data"
 TRAINING_PANEL = "Training"
@@ -191,6 +192,36 @@ AvhModelOption = Annotated[
         file_okay=False,
         help="A folder with ImageBind, which measures the AVHScore instead of the joint space of the pack.",
         rich_help_panel=CONFLICT_PANEL,
+    ),
+]
+PictureModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture-model",
+        metavar="DIR",
+        file_okay=False,
+        help="An image-to-text model that describes clips, such as BLIP-2; by default, the labels that the pack knows.",
+        rich_help_panel=DESCRIPTION_PANEL,
+    ),
+]
+SoundModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sound-model",
+        metavar="DIR",
+        file_okay=False,
+        help="An audio-to-text model that describes sounds; by default, the labels that the pack knows.",
+        rich_help_panel=DESCRIPTION_PANEL,
+    ),
+]
+LanguageModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--language-model",
+        metavar="DIR",
+        file_okay=False,
+        help="A language model that writes the sentences; by default, captions are put into fixed phrases.",
+        rich_help_panel=DESCRIPTION_PANEL,
     ),
 ]
 ConflictOption = Annotated[

@@ -87,7 +87,7 @@ class CheckedWork:
     """A request that can be fulfilled.
 
     Attributes:
-        kind: "energy", "conflict", "sound" or "timeline".
+        kind: "energy", "conflict", "description", "sound" or "timeline".
         name: Of the clip or timeline, short enough for lists.
         packs: Names of the packs that it uses; "" for the default one.
         children: The clips of a timeline, in its order.

@@ -74,6 +74,8 @@ class ClusterSettings:
         decoding: Limits of decoding that differ from the defaults, as in DecodingLimits.
         conflict_model: Folder of a CLIP model for the conflict check; "" uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; "" uses the packs.
+        picture_model, sound_model: Folders of models that caption pictures and sounds; "" uses the labels of the packs.
+        language_model: Folder of a model that writes sentences about clips; "" uses templates.
         cache_dir: Folder for copies of media; "" is a temporary one.
         cache_limit_bytes: Maximum size of these copies. The least recently used are deleted.
         min_replicas: Number of replicas that always run.
@@ -93,6 +95,9 @@ class ClusterSettings:
     decoding: Mapping[str, object] | None = None
     conflict_model: str = ""
     avh_model: str = ""
+    picture_model: str = ""
+    sound_model: str = ""
+    language_model: str = ""
     cache_dir: str = ""
     cache_limit_bytes: int = 50 * 10**9
     min_replicas: int = 1

@@ -26,7 +26,7 @@ from rewas_server.cluster.turns import Turns
 from rewas_server.files.content_store import ContentStore
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, passing_on_records
-from rewas_server.work.context import Result
+from rewas_server.work.context import DescriptionModels, Result
 from rewas_server.worker import messages
 from rewas_server.worker.job_runner import OUT_OF_MEMORY_STATUS, JobFiles, JobRunner, PackSettings
 
@@ -80,6 +80,12 @@ class Replica:
             Execution(**(settings.execution or {})),  # type: ignore[arg-type]
             Path(settings.conflict_model) if settings.conflict_model else None,
             Path(settings.avh_model) if settings.avh_model else None,
+            DescriptionModels(
+                *(
+                    Path(folder) if folder else None
+                    for folder in (settings.picture_model, settings.sound_model, settings.language_model)
+                )
+            ),
         )
         self._runner = JobRunner(packs, self._send, self._privacy)
         self._until_closed = contextlib.ExitStack()

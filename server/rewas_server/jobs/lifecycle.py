@@ -74,6 +74,7 @@ ALLOWED_TRANSITIONS = {
 _RESULT_FIELDS: dict[type, str] = {
     rewas_pb2.EnergyResult: "energy",
     rewas_pb2.ConflictResult: "conflict",
+    rewas_pb2.DescriptionResult: "description",
     rewas_pb2.SoundResult: "sound",
     rewas_pb2.TimelineResult: "timeline",
 }

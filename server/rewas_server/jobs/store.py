@@ -38,7 +38,7 @@ class QueuedJob:
         id: Of the job.
         state: QUEUED or RUNNING.
         priority: INTERACTIVE, NORMAL or BATCH.
-        kind: "energy", "conflict" or "sound".
+        kind: "energy", "conflict", "description" or "sound".
         pack: Name of the requested pack; "" for the server's default.
         parent_id: Timeline job of which it is a child; "" if it has none.
     """
@@ -92,7 +92,7 @@ class WorkDuration:
     """How long a job ran.
 
     Attributes:
-        kind: "energy", "conflict" or "sound".
+        kind: "energy", "conflict", "description" or "sound".
         pack: Name of the pack.
         device: Device of the model.
         amount_s: Amount of work, such as seconds of sound times takes times steps. The store does not interpret it.
@@ -291,7 +291,7 @@ class JobStore(Protocol):
 
 
 def work_kind(request: rewas_pb2.SubmitJobRequest) -> str:
-    """Return "energy", "conflict", "sound" or "timeline"; "" if the request holds no work."""
+    """Return "energy", "conflict", "description", "sound" or "timeline"; "" if the request holds no work."""
     return request.WhichOneof("work") or ""
 
 

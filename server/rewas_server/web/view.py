@@ -35,6 +35,7 @@ _STAGES = {
     rewas_pb2.STAGE_DECODE: "Reading the clip",
     rewas_pb2.STAGE_ENERGY: "Estimating the energy",
     rewas_pb2.STAGE_CONFLICT: "Comparing prompt and frames",
+    rewas_pb2.STAGE_DESCRIBE: "Describing picture and sound",
     rewas_pb2.STAGE_SAMPLE: "Generating",
     rewas_pb2.STAGE_VOCODE: "Generating the waveform",
     rewas_pb2.STAGE_PERFORM: "Performing recordings",
@@ -274,6 +275,10 @@ def _sounds(job: rewas_pb2.Job) -> Iterable[SoundView]:
         yield SoundView("", "", facts, (TakeView("Energy of the clip", (), plot, ()),), 0, notes, "")
     elif result == "conflict":
         yield SoundView("", "", "", (), 0, (job.conflict.explanation,) if job.conflict.explanation else (), "")
+    elif result == "description":
+        told = job.description
+        texts = (told.description, *told.notes, *(f"Suggested: {each.prompt}" for each in told.suggestions[:1]))
+        yield SoundView("", "", _seconds(told.clip.duration_s), (), 0, tuple(filter(None, texts)), "")
 
 
 def _sound_view(job_id: str, sound: rewas_pb2.SoundResult, clip: str, *, has_files: bool) -> SoundView:

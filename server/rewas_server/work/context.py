@@ -18,7 +18,28 @@ if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
 
-Result = rewas_pb2.EnergyResult | rewas_pb2.ConflictResult | rewas_pb2.SoundResult | rewas_pb2.TimelineResult
+Result = (
+    rewas_pb2.EnergyResult
+    | rewas_pb2.ConflictResult
+    | rewas_pb2.DescriptionResult
+    | rewas_pb2.SoundResult
+    | rewas_pb2.TimelineResult
+)
+
+
+@dataclass(frozen=True)
+class DescriptionModels:
+    """Folders of the models that describe clips. None uses the labels of the pack, and templates.
+
+    Attributes:
+        picture: Captions pictures.
+        sound: Captions sounds.
+        language: Writes sentences.
+    """
+
+    picture: Path | None = None
+    sound: Path | None = None
+    language: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -29,12 +50,14 @@ class WorkContext:
         engine: Returns the loaded model for the name of a pack. Raises EngineError.
         output_dir: Folder for the stems.
         locate_media: Returns the file to read for a target_url and the uploaded media. Raises ProblemError.
+        description_models: What describes clips. No request can choose it.
     """
 
     engine: Callable[[str], ReWaS]
     default_pack: str
     output_dir: Path
     locate_media: Callable[[str, Mapping[str, str]], Path]
+    description_models: DescriptionModels = DescriptionModels()
 
 
 class MonotonicProgress:

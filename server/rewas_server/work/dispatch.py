@@ -14,7 +14,7 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.files.media import local_path
 from rewas_server.work.context import MonotonicProgress, Result, WorkContext
-from rewas_server.work.requests import CheckedRequest, ConflictRequest, EnergyRequest, SoundRequest
+from rewas_server.work.requests import CheckedRequest, ConflictRequest, DescriptionRequest, EnergyRequest, SoundRequest
 from rewas_server.work.translation import problem_from_error
 
 
@@ -77,6 +77,10 @@ def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgr
         from rewas_server.work.conflict import check_conflict
 
         return check_conflict(request, context, progress, cancel)
+    if isinstance(request, DescriptionRequest):
+        from rewas_server.work.description import describe_clip
+
+        return describe_clip(request, context, progress, cancel)
     assert isinstance(request, SoundRequest), "the clips of a timeline are separate jobs"
     from rewas_server.work.sound import generate_sound
 

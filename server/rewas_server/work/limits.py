@@ -27,7 +27,7 @@ MAX_POINTS = 100_000
 """Largest number of points of one energy."""
 MAX_CUTS = 100_000
 
-ClipWork = rewas_pb2.EnergyWork | rewas_pb2.ConflictWork | rewas_pb2.SoundWork
+ClipWork = rewas_pb2.EnergyWork | rewas_pb2.ConflictWork | rewas_pb2.DescriptionWork | rewas_pb2.SoundWork
 
 
 def check_limits(message: rewas_pb2.SubmitJobRequest) -> None:

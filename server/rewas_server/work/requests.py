@@ -154,6 +154,11 @@ class ConflictRequest(ClipRequest):
 
 
 @dataclass(frozen=True)
+class DescriptionRequest(ClipRequest):
+    """Describe a clip, and suggest prompts for it."""
+
+
+@dataclass(frozen=True)
 class RegenerateRequest:
     """An existing sound to regenerate.
 
@@ -285,7 +290,7 @@ class TimelineRequest:
         return problems
 
 
-CheckedRequest = EnergyRequest | ConflictRequest | SoundRequest | TimelineRequest
+CheckedRequest = EnergyRequest | ConflictRequest | DescriptionRequest | SoundRequest | TimelineRequest
 
 
 def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
@@ -297,6 +302,7 @@ def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
     parsers: dict[str, Callable[[], CheckedRequest]] = {
         "energy": lambda: _parse_energy(message.energy),
         "conflict": lambda: _parse_conflict(message.conflict),
+        "description": lambda: _parse_description(message.description),
         "sound": lambda: _parse_sound(message.sound),
         "timeline": lambda: parse_timeline_request(message.timeline),
     }
@@ -425,6 +431,11 @@ def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
             ProblemKind.SETTINGS,
         )
     return ConflictRequest(source, dict(work.uploaded_media), work.pack, prompt, work.measure_avh)
+
+
+def _parse_description(work: rewas_pb2.DescriptionWork) -> DescriptionRequest:
+    source = _read_source(parse_clip(work.clip_otio_json))
+    return DescriptionRequest(source, dict(work.uploaded_media), work.pack)
 
 
 def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:

@@ -22,7 +22,7 @@ from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.logs import LogPrivacy, private_texts
 from rewas_server.work.amount import amount_s
-from rewas_server.work.context import Result, WorkContext
+from rewas_server.work.context import DescriptionModels, Result, WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import LocateMedia, TimelineRequest, follows_video, parse_request, prompt_of
 from rewas_server.work.translation import job_problem, problem_from_error
@@ -50,6 +50,7 @@ class PackSettings:
         execution: Precision and memory options.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
+        description_models: What describes clips.
     """
 
     default_pack: str
@@ -57,6 +58,7 @@ class PackSettings:
     execution: Execution = field(default_factory=Execution)
     conflict_model: Path | None = None
     avh_model: Path | None = None
+    description_models: DescriptionModels = field(default_factory=DescriptionModels)
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class JobRunner:
                 default_pack=default_pack or self._settings.default_pack,
                 output_dir=output_dir,
                 locate_media=files.locate_media,
+                description_models=self._settings.description_models,
             )
             result = run_work(
                 request, context, on_progress=lambda progress: self._report(job_id, progress), cancel=stopped

@@ -34,6 +34,7 @@ MAX_LINE_BYTES = 256 * 1024 * 1024
 _RESULTS: dict[str, type[Any]] = {
     "EnergyResult": rewas_pb2.EnergyResult,
     "ConflictResult": rewas_pb2.ConflictResult,
+    "DescriptionResult": rewas_pb2.DescriptionResult,
     "SoundResult": rewas_pb2.SoundResult,
     "TimelineResult": rewas_pb2.TimelineResult,
 }
@@ -53,6 +54,9 @@ class Start:
     decoding: DecodingLimits = field(default_factory=DecodingLimits)
     conflict_model: Path | None = None
     avh_model: Path | None = None
+    picture_model: Path | None = None
+    sound_model: Path | None = None
+    language_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
 
@@ -258,7 +262,7 @@ Message = (
     | LoadPack
     | LoadEnded
 )
-_MODELS = ("conflict_model", "avh_model")
+_MODELS = ("conflict_model", "avh_model", "picture_model", "sound_model", "language_model")
 """Folders of models in a Start."""
 _MESSAGES: dict[str, type[Any]] = {message.kind: message for message in get_args(Message)}
 

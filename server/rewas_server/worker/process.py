@@ -195,6 +195,9 @@ def start_message(config: ServerConfig, device: str) -> messages.Start:
         decoding=config.decoding.limits(),
         conflict_model=config.conflict_model,
         avh_model=config.avh_model,
+        picture_model=config.picture_model,
+        sound_model=config.sound_model,
+        language_model=config.language_model,
         log_level=config.log_level,
         log_prompts=config.log_prompts,
     )

@@ -23,6 +23,7 @@ from rewas_engine.runtime.parent_death import end_with_parent
 from rewas_server.files.media import MediaLibrary
 from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server
+from rewas_server.work.context import DescriptionModels
 from rewas_server.work.requests import LocateMedia
 from rewas_server.worker import messages
 from rewas_server.worker.job_runner import OUT_OF_MEMORY_STATUS, JobFiles, JobRunner, PackSettings
@@ -42,7 +43,12 @@ class Worker:
         self._stopped_jobs: set[str] = set()
         self._sending = threading.Lock()
         settings = PackSettings(
-            start.default_pack, start.device, start.execution, start.conflict_model, start.avh_model
+            start.default_pack,
+            start.device,
+            start.execution,
+            start.conflict_model,
+            start.avh_model,
+            DescriptionModels(start.picture_model, start.sound_model, start.language_model),
         )
         self._runner = JobRunner(settings, self._send, privacy)
 

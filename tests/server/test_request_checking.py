@@ -209,6 +209,8 @@ def test_no_change_of_a_clip_is_a_bug_or_ends_the_process(
 ) -> None:
     changed = clip(rewas={"prompt": "rain"}) | {key: value}
     request = timeline_request(timeline(changed)) if of_timeline else energy_request(json.dumps(changed))
+    if not checking.checker.process_ids:
+        checking.refusal(energy_request("{}"))  # starts the process
     before = checking.checker.process_ids
     problem = checking.refusal(request)  # the media cannot be read
     assert problem.kind is not ProblemKind.INTERNAL, problem

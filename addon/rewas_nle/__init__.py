@@ -21,6 +21,7 @@ MODULES = (
     "completion_operators",
     "energy_operators",
     "reference_sounds",
+    "word_operators",
     "panels",
     "check_operators",
     "energy_overlay",

@@ -65,6 +65,7 @@ class REWAS_MT_sound(bpy.types.Menu):
         layout.operator("rewas.boost_event")
         layout.operator("rewas.move_event")
         layout.separator()
+        layout.operator("rewas.suggest_words")
         layout.operator("rewas.check_prompt")
         layout.operator("rewas.add_layer")
         layout.operator("rewas.copy_settings")

@@ -21,6 +21,7 @@ from .server_drawing import draw_log, draw_server, has_log
 from .setting_operators import REWAS_PT_presets
 from .take_drawing import draw_missing_sound, draw_takes
 from .take_list import active_item
+from .word_operators import draw_words, draw_words_button
 
 
 class SidebarPanel:
@@ -57,7 +58,7 @@ class REWAS_PT_generate(SidebarPanel, bpy.types.Panel):
         if picture is None:
             layout.box().label(text="Select a picture strip", icon="SEQUENCE")
         else:
-            _draw_prompt(layout, picture)
+            _draw_prompt(layout, context, picture)
         column = layout.column(align=True)
         row = column.row(align=True)
         row.scale_y = 1.5
@@ -354,7 +355,7 @@ def draw_field(layout: Any, data: Any, name: str, placeholder: str, text: str = 
         layout.prop(data, name, text=text)
 
 
-def _draw_prompt(layout: Any, picture: Any) -> None:
+def _draw_prompt(layout: Any, context: Any, picture: Any) -> None:
     box = layout.box()
     row = box.row()
     row.label(text=picture.name, icon="FILE_MOVIE")
@@ -364,6 +365,8 @@ def _draw_prompt(layout: Any, picture: Any) -> None:
     pack = pack_for(picture.rewas.settings)
     if pack is None or not pack.is_library:
         draw_field(column, picture.rewas.settings, "negative_prompt", "What should not be heard?")
+    draw_words_button(column, picture)
+    draw_words(layout, context, picture)
 
 
 def _draw_recording(layout: Any, picture: Any) -> None:

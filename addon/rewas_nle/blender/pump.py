@@ -16,6 +16,7 @@ import bpy
 
 from ..core.analysis import AnalysisEnded, ConflictAnswer, ConflictQuestion
 from ..core.board import Board
+from ..core.description_question import DescriptionAnswer
 from ..core.energy_question import EnergyAnswer
 from ..core.messages import JobFailed, Message, Problem, StemsReceived
 from ..core.records import JobRecord, RecordsFound
@@ -28,6 +29,7 @@ from .prepared import forget_takes, prepare_jobs
 from .redraw import redraw_panels, redraw_sequencers
 from .shared_session import close_session, session, watch_server
 from .user_activity import is_user_busy
+from .word_suggestions import forget_all_words, store_words
 
 IDLE_INTERVAL_S = 0.2
 BUSY_INTERVAL_S = 0.1
@@ -164,6 +166,8 @@ def _receive_answer(message: AnalysisEnded) -> None:
         energy_estimates.add_estimate(asked, answer)
     elif asked is not None and isinstance(answer, ConflictAnswer) and isinstance(question, ConflictQuestion):
         store_check(asked, question, answer)
+    elif asked is not None and isinstance(answer, DescriptionAnswer):
+        store_words(asked, answer)
     redraw_sequencers()
 
 
@@ -204,6 +208,7 @@ def _redraw_if_changed(board: Board, now_s: float) -> None:
 def _forget_questions() -> None:
     questions.forget_questions()
     energy_estimates.forget_estimates()
+    forget_all_words()
 
 
 @bpy.app.handlers.persistent

@@ -28,6 +28,10 @@ POLL_INTERVAL_S = 0.2
 class Question(Protocol):
     """What to find out about a clip. A frozen dataclass, because it is passed in messages."""
 
+    @property
+    def minor_version(self) -> int:
+        """Lowest minor version of the contract of a server that can answer; 0 for any."""
+
     def media_path(self, clip: SelectedClip) -> str:
         """Return the file that the server must read."""
 
@@ -93,6 +97,11 @@ class ConflictQuestion:
 
     prompt: str
     pack: str | None = None
+
+    @property
+    def minor_version(self) -> int:
+        """Any server can answer."""
+        return 0
 
     def media_path(self, clip: SelectedClip) -> str:
         """Return the file that the server must read."""
@@ -199,6 +208,7 @@ class Analyses:
         if self._client is None:
             self._client = open_client(self._server)
         client = self._client
+        _check_version(client, request.question.minor_version)
         path = request.question.media_path(request.clip)
         folders, uploaded = share_media(client, request.blend_file, (path,), lambda sent, total: None)
         job = client.submit(
@@ -229,3 +239,11 @@ class Analyses:
             return False
         self._post(AnalysisEnded(request, request.question.read_answer(job)))
         return True
+
+
+def _check_version(client: RewasClient, minor_version: int) -> None:
+    """Raise UserProblemError if the server is too old for a question. minor_version: of the contract; 0 for any."""
+    if minor_version and client.get_server_info().contract_minor_version < minor_version:
+        raise UserProblemError(
+            Problem("The server is too old to answer this question.", "Update ReWaS on the server, then try again.")
+        )

@@ -39,6 +39,7 @@ STAGE_LABELS = {
     "decode": "Reading video",
     "energy": "Estimating energy",
     "conflict": "Checking prompt against video",
+    "describe": "Describing picture and sound",
     "sample": "Generating",
     "vocode": "Rendering waveform",
     "perform": "Performing recordings",

@@ -44,6 +44,11 @@ class EnergyQuestion:
     layer: str = ""
     prompt: str = ""
 
+    @property
+    def minor_version(self) -> int:
+        """Any server can answer, and refuses settings that it does not know."""
+        return 0
+
     def media_path(self, clip: SelectedClip) -> str:
         """Return the file that the server must read."""
         return measured_path(clip, self.settings)

@@ -163,6 +163,17 @@ def build_conflict_work(
     )
 
 
+def build_description_work(
+    clip: SelectedClip, pack: str | None, uploaded: Mapping[str, str]
+) -> rewas_pb2.DescriptionWork:
+    """Return the work that describes a clip and suggests prompts for it."""
+    from rewas_api.v1 import rewas_pb2
+
+    return rewas_pb2.DescriptionWork(
+        clip_otio_json=clip_to_otio(clip).to_json_string(), uploaded_media=dict(uploaded), pack=pack
+    )
+
+
 def measured_clip(clip: SelectedClip, settings: SoundSettings) -> SelectedClip:
     """Return the clip to measure: the clip itself, or the same length of another sound."""
     energy = settings.energy

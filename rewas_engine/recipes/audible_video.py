@@ -14,12 +14,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rewas_engine.audible_video.loss import ALIGNMENT_WEIGHT, training_loss
-from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideoDescription, load_lender, to_levels
+from rewas_engine.audible_video.model import (
+    DESCRIPTION_FILE,
+    AudibleVideo,
+    AudibleVideoDescription,
+    load_lender,
+    to_levels,
+)
 from rewas_engine.audible_video.two_stream import TwoStreamDenoiser
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.audible_video import (
+    CLIPS_PER_CLASS,
+    MEASURED_STEPS,
+    AudibleVideoFigures,
+    measure_audible_video,
+)
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
+from rewas_engine.recipes.audible_video_card import write_model_card
 from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
@@ -68,7 +81,7 @@ class AudibleVideoConfig:
     batch: int = 8
     interacts: int = 1
     alignment_weight: float = ALIGNMENT_WEIGHT
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2600, learning_rate=1e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1800, learning_rate=1e-3))
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -204,6 +217,28 @@ class AudibleVideoTraining:
             cancel=self._cancel,
         )
         self._write_model(denoiser, frame_codec, schedule, sha256)
+
+    def measure(self, clips_per_class: int = CLIPS_PER_CLASS, num_steps: int = MEASURED_STEPS) -> AudibleVideoFigures:
+        """Measure the written model, and write its model card and figures into its folder.
+
+        Args:
+            clips_per_class: Clips to generate of each class.
+            num_steps: Steps of the sampling.
+
+        Raises:
+            PackError: The model or its lender is missing or damaged.
+            Cancelled: The work was cancelled.
+        """
+        figures, _ = measure_audible_video(
+            AudibleVideo(self.model_folder),
+            clips_per_class=clips_per_class,
+            num_steps=num_steps,
+            report=self._report,
+            cancel=self._cancel,
+        )
+        record = json.loads((self.folder / f"{STAGE}.record.json").read_text("utf-8"))
+        write_model_card(self.model_folder, self.config, figures, record)
+        return figures
 
     def _clips(self, lender: Any, front_end: AudioFrontEnd, lender_sha256: str) -> dict[str, torch.Tensor]:
         """Frames [N, T, H, W], latents of the sounds [N, 8, T', F'] and classes [N], drawn once for the folder."""

@@ -35,19 +35,19 @@ from rewas_engine.world.video import first_frames_of_shots
 CLASSES = ("hammer", "helicopter")
 
 
+TINY = AudibleVideoConfig(
+    classes=CLASSES,
+    clips_per_class=3,
+    picture_widths=(16, 16),
+    sound_widths=(16, 16),
+    batch=2,
+    loop=LoopConfig(steps=1, learning_rate=1e-4),
+)
+
+
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    training = AudibleVideoTraining(
-        AudibleVideoConfig(
-            classes=CLASSES,
-            clips_per_class=3,
-            picture_widths=(16, 16),
-            sound_widths=(16, 16),
-            batch=2,
-            loop=LoopConfig(steps=1, learning_rate=1e-4),
-        ),
-        tmp_path_factory.mktemp("tavd"),
-    )
+    training = AudibleVideoTraining(TINY, tmp_path_factory.mktemp("tavd"))
     training.run()
     return training.model_folder
 
@@ -146,3 +146,16 @@ def test_clips_of_a_training_end_before_those_of_the_next_seed() -> None:
     assert last <= 1_000_000
     with pytest.raises(SettingsError, match="not enough scenes"):
         replace(config, clips_per_class=10_000)
+
+
+def test_the_model_card_states_what_was_measured(untrained: Path) -> None:
+    training = AudibleVideoTraining(TINY, untrained.parent)
+    figures = training.measure(clips_per_class=2, num_steps=2)
+    card = (untrained / "README.md").read_text("utf-8")
+    found = figures.generated.sound_class
+    assert f"| class of the sound | {found.value:.2f} ({found.low:.2f} to {found.high:.2f}) | 0.80 |" in card
+    assert "4 clips from sentences that training has not used, 2 steps" in card
+    assert "1 steps of 2 clips" in card
+    assert "hammer, helicopter" in card
+    document = json.loads((untrained / "figures.json").read_text("utf-8"))
+    assert document["figures"] == json.loads(json.dumps(figures.report()))

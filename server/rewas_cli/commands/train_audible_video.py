@@ -31,9 +31,12 @@ def tavd(
 ) -> None:
     """Train a tiny model that generates picture and sound from a sentence (TAVDiffusion), on synthetic clips.
 
+    At the end, it is measured, and its model card is written.
+
     Run the same command again to continue a run that was stopped.
     """
     from rewas_engine.recipes.audible_video import AudibleVideoConfig, AudibleVideoTraining
+    from rewas_engine.recipes.audible_video_card import CARD_FILE
     from rewas_engine.training.progress import TrainingStopped
 
     settings = AudibleVideoConfig.read(config) if config is not None else AudibleVideoConfig()
@@ -41,8 +44,10 @@ def tavd(
         training = AudibleVideoTraining(settings, output, report=progress_printer(), cancel=cancel)
         try:
             training.run()
+            figures = training.measure()
         except TrainingStopped as stopped:
             note(str(stopped))
             raise typer.Exit(INTERRUPTED) from stopped
-    report = {"folder": str(output), "model": str(training.model_folder)}
-    Printer(as_json).result(report, [f"The model is in {training.model_folder}."])
+    report = {"folder": str(output), "model": str(training.model_folder), "figures": figures.report()}
+    card = training.model_folder / CARD_FILE
+    Printer(as_json).result(report, [f"The model is in {training.model_folder}, its figures in {card}."])

@@ -139,7 +139,7 @@ class StarterTraining:
         kept = [stage for stage in stages if getattr(getattr(self.config, stage, None), "steps", None) == 0]
         if kept and not self.config.start_from:
             raise SettingsError(
-                f"The stage {kept[0]} has 0 steps, but there is no pack whose weights it could keep.",
+                f"The stage {kept[0]} has 0 steps, but without a pack it has no weights to keep.",
                 "Give it at least one step, or set start_from.",
             )
         for stage in stages:

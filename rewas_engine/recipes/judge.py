@@ -89,6 +89,7 @@ def train_judge(
     *,
     recipe: JudgeRecipe | None = None,
     classes: Sequence[str] = ALL_CLASSES,
+    start_from: Judge | None = None,
     report: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Judge:
@@ -102,12 +103,16 @@ def train_judge(
         folder: Folder of the run.
         recipe: Training settings; None for the default.
         classes: Names of the classes.
+        start_from: A judge of the same classes to continue; None to start from random weights.
         report: Called with the progress of every step.
         cancel: Stops the training when it is set.
 
     Raises:
+        SettingsError: The judge to continue has other classes.
         TrainingStopped: The training was cancelled.
     """
+    if start_from is not None and start_from.classes != tuple(classes):
+        raise SettingsError("The judge to continue has other classes.", "Start from random weights.")
     recipe = recipe or JudgeRecipe()
     rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
     targets = torch.tensor([classes.index(label) for label in labels if label is not None])
@@ -115,10 +120,14 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = JudgeNetwork(tuple(classes)).to(memory_format=torch.channels_last)
+    earlier = 0
+    if start_from is not None:
+        network.load_state_dict(start_from.network.state_dict())
+        earlier = start_from.figures.get("steps", 0)
     loss = judge_loss(log_mels, rows, targets, network, recipe)
     train(STAGE, network, loss, recipe.loop, folder=folder, seed=recipe.seed, report=report, cancel=cancel)
     save_component(network.to(memory_format=torch.contiguous_format), folder, STAGE)
-    write_figures(folder / STAGE, {"clips": len(rows), "steps": recipe.loop.steps, "seed": recipe.seed})
+    write_figures(folder / STAGE, {"clips": len(rows), "steps": earlier + recipe.loop.steps, "seed": recipe.seed})
     return Judge.load(folder / STAGE)
 
 

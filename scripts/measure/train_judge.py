@@ -1,10 +1,12 @@
 """Train the sound judge on a corpus of the synthetic world and evaluate it on held-out scenes.
 
-    python scripts/measure/train_judge.py CORPUS [--grains DIR] [--run DIR] [--output DIR] [--steps N] [--scenes N]
+    python scripts/measure/train_judge.py CORPUS [--grains DIR] [--start-from DIR] [--run DIR] [--output DIR]
+        [--steps N] [--learning-rate RATE] [--scenes N]
 
 CORPUS is a folder for the judge's own corpus, with every class of the world; missing parts are rendered. With --grains,
-half of the sounds of classes with recordings are made of parts of them, as in the training of the starter pack; the
-recordings that are left out of training measure the judge. A stopped run resumes. The shipped judge is in
+half of the sounds of classes with recordings are made of parts of them, as in the training of the starter pack. The
+judge is measured on synthetic sounds, on sounds of these recordings, and on sounds of the recordings that are left out
+of training. A stopped run resumes. The shipped judge is in
 rewas_engine/data/judge.
 """
 
@@ -16,7 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from rewas_engine.evaluation.judge import JUDGE_FOLDER
+from rewas_engine.evaluation.judge import JUDGE_FOLDER, Judge
 from rewas_engine.recipes.judge import (
     FIRST_SEED,
     STAGE,
@@ -39,6 +41,8 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--run", type=Path, default=Path("training-runs/judge"), help="checkpoint and loss curve")
     parser.add_argument("--output", type=Path, default=JUDGE_FOLDER, help="folder for the trained judge")
+    parser.add_argument("--start-from", type=Path, help="folder of a judge to continue")
+    parser.add_argument("--learning-rate", type=float, default=recipe.loop.learning_rate)
     parser.add_argument("--steps", type=int, default=recipe.loop.steps)
     parser.add_argument("--scenes", type=int, default=20 * len(ALL_CLASSES), help="number of held-out scenes")
     parser.add_argument("--clips", type=int, default=14_000, help="number of clips of the corpus")
@@ -53,19 +57,21 @@ def main() -> None:
         log_mels,
         labels,
         given.run,
-        recipe=replace(recipe, loop=replace(recipe.loop, steps=given.steps)),
+        recipe=replace(recipe, loop=replace(recipe.loop, steps=given.steps, learning_rate=given.learning_rate)),
+        start_from=Judge.load(given.start_from) if given.start_from else None,
         report=report,
     )
     figures = measure_judge(judge, given.scenes)
     print(f"accuracy {figures['accuracy']:.4f}; worst {figures['worst_class']} {figures['worst_class_accuracy']:.3f}")
     recordings = corpus.grain_recordings
-    if recordings.left_out:
-        # Every sound uses a recording, and none of them was in the corpus.
-        grains = replace(read_grains(recordings.left_out), share=1.0)
-        recorded = measure_judge(judge, given.scenes, classes=grains.classes, grains=grains)
-        figures["accuracy_with_left_out_recordings"] = recorded["accuracy"]
-        figures["class_accuracies_with_left_out_recordings"] = recorded["class_accuracies"]
-        print(f"accuracy on recordings that are left out: {recorded['accuracy']:.4f}")
+    for which, found in (("recordings", recordings.training), ("left_out_recordings", recordings.left_out)):
+        if found:
+            # Every sound uses a recording.
+            grains = replace(read_grains(found), share=1.0)
+            recorded = measure_judge(judge, given.scenes // 2, classes=grains.classes, grains=grains)
+            figures[f"accuracy_with_{which}"] = recorded["accuracy"]
+            figures[f"class_accuracies_with_{which}"] = recorded["class_accuracies"]
+            print(f"accuracy with {which.replace('_', ' ')}: {recorded['accuracy']:.4f}")
     described = {"first_training_seed": corpus.first_seed, **credits_of(recordings.training)}
     write_figures(given.run / STAGE, {**described, **figures})
     shutil.copytree(given.run / STAGE, given.output, dirs_exist_ok=True)

@@ -96,6 +96,17 @@ def test_training_is_the_same_each_time_and_leaves_the_random_state_alone(tmp_pa
     assert np.array_equal(judges[0].classify(log_mels), judges[1].classify(log_mels))
 
 
+def test_a_judge_can_be_continued(trained: Path, tmp_path: Path) -> None:
+    log_mels, names = bands(12)
+    recipe = JudgeRecipe(LoopConfig(steps=1, learning_rate=0.0), batch_size=2, crop_frames=32)
+    first = Judge.load(trained)
+    again = train_judge(log_mels, names, tmp_path, recipe=recipe, classes=CLASSES, start_from=first)
+    assert again.classify(log_mels) == pytest.approx(first.classify(log_mels), abs=2e-3)
+    assert again.figures["steps"] == first.figures["steps"] + 1
+    with pytest.raises(SettingsError, match="other classes"):
+        train_judge(log_mels, names, tmp_path, classes=("low", "high"), start_from=first)
+
+
 @pytest.mark.parametrize("damage", ["missing", "unknown", "not finite", "no weights", "no figures"])
 def test_a_damaged_judge_is_refused(trained: Path, tmp_path: Path, damage: str) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "judge"))
@@ -211,7 +222,9 @@ def test_confusion_refuses_invalid_input() -> None:
 
 def test_the_shipped_judge_recognises_the_classes() -> None:
     judge = Judge.load()
-    assert judge.classes == CLASS_NAMES
+    assert judge.classes == ALL_CLASSES
     assert judge.figures["accuracy"] >= 0.97
+    # Parts of recordings are in its corpus, so they are credited.
+    assert len(judge.figures["credits"]) > 0
     assert sum(path.stat().st_size for path in JUDGE_FOLDER.iterdir()) <= 1_500_000
-    assert measure_judge(judge, 40, first_seed=850_000_000)["accuracy"] >= 0.9
+    assert measure_judge(judge, 65, first_seed=850_000_000)["accuracy"] >= 0.9

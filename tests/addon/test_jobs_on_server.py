@@ -15,8 +15,10 @@ from rewas_api.client import RewasClient
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.recipes.untrained_starter import write_untrained_pack
 from rewas_nle.core import jobs
+from rewas_nle.core.analysis import Analyses, AnalysisEnded, AnalysisRequest
 from rewas_nle.core.board import JobStatus
 from rewas_nle.core.contract import ServerChoice
+from rewas_nle.core.description_question import DescriptionQuestion
 from rewas_nle.core.messages import Message
 from rewas_nle.core.records import JobRecord, RecordsFound, new_key
 from rewas_nle.core.session import Session
@@ -280,3 +282,23 @@ def test_a_cancelled_job_stays_cancelled_when_the_server_is_back(
     editor.pump_until(lambda: states() == [rewas_pb2.JOB_STATE_CANCELLED] * 2)
     assert dict(editor.session.board.jobs) == {}
     editor.pump_until(lambda: not list((tmp_path / "journal").glob("*.json")))
+
+
+def test_the_job_of_a_withdrawn_question_is_cancelled(
+    server: Server, folder: Path, tmp_path: Path, open_editor: Callable[[], Editor]
+) -> None:
+    editor, record = open_editor(), make_record(folder, tmp_path / "stems", steps=1000)
+    # The question waits behind a long job.
+    editor.session.generate([record], server.choice)
+    editor.pump_until(lambda: editor.job(record).state == "running")
+    answers: list[AnalysisEnded] = []
+    analyses = Analyses(server.choice, post=answers.append)
+    analyses.ask(AnalysisRequest("words", record.clip, DescriptionQuestion(), BLEND_FILE))
+    editor.pump_until(lambda: server.jobs()[0].state == rewas_pb2.JOB_STATE_QUEUED)
+    analyses.withdraw("words")
+    editor.pump_until(lambda: server.jobs()[0].state == rewas_pb2.JOB_STATE_CANCELLED)
+    analyses.close()
+    assert analyses.join(60.0)
+    assert answers == []
+    assert editor.session.cancel(record.key)
+    editor.pump_until(lambda: editor.job(record).is_finished)

@@ -127,6 +127,22 @@ def test_an_old_server_and_no_server_are_reported(
     assert words(served_scene, strip) is None
 
 
+def test_a_question_can_be_withdrawn_and_asked_again(served_scene: Any, noisy: Path) -> None:
+    strip = add_movie(served_scene, noisy, prompt="kept")
+    strip.rewas.settings.pack = "starter"
+    questions = part("blender.questions")
+    with pytest.raises(RuntimeError, match="No words are being looked for"):
+        bpy.ops.rewas.cancel_words()
+    assert bpy.ops.rewas.suggest_words() == {"FINISHED"}
+    assert bpy.ops.rewas.cancel_words() == {"FINISHED"}
+    assert not questions.is_asking()
+    assert bpy.ops.rewas.suggest_words() == {"FINISHED"}
+    wait_for_words()
+    assert questions.problem_of("words", strip) is None
+    assert words(served_scene, strip) is not None
+    assert strip.rewas.prompt == "kept"
+
+
 def test_a_server_that_does_not_answer_is_reported(scene: Any, noisy: Path) -> None:
     strip = add_movie(scene, noisy)
     assert bpy.ops.rewas.suggest_words() == {"FINISHED"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import opentimelineio as otio
 import pytest
 from rewas_command import Rewas
 
+from rewas_cli.commands.annotate_timeline import clips_to_describe
 from rewas_server.otio.formats import FORMATS, Feature
 from rewas_server.otio.planning import ClipState, find_clips
 from rewas_server.otio.reading import open_timeline
@@ -154,6 +156,22 @@ def test_prompts_survive_in_each_format_that_can_hold_them(
     assert result.code == 0, result.errors
     checked = bare_rewas("timeline", "check", output, "--json").json()
     assert [row["prompt"] for row in checked["clips"]] == [result.json()["clips"][0]["prompt"]]
+
+
+def test_the_longest_visible_part_of_a_clip_is_described_and_markers_count_as_prompts(tmp_path: Path) -> None:
+    ball = tmp_path / "ball.mp4"
+    below, above = (otio.schema.Track(name, kind=otio.schema.TrackKind.Video) for name in ("V1", "V2"))
+    below.extend([clip("covered", ball, 0, 48), clip("marked", ball, 0, 24)])
+    below[1].markers.append(otio.schema.Marker("SFX: rain", span(3, 0)))
+    above.extend([otio.schema.Gap(source_range=span(0, 30)), clip("over it", ball, 0, 6)])
+    timeline = otio.schema.Timeline("reel")
+    timeline.tracks.extend([below, above])
+    listed = find_clips(timeline)
+    assert len(listed) == 4
+    chosen = {each.picture.name: each.picture for each in clips_to_describe(listed, replaces=False)}
+    assert set(chosen) == {"covered", "over it"}
+    assert chosen["covered"].duration_s == Fraction(30 * 1001, 24000)
+    assert {each.picture.name for each in clips_to_describe(listed, replaces=True)} == {*chosen, "marked"}
 
 
 def test_arguments_that_do_not_fit_are_refused(bare_rewas: Rewas, reel: Path, media: Path, tmp_path: Path) -> None:

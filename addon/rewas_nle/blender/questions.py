@@ -86,6 +86,17 @@ def is_asking(kind: str = "", strip: Any = None) -> bool:
     return key in _reading or key in _asked
 
 
+def withdraw(kind: str, strip: Any) -> bool:
+    """Cancel a question of a kind about a strip. Returns False if none is under way."""
+    key = _key(kind, strip.rewas.uid)
+    if key not in _reading and key not in _asked:
+        return False
+    _reading.discard(key)
+    if _asked.pop(key, None) is not None:
+        session().withdraw(key)
+    return True
+
+
 def problem_of(kind: str, strip: Any) -> Problem | None:
     """Return why the last question of a kind about a strip has failed, or None."""
     return _problems.get(_key(kind, strip.rewas.uid))
@@ -148,6 +159,8 @@ def _read_and_ask(key: str, name: StripName, build: BuildQuestion) -> Generator[
     question = clip if isinstance(clip, Refusal) else build(scene, strip, snapshot, clip)
     if isinstance(clip, Refusal) or isinstance(question, Refusal):
         return question if isinstance(question, Refusal) else None
+    if key not in _reading:  # It was withdrawn.
+        return None
     address = StripAddress(ensure_uid(scene, strip), scene.name, strip.name, clip.source_path)
     lead_in_s = (clip.start_frame - clip.content_start_frame) / clip.rate
     _asked[key] = Asked(AnalysisRequest(key, clip, question, bpy.data.filepath), address, lead_in_s)

@@ -13,7 +13,7 @@ from ..timeline.strips import Refusal
 from . import compat, pump
 from .active_picture import active_picture
 from .drawing import draw_problem, draw_text
-from .questions import is_asking, problem_of
+from .questions import is_asking, problem_of, withdraw
 from .redraw import redraw_sequencers
 from .setting_operators import poll_picture, selected_pictures
 from .word_suggestions import KIND, forget_words, start_suggestion, words_of
@@ -54,6 +54,27 @@ class REWAS_OT_suggest_words(bpy.types.Operator):
         return {"FINISHED"} if has_asked else {"CANCELLED"}
 
 
+class REWAS_OT_cancel_words(bpy.types.Operator):
+    """Stop looking for words for the selected strips"""
+
+    bl_idname = "rewas.cancel_words"
+    bl_label = "Cancel Suggested Words"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if not any(is_asking(KIND, picture) for picture in _pictures(context)):
+            cls.poll_message_set("No words are being looked for")
+            return False
+        return True
+
+    def execute(self, context: Any) -> compat.OperatorResult:
+        for picture in _pictures(context):
+            withdraw(KIND, picture)
+        redraw_sequencers()
+        return {"FINISHED"}
+
+
 class REWAS_OT_hide_words(bpy.types.Operator):
     """Hide the suggested words of the active strip"""
 
@@ -73,8 +94,12 @@ class REWAS_OT_hide_words(bpy.types.Operator):
 
 def draw_words_button(layout: Any, picture: Any) -> None:
     """Draw the button that asks for words."""
-    text = "Looking for Words…" if is_asking(KIND, picture) else "Suggest Words"
-    layout.operator("rewas.suggest_words", text=text, icon="OUTLINER_OB_FONT")
+    row = layout.row(align=True)
+    is_waiting = is_asking(KIND, picture)
+    text = "Looking for Words…" if is_waiting else "Suggest Words"
+    row.operator("rewas.suggest_words", text=text, icon="OUTLINER_OB_FONT")
+    if is_waiting:
+        row.operator("rewas.cancel_words", text="", icon="X")
 
 
 def draw_words(layout: Any, context: Any, picture: Any) -> None:
@@ -112,7 +137,7 @@ def _pictures(context: Any) -> list[Any]:
     return selected if active is None or active in selected else [*selected, active]
 
 
-CLASSES = (REWAS_OT_suggest_words, REWAS_OT_hide_words)
+CLASSES = (REWAS_OT_suggest_words, REWAS_OT_cancel_words, REWAS_OT_hide_words)
 
 
 def register() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import traceback
@@ -54,6 +55,13 @@ class AnalysisRequest:
     clip: SelectedClip
     question: Question
     blend_file: str = ""
+
+
+@dataclass(frozen=True)
+class _Withdrawal:
+    """The question with this key needs no answer any more."""
+
+    key: str
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ class Analyses:
     def __init__(self, server: ServerChoice, *, post: Callable[[AnalysisEnded], object]) -> None:
         self._server = server
         self._post = post
-        self._requests: queue.SimpleQueue[AnalysisRequest | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[AnalysisRequest | _Withdrawal | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._client: RewasClient | None = None
         self._thread = threading.Thread(target=self._answer_all, name="rewas-analyses", daemon=True)
@@ -158,6 +166,10 @@ class Analyses:
     def ask(self, request: AnalysisRequest) -> None:
         """Ask a question. Returns immediately."""
         self._requests.put(request)
+
+    def withdraw(self, key: str) -> None:
+        """Cancel the job of a question, if it runs. Returns immediately. An answer that is on its way still arrives."""
+        self._requests.put(_Withdrawal(key))
 
     def close(self) -> None:
         """End the thread. Returns at once; follow with join()."""
@@ -181,7 +193,11 @@ class Analyses:
                 request = None
             if self._closed.is_set():
                 return
-            if request is not None:
+            if isinstance(request, _Withdrawal):
+                withdrawn = asked.pop(request.key, None)
+                if withdrawn is not None:
+                    self._cancel(withdrawn[1])
+            elif request is not None:
                 asked.pop(request.key, None)
                 job_id = self._guarded(request, self._submit)
                 if isinstance(job_id, str):
@@ -218,6 +234,14 @@ class Analyses:
             priority=rewas_pb2.PRIORITY_INTERACTIVE,
         )
         return str(job.id)
+
+    def _cancel(self, job_id: str) -> None:
+        """Cancel a job. If the server does not answer, the job ends by itself, and nobody waits for it."""
+        from rewas_api.errors import ProblemError
+
+        assert self._client is not None
+        with contextlib.suppress(ProblemError):
+            self._client.cancel(job_id)
 
     def _poll(self, request: AnalysisRequest, job_id: str) -> bool:
         """Post the answer if the job has ended. Returns whether it has."""

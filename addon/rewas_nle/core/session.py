@@ -179,6 +179,11 @@ class Session:
             self._analyses[server] = Analyses(server, post=self._messages.put)
         self._analyses[server].ask(request)
 
+    def withdraw(self, key: str) -> None:
+        """Cancel a question. key: that of its request."""
+        for analyses in self._analyses.values():
+            analyses.withdraw(key)
+
     # Files
 
     def open_file(self, blend_file: str, stems_folder: Path, in_file: Iterable[str]) -> None:

@@ -181,7 +181,7 @@ def test_energy_and_conflict(client: RewasClient, folder: Path) -> None:
     assert job.conflict.verdict != rewas_pb2.VERDICT_UNSPECIFIED
     assert job.conflict.explanation
     snapshots: list[rewas_pb2.Job] = []
-    submitted = client.submit(rewas_pb2.DescriptionWork(clip_otio_json=otio_json))
+    submitted = client.submit(rewas_pb2.DescriptionWork(clip_otio_json=otio_json, pack="starter"))
     job = client.wait(submitted.id, on_snapshot=snapshots.append)
     assert job.description.picture_model
     assert "The clip has no sound." in job.description.notes

@@ -81,7 +81,7 @@ class AudibleVideoConfig:
     batch: int = 8
     interacts: int = 1
     alignment_weight: float = ALIGNMENT_WEIGHT
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1800, learning_rate=1e-3))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600, learning_rate=1e-3))
     seed: int = 1
 
     def __post_init__(self) -> None:

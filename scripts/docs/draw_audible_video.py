@@ -38,7 +38,8 @@ def main() -> None:
         len(classes), 2, dpi=72, figsize=(13, 1.45 * len(classes)), width_ratios=(10, 4), squeeze=False
     )
     for sentence, video, log_mel, (left, right) in zip(sentences, videos, log_mels.numpy(), places, strict=True):
-        left.imshow(np.hstack(list(video)), cmap="gray", vmin=0, vmax=255, aspect="auto")
+        strip = np.hstack(list(np.pad(video, ((0, 0), (0, 0), (0, 1)), constant_values=255)))
+        left.imshow(strip, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
         left.set_title(sentence, fontsize=10, loc="left", pad=3)
         left.axis("off")
         right.imshow(log_mel.T, origin="lower", aspect="auto", vmin=SILENCE_NATS, vmax=LOUDEST_NATS, cmap="magma")
@@ -48,7 +49,7 @@ def main() -> None:
     choices.path.parent.mkdir(parents=True, exist_ok=True)
     figure.canvas.draw()
     sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    sheet.quantize(64, method=Image.Quantize.MAXCOVERAGE).save(choices.path, optimize=True)
+    sheet.quantize(256, method=Image.Quantize.MEDIANCUT).save(choices.path, optimize=True)
     print(f"{choices.path}: {choices.path.stat().st_size / 1000:.0f} kB")
 
 

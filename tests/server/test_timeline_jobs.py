@@ -51,6 +51,13 @@ def timeline_request(media: Path, key: str = "a") -> rewas_pb2.SubmitJobRequest:
     return rewas_pb2.SubmitJobRequest(idempotency_key=key, timeline=work, priority=rewas_pb2.PRIORITY_BATCH)
 
 
+def sound_request(media: Path, key: str = "b") -> rewas_pb2.SubmitJobRequest:
+    clip = otio.schema.Clip("d", otio.schema.ExternalReference(str(media)))
+    clip.source_range = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(24, 24))
+    work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings={"prompt": "sound of d"})
+    return rewas_pb2.SubmitJobRequest(idempotency_key=key, sound=work)
+
+
 class World:
     """A store in a folder, and what works with it."""
 
@@ -59,7 +66,8 @@ class World:
         self.board = JobBoard(self.store)
         self.checker = checker
         self.uploads = UploadStore(folder / "uploads", UploadLimits(2**30, 2**30, 2**30))
-        self.timelines = TimelineJobs(self.board, checker, self.uploads, folder / "artifacts")
+        self.artifacts = folder / "artifacts"
+        self.timelines = TimelineJobs(self.board, checker, self.uploads, self.artifacts)
         self.scheduler = Scheduler(self.board, ServerConfig(state_dir=folder), self.timelines)
 
     async def submit(self, request: rewas_pb2.SubmitJobRequest) -> str:
@@ -232,6 +240,42 @@ def test_a_retry_does_not_end_a_timeline_whose_clips_had_ended(
             "CANCELLED" if retries_child else "QUEUED"
         }
         assert state_of(await world.board.get(parent_id)) == ("RUNNING" if retries_child else "QUEUED")
+
+    in_world(act)
+
+
+def test_a_retry_of_a_job_without_a_timeline_lets_it_run(
+    in_world: Callable[[Act[None]], None], media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job without children must not be taken for a timeline of which all clips have ended."""
+
+    async def act(world: World) -> None:
+        timeline_id = await world.submit(timeline_request(media))
+        lone_id = await world.submit(sound_request(media))
+        followed: asyncio.Queue[str] = asyncio.Queue()
+        follow = world.timelines.child_changed
+
+        async def child_changed(parent_id: str) -> list[rewas_pb2.Job]:
+            cancelled = await follow(parent_id)
+            await followed.put(parent_id)
+            return cancelled
+
+        monkeypatch.setattr(world.timelines, "child_changed", child_changed)
+        await world.scheduler.cancel(lone_id)
+        assert state_of(await world.scheduler.retry(lone_id)) == "QUEUED"
+        await world.board.update(lone_id, lifecycle.start_job)
+        stems = world.artifacts / lone_id / "d.wav"
+        stems.parent.mkdir(parents=True)
+        stems.write_bytes(b"sound")
+        updates = asyncio.create_task(world.scheduler.update_parents())
+        # Twice, because the first time may come before the job in the same round.
+        for change in (world.scheduler.pause, world.scheduler.resume):
+            await change(timeline_id)
+            while await asyncio.wait_for(followed.get(), 30) != timeline_id:
+                pass
+        updates.cancel()
+        assert state_of(await world.board.get(lone_id)) == "RUNNING"
+        assert stems.is_file()
 
     in_world(act)
 

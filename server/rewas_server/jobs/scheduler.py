@@ -256,7 +256,9 @@ class Scheduler:
             job = await self._board.update(job_id, lifecycle.retry_job)
             if job.parent_id:
                 await self._board.update(job.parent_id, _reopen)
-            self._parent_changed(job.parent_id or job.id)
+            # Other jobs have no children, like a timeline of which all clips have ended.
+            if job.parent_id or job.child_count:
+                self._parent_changed(job.parent_id or job.id)
             self.notify_queue_changed()
         return job
 

@@ -436,3 +436,22 @@ def test_cancelling_ends_the_second_blender(scene: Any, media: Path) -> None:
     assert session.book.get(key) is None
     assert not queue.is_rendering()
     assert set(folder.iterdir()) <= earlier
+
+
+def test_a_withdrawn_question_ends_the_second_blender(scene: Any, media: Path) -> None:
+    """Nothing is rendered for a question that needs no answer any more."""
+    set_rate(scene, 25, 1.0)
+    strip = strips_of(scene.sequence_editor).new_movie("long", str(media / "25.mp4"), 1, 1)
+    part("blender.compat").set_handles(strip, 1, 100_000)
+    strip.select = True
+    scene.sequence_editor.active_strip = strip
+    queue, questions = part("blender.picture_queue"), part("blender.questions")
+    assert bpy.ops.rewas.suggest_words() == {"FINISHED"}
+    assert queue.is_rendering()
+    (render,) = queue._renders
+    assert bpy.ops.rewas.cancel_words() == {"FINISHED"}
+    assert not queue.is_rendering()
+    assert not questions.is_asking()
+    assert render.join(60)
+    part("blender.pump").pump()
+    assert questions.problem_of("words", strip) is None

@@ -90,14 +90,24 @@ def handle_messages(
 
 def cancel_picture(job_key: str) -> bool:
     """Cancel a job that waits for its picture. Returns False if it does not."""
-    for proxy_key, job_keys in list(_keys.items()):
-        if job_key in job_keys:
-            job_keys.remove(job_key)
-            if not job_keys:
+    if not stop_waiting(job_key):
+        return False
+    session().cancel_preparation(job_key)
+    return True
+
+
+def stop_waiting(key: str) -> bool:
+    """Give up the picture of a job or question; if nothing else waits for it, it is no longer rendered.
+
+    Returns False if the job or question does not wait for a picture.
+    """
+    for proxy_key, keys in list(_keys.items()):
+        if key in keys:
+            keys.remove(key)
+            if not keys:
                 del _keys[proxy_key]
                 for render in _renders:
                     render.cancel(proxy_key)
-            session().cancel_preparation(job_key)
             return True
     return False
 

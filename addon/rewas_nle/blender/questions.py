@@ -20,7 +20,7 @@ from ..core.proxies import use_proxy
 from ..timeline.selection import clip_from_strip
 from ..timeline.strips import Refusal, SelectedClip, StripSnapshot
 from .generating import StripName
-from .picture_queue import PictureBatch
+from .picture_queue import PictureBatch, stop_waiting
 from .placement import StripAddress, ensure_uid
 from .preferences import chosen_server
 from .proxy_rendering import describe_task
@@ -92,7 +92,7 @@ def withdraw(kind: str, strip: Any) -> bool:
     if key not in _reading and key not in _asked:
         return False
     _reading.discard(key)
-    if _asked.pop(key, None) is not None:
+    if _asked.pop(key, None) is not None and not stop_waiting(key):
         session().withdraw(key)
     return True
 

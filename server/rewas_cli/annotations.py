@@ -40,7 +40,9 @@ class AnnotationRecord:
         try:
             document = json.loads(self.path.read_text("utf-8"))
             if document["stages"] == dict(self.stages):
-                self._earlier = {_row_key(row): row for row in document["clips"]}
+                rows = {_row_key(row): row for row in document["clips"] if all(name in row for name in COLUMNS)}
+                statistics(list(rows.values()))
+                self._earlier = rows
         except (ValueError, LookupError, TypeError, AttributeError, OSError):
             return
 
@@ -57,7 +59,9 @@ class AnnotationRecord:
         """Add an annotated clip, write the file, and return the new row."""
         row = {**_clip_names(clip), "state": file_state(clip.path), **annotation_row(annotation)}
         self.rows.append(row)
-        self.write()
+        # If the run is stopped now, the next one still needs the earlier clips that this one has not reached.
+        reached = set(map(_row_key, self.rows))
+        self._save([*self.rows, *(row for key, row in self._earlier.items() if key not in reached)])
         return row
 
     def add_failed(self, clip: Path, reason: str) -> None:
@@ -65,18 +69,24 @@ class AnnotationRecord:
         self.failed.append({"file": str(clip), "reason": reason})
 
     def write(self) -> None:
-        """Write the file atomically."""
-        if self.path is not None:
-            from rewas_engine.runtime.atomic_files import write_text_atomic
-
-            write_text_atomic(self.path, json.dumps(self.report(), indent=1, ensure_ascii=False) + "\n")
+        """Write the file atomically, with the clips of this run only."""
+        self._save(self.rows)
 
     def report(self) -> dict[str, Any]:
         """Everything as one JSON object."""
+        return self._document(self.rows)
+
+    def _save(self, rows: list[dict[str, Any]]) -> None:
+        if self.path is not None:
+            from rewas_engine.runtime.atomic_files import write_text_atomic
+
+            write_text_atomic(self.path, json.dumps(self._document(rows), indent=1, ensure_ascii=False) + "\n")
+
+    def _document(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "stages": dict(self.stages),
-            "statistics": statistics(self.rows),
-            "clips": self.rows,
+            "statistics": statistics(rows),
+            "clips": rows,
             "failed": self.failed,
         }
 

@@ -3,9 +3,14 @@
 import csv
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 from rewas_command import Rewas
+
+from rewas_cli.annotations import AnnotationRecord
+from rewas_engine.annotation.annotator import Annotation
+from rewas_engine.media.clip import VideoClip
 
 BAD_INPUT, FAILED_WORK = 2, 1
 
@@ -48,6 +53,37 @@ def test_a_run_continues_with_the_clips_that_are_new_or_changed(bare_rewas: Rewa
     # Other models give other sentences, so nothing is taken over.
     assert bare_rewas("annotate", shots, "-o", report).code == 0
     assert json.loads(report.read_text("utf-8"))["clips"][0]["prompt"] == prompts[1]
+
+
+def test_a_stopped_run_keeps_the_earlier_clips_that_it_has_not_reached(tmp_path: Path) -> None:
+    stages, report = {"picture": "a"}, tmp_path / "shots.json"
+    annotation = Annotation(Fraction(1), (), (), "A ball.", "", "A ball.", "a ball")
+    clips = [VideoClip(tmp_path / name) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    for clip in clips:
+        clip.path.write_bytes(b"video")
+    first = AnnotationRecord(report, stages)
+    for clip in clips:
+        first.add(clip, annotation)
+    first.write()
+    clips[0].path.write_bytes(b"another video")
+    stopped = AnnotationRecord(report, stages)
+    stopped.read_earlier()
+    assert stopped.reuse(clips[0]) is None
+    stopped.add(clips[0], annotation)
+    continued = AnnotationRecord(report, stages)
+    continued.read_earlier()
+    assert all(continued.reuse(clip) is not None for clip in clips[:2])
+    # At the end of a run, the file has its clips only.
+    continued.write()
+    rows = json.loads(report.read_text("utf-8"))["clips"]
+    assert [Path(row["file"]).name for row in rows] == ["a.mp4", "b.mp4"]
+    # A row that lacks something is described again.
+    report.write_text(
+        json.dumps({"stages": stages, "clips": [{"file": row["file"], "state": row["state"]} for row in rows]})
+    )
+    damaged = AnnotationRecord(report, stages)
+    damaged.read_earlier()
+    assert damaged.reuse(clips[0]) is None
 
 
 def test_bad_input_is_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
-from fractions import Fraction
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from rewas_engine.audible_video.loss import ALIGNMENT_WEIGHT, training_loss
+from rewas_engine.audible_video.loss import training_loss
 from rewas_engine.audible_video.model import (
     DESCRIPTION_FILE,
     AudibleVideo,
@@ -33,117 +32,19 @@ from rewas_engine.evaluation.audible_video import (
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
 from rewas_engine.recipes.audible_video_card import write_model_card
+from rewas_engine.recipes.audible_video_config import LATENT_CHANNELS, PATCH, AudibleVideoConfig
 from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
-from rewas_engine.training.config import SEEDS_APART, read_settings
-from rewas_engine.training.loop import LoopConfig, lower_precision, train
+from rewas_engine.training.config import SEEDS_APART
+from rewas_engine.training.loop import lower_precision, train
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.world import CLASS_NAMES, captions, render_brightness, render_sound
+from rewas_engine.world import captions, render_brightness, render_sound
 from rewas_engine.world.clear_scenes import SEEDS_PER_SCENE, clear_scene
 from rewas_engine.world.vocabulary import further_captions
 
 STAGE = "tavd"
-LATENT_CHANNELS, PATCH = 4, 4
 _TEXT_DROPOUT = 0.1
-_NORM_GROUPS = 16
-_HEADS = 2
-
-
-@dataclass(frozen=True)
-class AudibleVideoConfig:
-    """Settings of the training.
-
-    Attributes:
-        lender: Pack that lends text encoder, codec and vocoder.
-        classes: Sounds that are learned.
-        clips_per_class: Clips of each.
-        frames: Frames of a clip.
-        frames_per_s: Frame rate, such as "25/4".
-        size: Pixels of a frame on each side.
-        picture_widths: Channels of the picture's UNet on each level.
-        sound_widths: Channels of the sound's.
-        batch: Clips of a step.
-        interacts: 1 if the streams attend to each other; 0 for the paper's ablation.
-        alignment_weight: Weight of the alignment loss; 0 for the paper's ablation.
-        loop: Optimisation.
-        seed: Seed of clips and weights.
-    """
-
-    lender: str = "starter"
-    classes: tuple[str, ...] = ("hammer", "bell", "typing", "fire", "helicopter", "sea_waves")
-    clips_per_class: int = 600
-    frames: int = 10
-    frames_per_s: str = "25/4"
-    size: int = 32
-    picture_widths: tuple[int, ...] = (32, 64)
-    sound_widths: tuple[int, ...] = (32, 64, 64)
-    batch: int = 8
-    interacts: int = 1
-    alignment_weight: float = ALIGNMENT_WEIGHT
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600, learning_rate=1e-3))
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Raise SettingsError for a class that does not exist, or for steps, a rate or sizes that are not possible."""
-        try:
-            is_possible = self.frame_rate > 0
-        except (ValueError, ZeroDivisionError):
-            is_possible = False
-        if not is_possible:
-            raise SettingsError(
-                f"The frame rate is {self.frames_per_s!r}.", 'Give frames_per_s as a fraction above 0, such as "25/4".'
-            )
-        unknown = sorted(set(self.classes) - set(CLASS_NAMES))
-        if unknown:
-            raise SettingsError(f"The world has no class {unknown[0]!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
-        most = SEEDS_APART // SEEDS_PER_SCENE // max(1, len(self.classes))
-        if self.clips_per_class > most:
-            raise SettingsError(
-                f"There are not enough scenes for {self.clips_per_class} clips of {len(self.classes)} classes.",
-                f"Use at most {most} clips per class.",
-            )
-        uneven = [width for width in (*self.picture_widths, *self.sound_widths) if width % _NORM_GROUPS or width < 1]
-        if uneven:
-            raise SettingsError(
-                f"A UNet cannot have {uneven[0]} channels.",
-                f"Use multiples of {_NORM_GROUPS} for picture_widths and sound_widths.",
-            )
-        if self.loop.steps < 1:
-            raise SettingsError("The training has no steps.", "Set loop.steps to at least 1.")
-        levels = max(len(self.picture_widths), len(self.sound_widths))
-        if self.size % (PATCH * 2 ** (levels - 1)) or self.mel_frames % 32:
-            raise SettingsError(
-                f"Clips of {self.frames} frames of {self.size} pixels do not fit the UNets.",
-                "Use a multiple of 32 pixels, and a duration that is a multiple of 0.32 s.",
-            )
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """Frames per second."""
-        return Fraction(self.frames_per_s)
-
-    @property
-    def mel_frames(self) -> int:
-        """Mel frames of a clip, at 100 per second."""
-        return int(100 * self.frames / self.frame_rate)
-
-    @classmethod
-    def read(cls, path: Path) -> AudibleVideoConfig:
-        """Read settings from a TOML file; missing ones keep their defaults. Raises SettingsError."""
-        return read_settings(cls(), path)
-
-    def new_denoiser(self) -> TwoStreamDenoiser:
-        """Build an untrained denoiser."""
-        side = self.size // PATCH
-        return TwoStreamDenoiser(
-            _unet_config(LATENT_CHANNELS, self.picture_widths, (side, side), plain_levels=0),
-            # Attention between all positions of the finest level would take a third of the time of a step.
-            _unet_config(8, self.sound_widths, (self.mel_frames // 4, 16), plain_levels=1),
-            self.frames,
-            heads=_HEADS,
-            interacts=bool(self.interacts),
-        )
 
 
 class AudibleVideoTraining:
@@ -304,22 +205,3 @@ class AudibleVideoTraining:
         (unfinished / DESCRIPTION_FILE).write_text(description.to_json(), "utf-8")
         shutil.rmtree(self.model_folder, ignore_errors=True)
         unfinished.rename(self.model_folder)
-
-
-def _unet_config(
-    channels: int, widths: tuple[int, ...], sample_size: tuple[int, int], plain_levels: int
-) -> dict[str, Any]:
-    """Configuration of a UNet. plain_levels: levels without attention, counted from the finest."""
-    attends = [level >= plain_levels for level in range(len(widths))]
-    return {
-        "in_channels": channels,
-        "out_channels": channels,
-        "sample_size": list(sample_size),
-        "block_out_channels": list(widths),
-        "layers_per_block": 1,
-        "down_block_types": ["CrossAttnDownBlock2D" if attending else "DownBlock2D" for attending in attends],
-        "up_block_types": ["CrossAttnUpBlock2D" if attending else "UpBlock2D" for attending in reversed(attends)],
-        "cross_attention_dim": 384,
-        "attention_head_dim": _HEADS,
-        "norm_num_groups": _NORM_GROUPS,
-    }

@@ -6,17 +6,15 @@ import json
 import platform
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from rewas_engine.audible_video.model import AudibleVideoDescription
 from rewas_engine.evaluation.audible_video import BARS, AudibleVideoFigures, Mean
+from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.precision import training_precision
-
-if TYPE_CHECKING:
-    from rewas_engine.recipes.audible_video import AudibleVideoConfig
 
 CARD_FILE, FIGURES_FILE = "README.md", "figures.json"
 _LABELS = {
@@ -53,9 +51,9 @@ def write_model_card(
     losses = training["losses"]
     text = f"""# Audible video
 
-A tiny model that makes a picture and its sound from one sentence, with the method of TAVDiffusion (Mao et al. 2024).
-It was trained by `rewas train tavd` on clips that the same program synthesises. It borrows text encoder, sound codec
-and vocoder from the pack {about.lender}.
+A tiny model that generates picture and sound from one sentence, with the method of TAVDiffusion (Mao et al. 2024).
+It was trained by `rewas train tavd` on clips that the same program synthesises. It uses the text encoder, the
+sound codec and the vocoder of the pack {about.lender}.
 
 Licence: {about.licence}.
 
@@ -74,8 +72,8 @@ Streams that attend to each other: {"yes" if config.interacts else "no"}. Weight
 ## Figures
 
 {figures.generated.sound_class.clips} clips from sentences that training has not used, {sampling["num_steps"]:g} steps,
-guidance {sampling["guidance_scale"]:g}. Means with their 95 % intervals. *Drawn* are clips of unseen scenes, the limit
-of each measurement; *shuffled* are the generated pictures with the sounds of other clips of their class.
+guidance scale {sampling["guidance_scale"]:g}. Means with their 95 % intervals. *Drawn* are clips of unseen scenes, the
+limit of each measurement; *shuffled* are the generated pictures with the sounds of other clips of their class.
 
 | Figure | Generated | Target | Drawn | Shuffled |
 |---|---|---|---|---|

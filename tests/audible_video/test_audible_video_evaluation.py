@@ -27,7 +27,8 @@ from rewas_engine.evaluation.audible_video import (
     shuffle_within_classes,
 )
 from rewas_engine.evaluation.joint_retrieval import ranking_auc
-from rewas_engine.recipes.audible_video import AudibleVideoConfig, AudibleVideoTraining
+from rewas_engine.recipes.audible_video import AudibleVideoTraining
+from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.world.clear_scenes import CLEAR_PATTERNS, SEEDS_PER_SCENE, clear_scene
 from rewas_engine.world.video import first_frames_of_shots

@@ -17,7 +17,8 @@ from rewas_cli.app import run
 from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, load_lender, to_brightness, to_levels
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.recipes import audible_video
-from rewas_engine.recipes.audible_video import AudibleVideoConfig, AudibleVideoTraining
+from rewas_engine.recipes.audible_video import AudibleVideoTraining
+from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.progress import TrainingStopped

@@ -31,12 +31,13 @@ def tavd(
 ) -> None:
     """Train a tiny model that generates picture and sound from a sentence (TAVDiffusion), on synthetic clips.
 
-    At the end, it is measured, and its model card is written.
+    At the end, the command measures the model and writes its model card.
 
     Run the same command again to continue a run that was stopped.
     """
-    from rewas_engine.recipes.audible_video import AudibleVideoConfig, AudibleVideoTraining
+    from rewas_engine.recipes.audible_video import AudibleVideoTraining
     from rewas_engine.recipes.audible_video_card import CARD_FILE
+    from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
     from rewas_engine.training.progress import TrainingStopped
 
     settings = AudibleVideoConfig.read(config) if config is not None else AudibleVideoConfig()

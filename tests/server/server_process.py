@@ -139,7 +139,8 @@ class ServerProcess:
         return self._process.pid
 
     def client(self) -> RewasClient:
-        return RewasClient(self.address)
+        """A client that also waits for a busy machine, where the first request starts a process for its check."""
+        return RewasClient(self.address, timeout_s=60)
 
     @property
     def token(self) -> str:

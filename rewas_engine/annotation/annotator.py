@@ -28,7 +28,7 @@ class SuggestedPrompt:
 
     Attributes:
         text: The prompt.
-        is_heard: Whether it describes the clip's own sound, and not its picture.
+        is_heard: Whether it describes the clip's own sound instead of its picture.
         score: Probability that it is right, 0 to 1; None if the captioner gives none.
     """
 

@@ -1,4 +1,4 @@
-"""Puts together the stages of an annotation: a model from a folder where there is one, else the labels of a pack."""
+"""Puts together the stages of an annotation: models from folders if they are given, otherwise the labels of a pack."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from rewas_engine.world.clear_scenes import SEEDS_PER_SCENE, clear_scene
 CLIPS_PER_CLASS = 12
 """About as many as a class has held-out sentences."""
 MEASURED_STEPS = 25
-"""Steps of the sampling, half of those of `AudibleVideo.sample`, in half of the time."""
+"""Inference steps: half of the default of `AudibleVideo.sample`, to halve the time."""
 _BATCH = 12
 BARS = {"sound_class": 0.8, "picture_class": 0.8, "avh_auc": 0.9, "struck_agreement": 0.5}
 """What a model should reach, by figure."""
@@ -59,13 +59,13 @@ class ClipFigures:
         sound_class: Share of clips whose sound the judge assigns to the class of the sentence.
         picture_class: Share of clips whose picture the joint space of the pack assigns to it.
         both_classes: Share of clips for which both are right.
-        avh_auc: How often the AVHScore of a clip is above that of the picture of a clip with the sound of one of
-            another class.
+        avh_auc: How often the AVHScore of a clip is above that of its picture with the sound of a clip of another
+            class.
         avh_any_auc: The same with the sound of any other clip, often of the same class.
         struck_agreement: Correlation of motion and energy from frame to frame, in clips of struck classes; None if
             there are none.
         sustained_agreement: The same in clips of the other classes.
-        classes: Share of clips by class, whose sound and whose picture is right.
+        classes: By class, the shares of clips whose sound is right and whose picture is right.
     """
 
     sound_class: Mean
@@ -128,7 +128,7 @@ def measure_audible_video(
 
     Args:
         model: The model.
-        clips_per_class: Clips of each class, whose held-out sentences take turns.
+        clips_per_class: Clips of each class, which use its held-out sentences in turn.
         num_steps: Steps of DDIM.
         guidance_scale: Scale of the guidance.
         report: Called with the progress.
@@ -145,7 +145,7 @@ def measure_audible_video(
     about = model.description
     if len(about.classes) < 2 or clips_per_class < 2:
         raise SettingsError(
-            f"{clips_per_class} clips of {len(about.classes)} classes are too few to compare.",
+            f"{clips_per_class} clips of each of {len(about.classes)} classes are too few to compare.",
             "Measure at least two clips per class, with a model of at least two classes.",
         )
     yardstick = Yardstick(about)
@@ -198,9 +198,7 @@ class Yardstick:
         self._about, self._frame_rate, self._judge = about, Fraction(about.frame_rate), Judge.load()
         self._pack = ReWaS.from_pretrained(about.lender)
         if self._pack.joint_scorer is None:
-            raise PackError(
-                f"The pack {about.lender} has no joint space.", "Use a model that borrows from another pack."
-            )
+            raise PackError(f"The pack {about.lender} has no joint space.", "Measure a model that uses another pack.")
         self._scorer: JointScorer = self._pack.joint_scorer
 
     def drawn(self, clips_per_class: int) -> Clips:

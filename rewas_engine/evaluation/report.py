@@ -18,7 +18,8 @@ _HOW = """## How it was measured
 
 - **Clips.** The test split of the synthetic world: scenes with held-out seeds, without ambience.
   Prompts are phrases for the class without modifiers; the noise of a clip is the same in every condition. Figures of
-  the picture use only classes with a picture. Other figures are repeated for these classes if there are others too.
+  the picture use only classes with a picture. If other classes are measured too, the main figures are repeated for the
+  classes with a picture.
 - **Energy.** Mean of the log-mel over its bins, 100 values per second. Pearson correlation and mean absolute difference
   in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
   the same prompt and noise with the adapter switched off; for a library, a constant energy of the same mean.
@@ -39,9 +40,9 @@ _HOW = """## How it was measured
   (standard deviation); the variation of the estimate on the others is reported separately. Motion without sound:
   correlation of the estimate with the frame difference; an estimate that varies by less than 0.1 nats counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
-- **Joint space.** Scenes of the test split as drawn, and as many for each class without a picture, which are only
-  heard. Right against shuffled: the partner of any other clip, including the same class; against another class's:
-  without the same class. Exact areas under the ROC curve over all pairs.
+- **Joint space.** Scenes of the test split, drawn from all classes with a picture; about as many for each class
+  without a picture, of which only the sound is used. Right against shuffled: the partner of any other clip, including
+  the same class; against another class's: without the same class. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
   pack's video rate, at zero lag and at the best lag within ±0.2 s. *Chance*: the 95th percentile for the pack's curve,
   shifted circularly by random times. *Optical flow*: the 95th percentile of the magnitude of Farnebäck's flow minus its

@@ -112,7 +112,9 @@ def train_judge(
         TrainingStopped: The training was cancelled.
     """
     if start_from is not None and start_from.classes != tuple(classes):
-        raise SettingsError("The judge to continue has other classes.", "Start from random weights.")
+        raise SettingsError(
+            "The judge to continue does not have the classes of this training.", "Start from random weights."
+        )
     recipe = recipe or JudgeRecipe()
     rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
     targets = torch.tensor([classes.index(label) for label in labels if label is not None])

@@ -399,7 +399,7 @@ class StarterTraining:
         return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
 
     def _initialise(self, role: str, module: torch.nn.Module, loop: LoopConfig | None = None) -> str:
-        """Copy the weights of the continued pack, if they fit. Raises SettingsError if nothing else would fill it."""
+        """Copy the weights of the continued pack, if they fit. Raises SettingsError if they must fit but do not."""
         origin = StartingPoint(self.config.start_from).fill(module, role)
         if origin == NOTHING and loop is not None and loop.steps == 0:
             raise SettingsError(

@@ -23,8 +23,8 @@ class REWAS_OT_suggest_words(bpy.types.Operator):
     bl_idname = "rewas.suggest_words"
     bl_label = "Suggest Words"
     bl_description = (
-        "Describe the picture and the own sound of the selected strips, and suggest prompts for each of them. "
-        "Their prompts stay as they are until you choose another one"
+        "Describe the picture and the own sound of the selected strips, and suggest prompts for each strip. "
+        "A strip keeps its prompt until you choose a suggestion"
     )
     bl_options = {"REGISTER"}
 
@@ -34,7 +34,7 @@ class REWAS_OT_suggest_words(bpy.types.Operator):
         if not pictures:
             return poll_picture(cls, context)
         if all(is_asking(KIND, picture) for picture in pictures):
-            cls.poll_message_set("Words for these strips are already being looked for")
+            cls.poll_message_set("ReWaS is already looking for words for these strips")
             return False
         return True
 
@@ -42,7 +42,7 @@ class REWAS_OT_suggest_words(bpy.types.Operator):
         scene = compat.scene_of(context)
         questions = [start_suggestion(scene, strip) for strip in _pictures(context) if not is_asking(KIND, strip)]
         if not bpy.app.background:
-            # If that is not possible, the panel shows the reason: the operator has ended by then.
+            # The panel shows why a question cannot be asked: the operator has ended by then.
             for question in questions:
                 pump.run_in_slices(question, lambda refusal: redraw_sequencers())
             return {"FINISHED"}
@@ -58,13 +58,13 @@ class REWAS_OT_cancel_words(bpy.types.Operator):
     """Stop looking for words for the selected strips"""
 
     bl_idname = "rewas.cancel_words"
-    bl_label = "Cancel Suggested Words"
+    bl_label = "Cancel Suggesting Words"
     bl_options = {"INTERNAL"}
 
     @classmethod
     def poll(cls, context: Any) -> bool:
         if not any(is_asking(KIND, picture) for picture in _pictures(context)):
-            cls.poll_message_set("No words are being looked for")
+            cls.poll_message_set("ReWaS is not looking for words for these strips")
             return False
         return True
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the server for words that describe strips, and keeps the answers until another file is opened.
 
-They are not stored in the strip: undoing the choice of a prompt would take them away.
+The answers are not stored in the strip: undoing the choice of a prompt would remove them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .questions import Asked, ask
 
 KIND = "words"
 _answers: dict[tuple[str, str], tuple[str, DescriptionAnswer]] = {}
-"""Identifier of the strip and its description, by the names of the scene and the strip: undo can remove the
-identifier."""
+"""Identifier of the strip and its description, by the names of the scene and the strip, because undo can
+remove the identifier."""
 
 
 def start_suggestion(scene: Any, strip: Any) -> Generator[None, None, Refusal | None]:

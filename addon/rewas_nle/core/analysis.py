@@ -269,5 +269,5 @@ def _check_version(client: RewasClient, minor_version: int) -> None:
     """Raise UserProblemError if the server is too old for a question. minor_version: of the contract; 0 for any."""
     if minor_version and client.get_server_info().contract_minor_version < minor_version:
         raise UserProblemError(
-            Problem("The server is too old to answer this question.", "Update ReWaS on the server, then try again.")
+            Problem("The version of ReWaS on the server is too old for this.", "Update the server, then try again.")
         )

@@ -22,7 +22,7 @@ class SuggestedWords:
     """A prompt for a clip.
 
     score: probability that it is right, None if the server's model states none. is_heard: whether it describes the
-    clip's own sound, and not its picture.
+    clip's own sound instead of its picture.
     """
 
     prompt: str

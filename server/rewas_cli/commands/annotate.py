@@ -58,8 +58,8 @@ def annotate(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write all annotations to this JSON file or, from a timeline, the timeline with its prompts to this "
-            "one. A later run with the same file continues.",
+            help="Write the annotations to this JSON file or, for a timeline, the timeline with its prompts to this "
+            "file. Run again with the same file to continue.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -207,7 +207,7 @@ def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -
 
     if len(clips) > 1:
         raise ProblemError(
-            "A timeline and other files are given together.", "Give one timeline, or clips.", ProblemKind.SETTINGS
+            "A timeline and other files are given together.", "Give one timeline, or only clips.", ProblemKind.SETTINGS
         )
     if csv is not None:
         raise ProblemError(

@@ -76,8 +76,8 @@ class TimelineAnnotation:
 
         if not keeps_metadata(self.output) and self.replaces:
             raise ProblemError(
-                f"A file with the suffix {self.output.suffix} holds prompts in markers, which --replace leaves as they "
-                "are.",
+                f"A file with the suffix {self.output.suffix} holds prompts in markers, and --replace does not "
+                "change markers.",
                 "Write the timeline as .otio, or omit --replace.",
                 ProblemKind.SETTINGS,
             )
@@ -92,7 +92,7 @@ class TimelineAnnotation:
     ) -> Described:
         """Describe the clips and write the timeline.
 
-        annotator: Returns what describes the clips. record: Returns where the annotations are kept.
+        annotator: Loads the annotator. record: Opens the list of annotations for it.
         """
         from rewas_server.otio.bundles import SUFFIXES as BUNDLES
         from rewas_server.otio.planning import list_clips

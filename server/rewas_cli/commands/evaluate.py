@@ -211,7 +211,7 @@ def evaluate(
             "--tavd",
             metavar="DIR",
             file_okay=False,
-            help="Instead of a pack, measure a model from rewas train tavd on sentences that training has not used.",
+            help="Instead of a pack, measure a model of `rewas train tavd`, on sentences that training did not use.",
             rich_help_panel=_AUDIBLE_VIDEO_PANEL,
         ),
     ] = None,

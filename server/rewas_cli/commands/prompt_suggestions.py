@@ -95,12 +95,12 @@ def suggest_prompts(clips: Sequence[ListedClip], runner: Runner, pack: str | Non
 
 @dataclass(frozen=True)
 class AskedClip(Generic[T]):
-    """A clip of a timeline, and what was found out about it.
+    """A clip of a timeline with the answer about it.
 
     Attributes:
         listed: The clip.
-        answer: What was found out; None if there is a problem.
-        problem: Why nothing was found out.
+        answer: The answer; None if there is a problem.
+        problem: Why there is no answer.
         is_repeated: Whether an earlier clip shows the same range of the same media, so that the answer is the same.
     """
 

@@ -75,7 +75,7 @@ class ClusterSettings:
         conflict_model: Folder of a CLIP model for the conflict check; "" uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; "" uses the packs.
         picture_model, sound_model: Folders of models that caption pictures and sounds; "" uses the labels of the packs.
-        language_model: Folder of a model that writes sentences about clips; "" uses templates.
+        language_model: Folder of a model that writes sentences about clips; "" uses fixed phrases.
         cache_dir: Folder for copies of media; "" is a temporary one.
         cache_limit_bytes: Maximum size of these copies. The least recently used are deleted.
         min_replicas: Number of replicas that always run.

@@ -251,12 +251,12 @@ class Scheduler:
         """Run a failed or cancelled job again; of a timeline, the children without a sound."""
         job = await self._board.get(job_id)
         if job.state in lifecycle.FINAL_STATES:
-            # The timeline comes last: if it ran while all of its children have still ended, it would end again.
+            # The timeline changes last: a running timeline whose children have all ended would end again.
             await self._change_children(job, lifecycle.retry_job)
             job = await self._board.update(job_id, lifecycle.retry_job)
             if job.parent_id:
                 await self._board.update(job.parent_id, _reopen)
-            # Other jobs have no children, like a timeline of which all clips have ended.
+            # A timeline can end at once if no clip has to run again. Jobs without clips must not be taken for one.
             if job.parent_id or job.child_count:
                 self._parent_changed(job.parent_id or job.id)
             self.notify_queue_changed()

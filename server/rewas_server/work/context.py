@@ -29,12 +29,12 @@ Result = (
 
 @dataclass(frozen=True)
 class DescriptionModels:
-    """Folders of the models that describe clips. None uses the labels of the pack, and templates.
+    """Folders of the models that describe clips. None uses the labels of the pack, and fixed phrases.
 
     Attributes:
-        picture: Captions pictures.
-        sound: Captions sounds.
-        language: Writes sentences.
+        picture: Model that captions pictures.
+        sound: Model that captions sounds.
+        language: Model that writes sentences.
     """
 
     picture: Path | None = None
@@ -50,7 +50,7 @@ class WorkContext:
         engine: Returns the loaded model for the name of a pack. Raises EngineError.
         output_dir: Folder for the stems.
         locate_media: Returns the file to read for a target_url and the uploaded media. Raises ProblemError.
-        description_models: What describes clips. No request can choose it.
+        description_models: Models that describe clips. Requests cannot choose them.
     """
 
     engine: Callable[[str], ReWaS]

@@ -50,7 +50,7 @@ class PackSettings:
         execution: Precision and memory options.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
-        description_models: What describes clips.
+        description_models: Models that describe clips.
     """
 
     default_pack: str

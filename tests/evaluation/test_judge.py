@@ -103,7 +103,7 @@ def test_a_judge_can_be_continued(trained: Path, tmp_path: Path) -> None:
     again = train_judge(log_mels, names, tmp_path, recipe=recipe, classes=CLASSES, start_from=first)
     assert again.classify(log_mels) == pytest.approx(first.classify(log_mels), abs=2e-3)
     assert again.figures["steps"] == first.figures["steps"] + 1
-    with pytest.raises(SettingsError, match="other classes"):
+    with pytest.raises(SettingsError, match="does not have the classes"):
         train_judge(log_mels, names, tmp_path, classes=("low", "high"), start_from=first)
 
 

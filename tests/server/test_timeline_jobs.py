@@ -204,6 +204,22 @@ def test_a_timeline_succeeds_with_the_clips_that_have_a_sound(
     in_world(act)
 
 
+def test_a_cancelled_timeline_ends_after_its_clips(in_world: Callable[[Act[None]], None], media: Path) -> None:
+    """Otherwise a retry would leave out the clip that a worker is still stopping."""
+
+    async def act(world: World) -> None:
+        parent_id = await world.submit(timeline_request(media))
+        first, *_ = await world.children(parent_id)
+        await world.board.update(first, lifecycle.start_job)
+        await world.scheduler.cancel(parent_id)
+        await world.timelines.child_changed(parent_id)
+        assert state_of(await world.board.get(parent_id)) == "CANCELLING"
+        parent = await world.change(first, lifecycle.cancel_job)
+        assert state_of(parent) == "CANCELLED"
+
+    in_world(act)
+
+
 @pytest.mark.parametrize("retries_child", [False, True])
 def test_a_retry_does_not_end_a_timeline_whose_clips_had_ended(
     in_world: Callable[[Act[None]], None], media: Path, monkeypatch: pytest.MonkeyPatch, retries_child: bool

@@ -158,8 +158,9 @@ def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
         return job
     after = _with_state(job, JOB_STATE_CANCELLING)
     after.ClearField("time_left")
-    # No worker runs it, so it is cancelled at once.
-    return cancel_job(after) if job.state in (JOB_STATE_QUEUED, JOB_STATE_PAUSED) else after
+    # No worker runs it, so it is cancelled at once. A timeline ends with its clips, which workers may be running.
+    waits = job.state in (JOB_STATE_QUEUED, JOB_STATE_PAUSED) and not job.child_count
+    return cancel_job(after) if waits else after
 
 
 def cancel_job(job: rewas_pb2.Job) -> rewas_pb2.Job:

@@ -157,7 +157,7 @@ def test_show_lists_files_attempts_and_clips(jobs: Rewas) -> None:
     assert "Priority: batch; attempt 2" in failed
     assert "Interrupted: out-of-memory, 1 time\n" in failed
     timeline = jobs("show", "70", "--json").json()
-    assert timeline["clips"] == {"total": 2, "finished": 0}
+    assert timeline["clips"] == {"total": 2, "finished": 2}
     assert [child["name"] for child in timeline["children"]] == ["clip 1", "clip 2"]
     child = jobs("show", "c2", "--json").json()
     assert child["id"] == SECOND_CLIP

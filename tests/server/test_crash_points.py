@@ -161,6 +161,7 @@ def make_timeline(folder: Path, acknowledge: Callable[[str], None]) -> None:
     acknowledge("fail")
     for job_id in ("film.1", "film.3", "film"):
         store.update(job_id, lifecycle.request_cancel)
+    store.update("film", lifecycle.cancel_job)
     acknowledge("cancel")
     store.delete("film")
     acknowledge("delete")

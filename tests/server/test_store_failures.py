@@ -140,7 +140,7 @@ def test_a_server_sets_a_row_aside_that_it_cannot_read(tmp_path: Path, media: Pa
     with ServerProcess(state_dir, [media], loads_pack=False) as server, server.client() as client:
         assert ids_of(client) == ["bad request", "bad snapshot", "ended"]
         for name in ("bad request", "bad snapshot"):
-            (final,) = client.watch(name)
+            *_, final = client.watch(name)
             assert final.state == rewas_pb2.JOB_STATE_FAILED
             assert "damaged" in final.problem.what
         log = server.log()

@@ -20,11 +20,15 @@ def training_loss(
     text: torch.Tensor,
     generator: torch.Generator,
     alignment_weight: float = ALIGNMENT_WEIGHT,
+    apart_share: float = 0.0,
 ) -> torch.Tensor:
     """Loss of a batch of clips: mean squared errors of both streams plus the weighted alignment loss.
 
     Both streams have the same time step but different noise. The target is what the schedule's prediction_type
     names: the noise, or v.
+
+    A share of the clips can have time steps that are drawn for each stream on its own, as in UniDiffuser (Bao et al.
+    2023, section 3.2). A stream then learns to follow the other one where that has less noise.
 
     Args:
         denoiser: TwoStreamDenoiser.
@@ -34,15 +38,24 @@ def training_loss(
         text: [B, L, D].
         generator: Source of noise and time steps, on the CPU.
         alignment_weight: Weight of the alignment loss; 0 leaves it out.
+        apart_share: Share of the clips whose streams have different time steps.
     """
-    steps = torch.randint(int(schedule.config.num_train_timesteps), (len(picture),), generator=generator)
+    count = int(schedule.config.num_train_timesteps)
+    steps = torch.randint(count, (len(picture),), generator=generator)
+    sound_steps = steps
+    if apart_share:
+        other = torch.randint(count, (len(picture),), generator=generator)
+        sound_steps = torch.where(torch.rand(len(picture), generator=generator) < apart_share, other, steps)
     noises = [torch.randn(clean.shape, generator=generator).to(clean) for clean in (picture, sound)]
-    steps = steps.to(picture.device)
-    noisy = [schedule.add_noise(clean, noise, steps) for clean, noise in zip((picture, sound), noises, strict=True)]
-    predicted = denoiser(*noisy, steps, text)
+    times = (steps.to(picture.device), sound_steps.to(picture.device))
+    noisy = [
+        schedule.add_noise(clean, noise, at) for clean, noise, at in zip((picture, sound), noises, times, strict=True)
+    ]
+    predicted = denoiser(*noisy, times[0], text, times[1])
     loss = torch.zeros((), device=picture.device)
-    for clean, noise, found in zip((picture, sound), noises, (predicted.picture, predicted.sound), strict=True):
-        loss = loss + functional.mse_loss(found.float(), _target(schedule, clean, noise, steps).float())
+    found = (predicted.picture, predicted.sound)
+    for clean, noise, guess, at in zip((picture, sound), noises, found, times, strict=True):
+        loss = loss + functional.mse_loss(guess.float(), _target(schedule, clean, noise, at).float())
     if alignment_weight:
         loss = loss + alignment_weight * denoiser.alignment(predicted.picture_tokens, predicted.sound_tokens)
     return loss

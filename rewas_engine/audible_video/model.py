@@ -47,6 +47,7 @@ class AudibleVideoDescription:
         frames: Frames of a clip.
         mel_frames: Mel frames of a clip.
         classes: Sounds of the synthetic world that it was trained on.
+        sound_lag: How far the sound is behind the picture in sampling, as a share of the steps.
         licence: Licence of the weights.
     """
 
@@ -58,6 +59,7 @@ class AudibleVideoDescription:
     frames: int
     mel_frames: int
     classes: tuple[str, ...]
+    sound_lag: float
     licence: str = "Apache-2.0"
 
     def to_json(self) -> str:
@@ -152,6 +154,7 @@ class AudibleVideo:
         seed: int = 0,
         num_steps: int = 50,
         guidance_scale: float = 3.0,
+        sound_lag: float | None = None,
         on_step: OnStep | None = None,
         cancel: CancelSignal | None = None,
     ) -> tuple[NDArray[np.uint8], torch.Tensor]:
@@ -163,10 +166,11 @@ class AudibleVideo:
         """
         check_seed(seed)
         most_steps = int(self._schedule.config.num_train_timesteps)
-        if not 1 <= num_steps <= most_steps or not 0 <= guidance_scale < math.inf:
+        lag = self.description.sound_lag if sound_lag is None else sound_lag
+        if not 1 <= num_steps <= most_steps or not 0 <= guidance_scale < math.inf or not 0 <= lag <= 1:
             raise SettingsError(
-                f"{num_steps} steps with a guidance of {guidance_scale:g} are not possible.",
-                f"Use 1 to {most_steps} steps and a finite guidance of at least 0.",
+                f"{num_steps} steps with a guidance of {guidance_scale:g} and a lag of {lag:g} are not possible.",
+                f"Use 1 to {most_steps} steps, a finite guidance of at least 0, and a lag of 0 to 1.",
             )
         sentences = [validate_prompt(prompt, "sentence") for prompt in prompts]
         text = self._lender.embed_prompts(sentences).float()[:, None]
@@ -181,6 +185,7 @@ class AudibleVideo:
             sound_shape=self._lender.latent_shape(about.mel_frames),
             num_steps=num_steps,
             guidance_scale=guidance_scale,
+            sound_lag=lag,
             generator=torch.Generator().manual_seed(seed),
             on_step=on_step,
             cancel=cancel,

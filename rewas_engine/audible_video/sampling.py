@@ -26,11 +26,15 @@ def sample_streams(
     sound_shape: tuple[int, ...],
     num_steps: int = 50,
     guidance_scale: float = 1.0,
+    sound_lag: float = 0.0,
     generator: torch.Generator,
     on_step: OnStep | None = None,
     cancel: CancelSignal | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Denoise picture and sound from pure noise, with one schedule.
+
+    With a lag, the sound stays pure noise at first, and the picture is finished before it: the sound is then generated
+    for a picture that is clearer than itself. Only models whose streams had different time steps in training can do so.
 
     Args:
         denoiser: TwoStreamDenoiser, in evaluation mode.
@@ -41,6 +45,7 @@ def sample_streams(
         sound_shape: (C', T', F') of one clip.
         num_steps: Steps of DDIM.
         guidance_scale: Scale of classifier-free guidance; 1 is without.
+        sound_lag: How far the sound is behind the picture, as a share of the steps, which adds as many; 0 to 1.
         generator: Source of the noise, on the CPU, so that every device starts from the same noise.
         on_step: Called after each step.
         cancel: Stops the sampling when it is set.
@@ -60,15 +65,27 @@ def sample_streams(
         text = torch.cat([unconditional.expand_as(text), text])
     schedule = DDIMScheduler.from_config(schedule.config)
     schedule.set_timesteps(num_steps)
-    for number, step in enumerate(schedule.timesteps, start=1):
+    times, lag = schedule.timesteps, round(sound_lag * num_steps)
+    repeats = 2 if guided else 1
+    for number in range(num_steps + lag):
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        repeats = 2 if guided else 1
-        predicted = denoiser(picture.repeat(repeats, 1, 1, 1, 1), sound.repeat(repeats, 1, 1, 1), step.to(device), text)
-        picture = schedule.step(_guide(predicted.picture, guided, guidance_scale), step, picture).prev_sample
-        sound = schedule.step(_guide(predicted.sound, guided, guidance_scale), step, sound).prev_sample
+        # A stream that is finished has time step 0; one that has not begun, the first one.
+        seen_at = times[number] if number < num_steps else torch.zeros_like(times[0])
+        heard_at = times[max(0, number - lag)]
+        predicted = denoiser(
+            picture.repeat(repeats, 1, 1, 1, 1),
+            sound.repeat(repeats, 1, 1, 1),
+            seen_at.to(device),
+            text,
+            heard_at.to(device),
+        )
+        if number < num_steps:
+            picture = schedule.step(_guide(predicted.picture, guided, guidance_scale), seen_at, picture).prev_sample
+        if number >= lag:
+            sound = schedule.step(_guide(predicted.sound, guided, guidance_scale), heard_at, sound).prev_sample
         if on_step is not None:
-            on_step(number, num_steps)
+            on_step(number + 1, num_steps + lag)
     return picture, sound
 
 

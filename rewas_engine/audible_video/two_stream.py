@@ -80,7 +80,12 @@ class TwoStreamDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return model
 
     def forward(
-        self, picture: torch.Tensor, sound: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor
+        self,
+        picture: torch.Tensor,
+        sound: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        sound_timestep: torch.Tensor | None = None,
     ) -> TwoStreamOutput:
         """Predict for noisy latents.
 
@@ -89,16 +94,18 @@ class TwoStreamDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             sound: [B, C', T', F'].
             timestep: [B] or scalar, shared by both streams.
             text: [B, L, D], tokens of the sentence.
+            sound_timestep: [B] or scalar, time step of the sound if it is not the same.
         """
         clips, frames = picture.shape[:2]
         steps = timestep.expand(clips)
+        sound_steps = steps if sound_timestep is None else sound_timestep.expand(clips)
         seen = _encode(
             self.picture_unet,
             picture.flatten(0, 1),
             steps.repeat_interleave(frames),
             text.repeat_interleave(frames, dim=0),
         )
-        heard = _encode(self.sound_unet, sound, steps, text)
+        heard = _encode(self.sound_unet, sound, sound_steps, text)
         _, width, height, across = seen.features.shape
         picture_tokens = seen.features.unflatten(0, (clips, frames)).permute(0, 1, 3, 4, 2).reshape(clips, -1, width)
         rows, columns = heard.features.shape[2:]

@@ -103,7 +103,14 @@ class AudibleVideoTraining:
                     text[place, 0] = embedded[int(first[number]) + chosen]
             with lower_precision(torch.device("cpu")):
                 return training_loss(
-                    denoiser, schedule, pictures[rows], clips["sounds"][rows], text, generator, config.alignment_weight
+                    denoiser,
+                    schedule,
+                    pictures[rows],
+                    clips["sounds"][rows],
+                    text,
+                    generator,
+                    config.alignment_weight,
+                    config.apart_share,
                 )
 
         train(
@@ -201,6 +208,7 @@ class AudibleVideoTraining:
             frames=config.frames,
             mel_frames=config.mel_frames,
             classes=config.classes,
+            sound_lag=config.sound_lag,
         )
         (unfinished / DESCRIPTION_FILE).write_text(description.to_json(), "utf-8")
         shutil.rmtree(self.model_folder, ignore_errors=True)

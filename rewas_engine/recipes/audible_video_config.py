@@ -15,7 +15,7 @@ from rewas_engine.training.loop import LoopConfig
 from rewas_engine.world import CLASS_NAMES
 from rewas_engine.world.clear_scenes import SEEDS_PER_SCENE
 
-LATENT_CHANNELS, PATCH = 4, 4
+LATENT_CHANNELS, PATCH = 8, 4
 _NORM_GROUPS = 16
 _HEADS = 2
 
@@ -36,6 +36,9 @@ class AudibleVideoConfig:
         batch: Clips of a step.
         interacts: 1 if the streams attend to each other; 0 for the paper's ablation.
         alignment_weight: Weight of the alignment loss; 0 for the paper's ablation.
+        apart_share: Share of the clips whose streams have different time steps.
+        sound_lag: How far the sound is behind the picture in sampling, as a share of the steps; 0 unless apart_share
+            is above 0.
         loop: Optimisation.
         seed: Seed of clips and weights.
     """
@@ -51,7 +54,9 @@ class AudibleVideoConfig:
     batch: int = 8
     interacts: int = 1
     alignment_weight: float = ALIGNMENT_WEIGHT
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600, learning_rate=1e-3))
+    apart_share: float = 0.5
+    sound_lag: float = 0.5
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=5500, learning_rate=1e-3))
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -78,6 +83,13 @@ class AudibleVideoConfig:
             raise SettingsError(
                 f"A UNet cannot have {uneven[0]} channels.",
                 f"Use multiples of {_NORM_GROUPS} for picture_widths and sound_widths.",
+            )
+        if not 0 <= self.apart_share <= 1 or not 0 <= self.sound_lag <= 1:
+            raise SettingsError("A share is not between 0 and 1.", "Set apart_share and sound_lag to 0 to 1.")
+        if self.sound_lag and not self.apart_share:
+            raise SettingsError(
+                f"The sound cannot be {self.sound_lag:g} behind the picture without training for it.",
+                "Set apart_share above 0, or sound_lag to 0.",
             )
         if self.loop.steps < 1:
             raise SettingsError("The training has no steps.", "Set loop.steps to at least 1.")

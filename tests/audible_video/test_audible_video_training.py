@@ -150,6 +150,10 @@ def test_unknown_classes_and_sizes_are_refused() -> None:
             AudibleVideoConfig(frames_per_s=frame_rate)
     with pytest.raises(SettingsError, match="40 channels"):
         AudibleVideoConfig(picture_widths=(40, 80))
+    with pytest.raises(SettingsError, match="between 0 and 1"):
+        AudibleVideoConfig(apart_share=1.5)
+    with pytest.raises(SettingsError, match="behind the picture"):
+        AudibleVideoConfig(apart_share=0.0)
 
 
 def test_the_command_writes_a_video_with_sound(

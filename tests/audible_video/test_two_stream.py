@@ -14,7 +14,7 @@ from rewas_engine.audible_video.alignment import Alignment
 from rewas_engine.audible_video.inflation import inflate, widen
 from rewas_engine.audible_video.loss import training_loss
 from rewas_engine.audible_video.sampling import sample_streams
-from rewas_engine.audible_video.two_stream import TwoStreamDenoiser
+from rewas_engine.audible_video.two_stream import TwoStreamDenoiser, TwoStreamOutput
 from rewas_engine.errors import Cancelled
 
 FRAMES = 4
@@ -188,6 +188,68 @@ def test_sampling_repeats_with_its_seed_and_stops_on_request(denoiser: TwoStream
     cancel.set()
     with pytest.raises(Cancelled):
         sample(1)
+
+
+class _Recorder:
+    """A denoiser that predicts no noise and keeps the time steps that it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.heard: list[torch.Tensor] = []
+
+    def __call__(
+        self,
+        picture: torch.Tensor,
+        sound: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        sound_timestep: torch.Tensor,
+    ) -> TwoStreamOutput:
+        self.asked.append((int(timestep), int(sound_timestep)))
+        self.heard.append(sound)
+        return TwoStreamOutput(torch.zeros_like(picture), torch.zeros_like(sound), picture, sound)
+
+
+@pytest.mark.parametrize(("lag", "waits"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_the_sound_is_generated_behind_the_picture(lag: float, waits: int) -> None:
+    recorder, steps = _Recorder(), []
+    schedule = DDIMScheduler()
+    sample_streams(
+        recorder,
+        schedule,
+        _inputs()[2],
+        None,
+        picture_shape=(FRAMES, 4, 8, 10),
+        sound_shape=(8, 16, 4),
+        num_steps=4,
+        sound_lag=lag,
+        generator=torch.Generator().manual_seed(1),
+        on_step=lambda done, total: steps.append((done, total)),
+    )
+    schedule.set_timesteps(4)
+    times = schedule.timesteps.tolist()
+    assert [seen for seen, _ in recorder.asked] == [*times, *[0] * waits]
+    assert [heard for _, heard in recorder.asked] == [*[times[0]] * waits, *times]
+    assert steps[-1] == (4 + waits, 4 + waits)
+    # Until its turn comes, the sound is the same noise.
+    assert all(torch.equal(heard, recorder.heard[0]) for heard in recorder.heard[: waits + 1])
+    assert not torch.equal(recorder.heard[-1], recorder.heard[0])
+
+
+@pytest.mark.parametrize("apart_share", [0.0, 1.0])
+def test_streams_have_different_time_steps_only_on_request(apart_share: float) -> None:
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def denoiser(
+        picture: torch.Tensor, sound: torch.Tensor, step: torch.Tensor, text: torch.Tensor, sound_step: torch.Tensor
+    ) -> TwoStreamOutput:
+        asked.append((step, sound_step))
+        return TwoStreamOutput(picture, sound, picture, sound)
+
+    generator = torch.Generator().manual_seed(2)
+    training_loss(denoiser, DDIMScheduler(), *_inputs(clips=8), generator, 0.0, apart_share)
+    ((steps, sound_steps),) = asked
+    assert bool((steps == sound_steps).all()) == (apart_share == 0)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.known_classes import known_classes
 from rewas_engine.evaluation.sound_sources import Sounds, SoundSource, measure_log_mels, select_source
 from rewas_engine.evaluation.sound_store import Request, SoundStore
 from rewas_engine.evaluation.splits import Split
@@ -164,8 +165,15 @@ class Bench:
 
     @cached_property
     def judge(self) -> Judge:
-        """The judge. Raises PackError if the shipped one is missing."""
-        return self._judge or Judge.load()
+        """The judge, which chooses among the classes that the pack knows and those of the clips.
+
+        A pack that knows fewer classes would otherwise be measured with answers that it cannot give.
+
+        Raises:
+            PackError: The shipped judge is missing.
+        """
+        judge = self._judge or Judge.load()
+        return judge.among({*known_classes(self.model.pack), *(clip.class_name for clip in self.clips)})
 
     @cached_property
     def source(self) -> SoundSource:

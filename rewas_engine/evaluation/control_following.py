@@ -14,7 +14,7 @@ from rewas_engine.curves.texture import texture_error
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
-from rewas_engine.evaluation.known_classes import figure_with_picture
+from rewas_engine.evaluation.figures_with_picture import figure_with_picture
 from rewas_engine.evaluation.sound_sources import NO_VOCODER, Sounds
 
 EXAMPLES = 6

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Judge:
 
     Attributes:
         network: The network.
-        classes: Names in the order of the probabilities.
+        classes: Names that it chooses among, in the order of the probabilities.
         figures: The judge's own figures on held-out real clips ("accuracy", "worst_class", "worst_class_accuracy",
             "class_accuracies", "confusion" with true classes as rows), how it was trained, "licence" and "permits".
     """
@@ -35,6 +36,26 @@ class Judge:
         self.network = network.eval().requires_grad_(False)
         self.classes: tuple[str, ...] = tuple(network.config.classes)
         self.figures = figures
+        self._columns = list(range(len(self.classes)))
+
+    def among(self, classes: Collection[str]) -> Judge:
+        """Return this judge with fewer answers: it then chooses only among some of its classes.
+
+        Args:
+            classes: The answers. Classes that the judge does not know are ignored.
+
+        Raises:
+            SettingsError: The judge knows fewer than two of them.
+        """
+        names = tuple(name for name in self.classes if name in classes)
+        if len(names) < 2:
+            raise SettingsError("The judge knows fewer than two of the classes.", "Name two or more that it knows.")
+        if names == self.classes:
+            return self
+        narrowed = copy.copy(self)
+        narrowed.classes = names
+        narrowed._columns = [self._columns[self.classes.index(name)] for name in names]
+        return narrowed
 
     @classmethod
     def load(cls, folder: Path = JUDGE_FOLDER) -> Judge:
@@ -63,14 +84,17 @@ class Judge:
             Probabilities [B, C].
         """
         with torch.inference_mode():
-            parts = [self.network(part.float().cpu()).softmax(dim=-1) for part in log_mels.split(BATCH_CLIPS)]
+            parts = [
+                self.network(part.float().cpu())[:, self._columns].softmax(dim=-1)
+                for part in log_mels.split(BATCH_CLIPS)
+            ]
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
     def describe(self, log_mels: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [B, D] before the last layer, and class scores [B, C], of log-mels as for `classify`."""
         with torch.inference_mode():
             features = torch.cat([self.network.pool(part.float().cpu()) for part in log_mels.split(BATCH_CLIPS)])
-            return features.numpy(), self.network.scores(features).numpy()
+            return features.numpy(), self.network.scores(features)[:, self._columns].numpy()
 
     def names(self, log_mels: torch.Tensor) -> list[str]:
         """Return the most likely class of each log-mel [B, T, 64]."""

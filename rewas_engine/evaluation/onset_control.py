@@ -13,8 +13,8 @@ from rewas_engine.curves.onsets import OnsetScore, detect_onsets, onset_f1
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
+from rewas_engine.evaluation.figures_with_picture import figure_with_picture
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
-from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.generation.options import Control
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, is_struck

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import mean_note
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
+from rewas_engine.evaluation.figures_with_picture import figure_with_picture
 from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, confusion
-from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.evaluation.sound_sources import NO_VOCODER
 
 BATCH_CLIPS = 64

@@ -10,8 +10,8 @@ from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
+from rewas_engine.evaluation.figures_with_picture import figure_with_picture
 from rewas_engine.evaluation.griffin_lim import griffin_lim
-from rewas_engine.evaluation.known_classes import figure_with_picture
 from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.sound_sources import NO_VOCODER
 

@@ -80,6 +80,23 @@ def test_a_gain_does_not_change_the_result(trained: Path, gain_nats: float) -> N
     assert judge.names(softer) == judge.names(log_mels)
 
 
+def test_a_judge_with_fewer_answers_ranks_them_as_before() -> None:
+    torch.manual_seed(4)
+    judge = Judge(JudgeNetwork(classes=CLASS_NAMES), {})
+    some = judge.classes[1:6:2]
+    narrowed = judge.among({*some, "dragon"})
+    assert narrowed.classes == some
+    log_mels = torch.randn(5, 64, 64, generator=torch.Generator().manual_seed(3)) - 6
+    all_answers = judge.classify(log_mels)[:, [judge.classes.index(name) for name in some]]
+    expected = all_answers / all_answers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(narrowed.classify(log_mels), expected, rtol=1e-4)
+    assert set(narrowed.names(log_mels)) <= set(some)
+    assert narrowed.among(some[:2]).classes == some[:2]
+    assert judge.among(judge.classes) is judge
+    with pytest.raises(SettingsError, match="fewer than two"):
+        judge.among(["dragon", some[0]])
+
+
 def test_silence_gives_finite_probabilities(trained: Path) -> None:
     probabilities = Judge.load(trained).classify(torch.full((1, 96, 64), SILENCE_NATS))
     assert np.isfinite(probabilities).all()

@@ -12,7 +12,8 @@ from pack_fixtures import tiny_model
 from rewas_engine import ReWaS, Sampling
 from rewas_engine.evaluation.control_following import energy_section
 from rewas_engine.evaluation.energy_from_video import energy_from_video_section
-from rewas_engine.evaluation.known_classes import figure_with_picture, known_classes
+from rewas_engine.evaluation.figures_with_picture import figure_with_picture
+from rewas_engine.evaluation.known_classes import known_classes
 from rewas_engine.evaluation.onset_control import onset_section
 from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.evaluation.splits import DEVELOPMENT

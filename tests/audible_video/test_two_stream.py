@@ -191,7 +191,7 @@ def test_sampling_repeats_with_its_seed_and_stops_on_request(denoiser: TwoStream
 
 
 class _Recorder:
-    """A denoiser that predicts no noise and keeps the time steps that it is asked for."""
+    """A denoiser that predicts no noise and keeps the requested time steps."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []

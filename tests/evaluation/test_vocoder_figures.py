@@ -63,7 +63,7 @@ def build_section(vocoder: FaultyVocoder | BuzzingVocoder, monkeypatch: pytest.M
     for clip, fault in zip(CLIPS, FAULTS_NATS, strict=True):
         judge.set_classes(clip.log_mel[None], [clip.class_name])
         judge.set_classes(clip.log_mel[None] - fault, [clip.class_name if abs(fault) < 0.25 else "fire"])
-    pack = SimpleNamespace(is_library=False)
+    pack = SimpleNamespace(is_library=False, kinds=())
     model = SimpleNamespace(
         pack=pack, front_end=FRONT_END, device="cpu", sound_generator=SimpleNamespace(vocoder=vocoder)
     )

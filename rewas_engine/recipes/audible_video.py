@@ -22,7 +22,7 @@ from rewas_engine.audible_video.model import (
 )
 from rewas_engine.audible_video.two_stream import TwoStreamDenoiser
 from rewas_engine.conditioning.mel import AudioFrontEnd
-from rewas_engine.errors import SettingsError
+from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.evaluation.audible_video import (
     CLIPS_PER_CLASS,
     MEASURED_STEPS,
@@ -31,6 +31,7 @@ from rewas_engine.evaluation.audible_video import (
 )
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
+from rewas_engine.packs.description import JOINT_ROLE, find_pack, read_model_pack
 from rewas_engine.recipes.audible_video_card import write_model_card
 from rewas_engine.recipes.audible_video_config import LATENT_CHANNELS, PATCH, AudibleVideoConfig
 from rewas_engine.recipes.starter import StarterTraining
@@ -73,10 +74,15 @@ class AudibleVideoTraining:
         Raises:
             TrainingStopped: The training was cancelled.
             SettingsError: The folder belongs to a training with other settings, or with another version of the lender.
-            PackError: The lender is missing or damaged.
+            PackError: The lender is missing or damaged, or has no joint space, which measures the model.
         """
         config = self.config
         lender, audio, _, sha256 = load_lender(config.lender)
+        if JOINT_ROLE not in read_model_pack(find_pack(config.lender)).components:
+            raise PackError(
+                f"The pack {config.lender} has no joint space, so the model could not be measured.",
+                "Set lender to a pack with one, such as starter.",
+            )
         clips = self._clips(lender, AudioFrontEnd(audio), sha256)
         phrases = {name: (*captions(name), *further_captions(name)) for name in config.classes}
         every = [phrase for name in config.classes for phrase in phrases[name]]

@@ -72,6 +72,11 @@ class AudibleVideoConfig:
         unknown = sorted(set(self.classes) - set(CLASS_NAMES))
         if unknown:
             raise SettingsError(f"The world has no class {unknown[0]!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+        if len(set(self.classes)) < max(2, len(self.classes)):
+            raise SettingsError(
+                f"A model cannot be measured with the classes {', '.join(self.classes) or 'none'}.",
+                "Name two or more different classes.",
+            )
         most = SEEDS_APART // SEEDS_PER_SCENE // max(1, len(self.classes))
         if self.clips_per_class > most:
             raise SettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewas_engine.errors import SettingsError
 from rewas_engine.world.scene import Scene, sample_scene
 from rewas_engine.world.video import first_frames_of_shots
 
@@ -18,13 +19,19 @@ def clear_scene(class_name: str, first_seed: int, duration_s: float) -> Scene:
     It is close and loud, in one shot, with its source on screen and no other sound behind it.
 
     Raises:
-        SettingsError: The class or the duration is not possible.
+        SettingsError: The class or the duration is not possible, or no scene from these seeds is clear.
     """
     scenes = (
         sample_scene(seed, class_name, duration_s, pattern=CLEAR_PATTERNS[seed % len(CLEAR_PATTERNS)])
         for seed in range(first_seed, first_seed + SEEDS_PER_SCENE)
     )
-    return next(scene for scene in scenes if _is_clear(scene) and not first_frames_of_shots(scene))
+    found = next((scene for scene in scenes if _is_clear(scene) and not first_frames_of_shots(scene)), None)
+    if found is None:
+        raise SettingsError(
+            f"None of {SEEDS_PER_SCENE} scenes of {class_name!r} of {duration_s:g} s is clear.",
+            "Use another seed, a shorter clip or another class.",
+        )
+    return found
 
 
 def _is_clear(scene: Scene) -> bool:

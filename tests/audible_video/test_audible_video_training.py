@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -16,12 +17,14 @@ import torch
 from rewas_cli.app import run
 from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, load_lender, to_brightness, to_levels
 from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.packs.description import find_pack
 from rewas_engine.recipes import audible_video
 from rewas_engine.recipes.audible_video import AudibleVideoTraining
 from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.progress import TrainingStopped
+from rewas_engine.world import clear_scenes
 
 TINY = AudibleVideoConfig(
     classes=("hammer", "rain"),
@@ -143,6 +146,9 @@ def test_brightness_survives_the_way_to_levels_and_back() -> None:
 def test_unknown_classes_and_sizes_are_refused() -> None:
     with pytest.raises(SettingsError, match="no class 'dragon'"):
         AudibleVideoConfig(classes=("dragon",))
+    for classes in ((), ("bell",), ("bell", "bell")):
+        with pytest.raises(SettingsError, match="two or more different classes"):
+            AudibleVideoConfig(classes=classes)
     with pytest.raises(SettingsError, match="do not fit"):
         AudibleVideoConfig(size=30)
     for frame_rate in ("fast", "0", "1/0", "-25/4"):
@@ -154,6 +160,30 @@ def test_unknown_classes_and_sizes_are_refused() -> None:
         AudibleVideoConfig(apart_share=1.5)
     with pytest.raises(SettingsError, match="behind the picture"):
         AudibleVideoConfig(apart_share=0.0)
+
+
+def test_a_lender_without_a_joint_space_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = tmp_path / "plain"
+    shutil.copytree(find_pack("starter"), pack)
+    described = (pack / "pack.toml").read_text("utf-8")
+    for line in described.splitlines(keepends=True):
+        if line.startswith(("joint = ", '"joint/')):
+            described = described.replace(line, "")
+    (pack / "pack.toml").write_text(described, "utf-8")
+    shutil.rmtree(pack / "joint")
+    monkeypatch.setenv("REWAS_PACKS", str(tmp_path))
+    run = tmp_path / "run"
+    with pytest.raises(PackError, match="has no joint space"):
+        AudibleVideoTraining(replace(TINY, lender="plain"), run).run()
+    assert not run.exists()
+
+
+def test_a_class_without_a_clear_scene_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clear_scenes, "_FARTHEST", -1.0)
+    with pytest.raises(SettingsError, match="None of 64 scenes of 'bell' of 1 s"):
+        clear_scenes.clear_scene("bell", 0, 1.0)
 
 
 def test_the_command_writes_a_video_with_sound(

@@ -178,14 +178,16 @@ def test_arguments_that_do_not_fit_are_refused(bare_rewas: Rewas, reel: Path, me
     ball = media / "ball.mp4"
     for arguments, said in [
         ([reel], "is not given"),
-        ([reel, ball, "-o", "x.otio"], "are given together"),
+        ([reel, ball, "-o", "x.otio"], "2 files or folders are given, and one of them is a timeline"),
         ([reel, "-o", "x.otio", "--csv", "x.csv"], "--csv has no effect"),
         ([reel, "-o", "x.edl"], "cannot hold prompts"),
         ([reel, "-o", "x.aaf"], "cannot hold prompts"),
         ([reel, "-o", "x.xml", "--replace"], "holds prompts in markers"),
         ([reel, "-o", "x.json"], "suffix"),
         ([reel, "-o", reel], "reel.otio"),
-        ([ball, "--replace"], "but no timeline"),
+        ([ball, "--replace"], "--replace applies only to timelines"),
+        ([ball, "--markers", "all"], "--markers applies only to timelines"),
+        ([ball, "--visible", "V2", "--rate", "25"], "omit --visible and --rate"),
     ]:
         result = bare_rewas("annotate", *arguments, cwd=tmp_path)
         assert result.code == BAD_INPUT, arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,8 @@ from rewas_cli.commands.timeline_options import (
     resolve_options,
 )
 from rewas_cli.console import FAILED_WORK, SUCCESS, Printer, cancel_on_ctrl_c, note, progress_bar, protect_stdout
+
+DEFAULT_MARKERS, DEFAULT_VISIBLE = "labelled", "topmost"
 
 if TYPE_CHECKING:
     from rewas_cli.commands.annotate_timeline import Described
@@ -82,10 +85,10 @@ def annotate(
             rich_help_panel=PROMPTS_PANEL,
         ),
     ] = False,
-    markers: MarkersOption = "labelled",
+    markers: MarkersOption = DEFAULT_MARKERS,
     rate: RateOption = None,
     timeline_name: TimelineNameOption = None,
-    visible: VisibleOption = "topmost",
+    visible: VisibleOption = DEFAULT_VISIBLE,
     search_folders: SearchFolderOption = None,
     path_maps: PathMapOption = None,
     media_paths: MediaPathsOption = None,
@@ -141,7 +144,18 @@ def annotate(
         return _annotator(model, picture_model, sound_model, language, no_sound, device)
 
     if not any(map(is_timeline, clips)):
-        _refuse_timeline_options(replace, media_paths, rate, timeline_name, search_folders, path_maps)
+        _refuse_timeline_options(
+            {
+                "--replace": replace,
+                "--markers": markers != DEFAULT_MARKERS,
+                "--visible": visible != DEFAULT_VISIBLE,
+                "--media-paths": media_paths,
+                "--rate": rate,
+                "--timeline": timeline_name,
+                "--search-folder": search_folders,
+                "--path-map": path_maps,
+            }
+        )
         files = find_clips(clips)
         with protect_stdout(), cancel_on_ctrl_c() as cancel:
             described = _annotate_files(files, load(), output, csv, cancel)
@@ -207,7 +221,9 @@ def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -
 
     if len(clips) > 1:
         raise ProblemError(
-            "A timeline and other files are given together.", "Give one timeline, or only clips.", ProblemKind.SETTINGS
+            f"{len(clips)} files or folders are given, and one of them is a timeline.",
+            "Give one timeline, or only clips.",
+            ProblemKind.SETTINGS,
         )
     if csv is not None:
         raise ProblemError(
@@ -224,13 +240,15 @@ def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -
     return output
 
 
-def _refuse_timeline_options(replace: bool, *others: object) -> None:
+def _refuse_timeline_options(options: Mapping[str, object]) -> None:
+    """Raise ProblemError (SETTINGS) if one of the options is set."""
     from rewas_api.errors import ProblemError, ProblemKind
 
-    if replace or any(others):
+    given = [name for name, value in options.items() if value]
+    if given:
         raise ProblemError(
-            "Options for timelines are given, but no timeline.",
-            "Give a timeline, or omit --replace, --media-paths, --rate, --timeline, --search-folder and --path-map.",
+            f"{given[0]} applies only to timelines, and none is given.",
+            f"Give a timeline, or omit {' and '.join(given)}.",
             ProblemKind.SETTINGS,
         )
 

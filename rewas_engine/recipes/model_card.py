@@ -94,16 +94,16 @@ def write_model_card(
     text = f"""# {path.name}
 
 A small sound model with prompt and energy control, trained by `rewas train starter` on clips that the same program
-synthesises. {_made_of(used)} went into it. Its text encoder is all-MiniLM-L6-v2
-(Apache-2.0), which is installed separately and is not part of the pack; a projection in the pack extracts from its
+synthesises. {_made_of(used)} went into it.
+
+Its text encoder is all-MiniLM-L6-v2 (Apache-2.0), which is installed separately and is not part of the pack; a projection in the pack extracts from its
 embeddings what they say about sounds. Sounds controlled by onsets are generated with guidance, all others without.
 
 Licence: {LICENCE}. {PERMITS}
 
 ## Training
 
-{config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed},
-{further_clips}on
+{config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed}, {further_clips}on
 {platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes, PyTorch {torch.__version__}).
 
 {_starting_points(began)}
@@ -244,8 +244,12 @@ def _credits(recordings: Sequence[Mapping[str, str]]) -> str:
 
 
 def _starting_points(began: Mapping[str, str]) -> str:
-    """A sentence on the initial weights."""
-    continued = [f"{role.replace('_', ' ')} from {pack}" for role, pack in began.items() if pack != NOTHING]
+    """Sentences on the initial weights."""
+    continued: dict[str, list[str]] = {}
+    for role, pack in began.items():
+        if pack != NOTHING:
+            continued.setdefault(pack, []).append(role.replace("_", " "))
     if not continued:
         return "All components were trained from scratch."
-    return f"Continued: {', '.join(continued)}. All others were trained from scratch."
+    sentences = [f"Continued from {pack}: {', '.join(roles)}." for pack, roles in continued.items()]
+    return " ".join([*sentences, "All other components were trained from scratch."])

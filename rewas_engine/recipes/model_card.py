@@ -96,8 +96,9 @@ def write_model_card(
 A small sound model with prompt and energy control, trained by `rewas train starter` on clips that the same program
 synthesises. {_made_of(used)} went into it.
 
-Its text encoder is all-MiniLM-L6-v2 (Apache-2.0), which is installed separately and is not part of the pack; a projection in the pack extracts from its
-embeddings what they say about sounds. Sounds controlled by onsets are generated with guidance, all others without.
+Its text encoder is all-MiniLM-L6-v2 (Apache-2.0), which is installed separately and is not part of the pack; a
+projection in the pack extracts from its embeddings what they say about sounds. Sounds controlled by onsets are
+generated with guidance, all others without.
 
 Licence: {LICENCE}. {PERMITS}
 

@@ -28,7 +28,7 @@ CLIPS_PER_CLASS = 12
 MEASURED_STEPS = 25
 """Inference steps: half of the default of `AudibleVideo.sample`, to halve the time."""
 _BATCH = 12
-BARS = {"sound_class": 0.8, "picture_class": 0.8, "avh_auc": 0.9, "struck_agreement": 0.5}
+TARGETS = {"sound_class": 0.8, "picture_class": 0.8, "avh_auc": 0.9, "struck_agreement": 0.5}
 """What a model should reach, by figure."""
 
 FloatArray = NDArray[np.floating[Any]]
@@ -97,7 +97,7 @@ class AudibleVideoFigures:
 
     def report(self) -> dict[str, Any]:
         """Convert to JSON."""
-        return {**asdict(self), "bars": BARS}
+        return {**asdict(self), "targets": TARGETS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ def measure_audible_video(
             f"{clips_per_class} clips of each of {len(about.classes)} classes are too few to compare.",
             "Measure at least two clips per class, with a model of at least two classes.",
         )
-    yardstick = Yardstick(about)
+    measurement = ClipMeasurement(about)
     asked = [
         (name, sentences[place % len(sentences)])
         for name, sentences in ((name, held_out_captions(name)) for name in about.classes)
@@ -176,15 +176,15 @@ def measure_audible_video(
         log_mels.append(heard)
     generated = Clips(np.concatenate(frames), torch.cat(log_mels), tuple(name for name, _ in asked))
     figures = AudibleVideoFigures(
-        generated=yardstick.measure(generated),
-        drawn=yardstick.measure(yardstick.drawn(clips_per_class)),
-        shuffled=yardstick.measure(shuffle_within_classes(generated)),
+        generated=measurement.measure(generated),
+        drawn=measurement.measure(measurement.drawn(clips_per_class)),
+        shuffled=measurement.measure(shuffle_within_classes(generated)),
         sampling={"num_steps": num_steps, "guidance_scale": guidance_scale},
     )
     return figures, generated
 
 
-class Yardstick:
+class ClipMeasurement:
     """What measures the clips of a model: the judge, and the joint space of the pack that the model borrows from.
 
     Args:

@@ -99,7 +99,7 @@ class Figure:
             "value": None if self.value is None else round(self.value, 5),
             "unit": self.unit,
             "note": self.note,
-            "bar": None if target is None else target.value(trained),
+            "target": None if target is None else target.value(trained),
             "at_least": None if target is None else target.at_least,
             "passed": self.passed(trained),
         }
@@ -148,13 +148,13 @@ class Evaluation:
         """Convert to one JSON object: figures first, then the details."""
         return {
             "pack": dict(self.pack),
-            "setting": {**self.setting, "bars": self.trained},
+            "setting": {**self.setting, "targets": self.trained},
             "figures": {key: figure.report(self.trained) for key, figure in self.figures().items()},
             "details": {section.name: dict(section.details) for section in self.sections if section.details},
         }
 
 
-_DECISIVE = ("split", "clips_per_class", "classes", "num_steps", "guidance_scale", "unguided_share", "bars")
+_DECISIVE = ("split", "clips_per_class", "classes", "num_steps", "guidance_scale", "unguided_share", "targets")
 """Settings that must agree between reports that are merged."""
 
 
@@ -179,7 +179,7 @@ def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
         for report in reports
         for key, entry in report["figures"].items()
     )
-    return Evaluation(first["pack"], first["setting"], first["setting"]["bars"], (Section("all", "All", figures),))
+    return Evaluation(first["pack"], first["setting"], first["setting"]["targets"], (Section("all", "All", figures),))
 
 
 def unsupported_figure(key: str, label: str, why: str) -> Figure:

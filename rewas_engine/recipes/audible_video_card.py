@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rewas_engine.audible_video.model import AudibleVideoDescription
-from rewas_engine.evaluation.audible_video import BARS, AudibleVideoFigures, Mean
+from rewas_engine.evaluation.audible_video import TARGETS, AudibleVideoFigures, Mean
 from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.precision import training_precision
@@ -97,7 +97,7 @@ limit of each measurement; *shuffled* are the generated pictures with the sounds
 def _row(figures: AudibleVideoFigures, key: str, label: str) -> str:
     of_clips = (figures.generated, figures.drawn, figures.shuffled)
     generated, drawn, shuffled = (_format(getattr(found, key)) for found in of_clips)
-    return f"| {label} | {generated} | {f'{BARS[key]:.2f}' if key in BARS else ''} | {drawn} | {shuffled} |"
+    return f"| {label} | {generated} | {f'{TARGETS[key]:.2f}' if key in TARGETS else ''} | {drawn} | {shuffled} |"
 
 
 def _format(found: Mean | None) -> str:

@@ -18,8 +18,8 @@ from rewas_cli.app import run
 from rewas_engine.audible_video.model import AudibleVideo
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.audible_video import (
+    ClipMeasurement,
     Clips,
-    Yardstick,
     agree,
     mean,
     measure_audible_video,
@@ -54,16 +54,16 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_drawn_clips_reach_the_targets_of_class_and_avh_score(untrained: Path) -> None:
-    yardstick = Yardstick(AudibleVideo(untrained).description)
-    drawn = yardstick.drawn(5)
+    measurement = ClipMeasurement(AudibleVideo(untrained).description)
+    drawn = measurement.drawn(5)
     assert drawn.frames.shape == (10, 10, 32, 32)
     assert drawn.log_mels.shape == (10, 160, 64)
-    right = yardstick.measure(drawn)
+    right = measurement.measure(drawn)
     assert min(right.sound_class.value, right.picture_class.value, right.avh_auc.value) >= 0.9
     assert right.struck_agreement is not None
     assert right.struck_agreement.clips == 5
     # The pictures of one class with the sounds of the other.
-    swapped = yardstick.measure(Clips(drawn.frames, drawn.log_mels.roll(5, dims=0), drawn.class_names))
+    swapped = measurement.measure(Clips(drawn.frames, drawn.log_mels.roll(5, dims=0), drawn.class_names))
     assert swapped.sound_class.value <= 0.1
     assert swapped.picture_class.value == right.picture_class.value
     assert swapped.avh_auc.value <= 0.2

@@ -84,12 +84,12 @@ def test_a_report_is_json_with_every_figure_once() -> None:
         "value": 0.2,
         "unit": "",
         "note": "",
-        "bar": 0.88,
+        "target": 0.88,
         "at_least": True,
         "passed": False,
     }
     assert again["figures"]["onset_f1"]["value"] is None
-    assert again["setting"]["bars"] == "cpu"
+    assert again["setting"]["targets"] == "cpu"
 
 
 def test_a_vertical_bar_in_a_cell_does_not_break_the_table() -> None:

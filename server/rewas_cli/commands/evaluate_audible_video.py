@@ -41,7 +41,7 @@ def measure_audible_video_model(
         EngineError: The model or its pack cannot be used, or the work was cancelled.
     """
     from rewas_engine.audible_video.model import AudibleVideo
-    from rewas_engine.evaluation.audible_video import BARS, CLIPS_PER_CLASS, measure_audible_video
+    from rewas_engine.evaluation.audible_video import CLIPS_PER_CLASS, TARGETS, measure_audible_video
 
     model = AudibleVideo(folder)
     given = {"num_steps": num_steps, "guidance_scale": guidance_scale}
@@ -63,9 +63,9 @@ def measure_audible_video_model(
         title_justify="left",
     )
     for key, label in _ROWS.items():
-        bar = f"{BARS[key]:.2f}" if key in BARS else ""
+        target = f"{TARGETS[key]:.2f}" if key in TARGETS else ""
         shown = [_format(of_clips, key) for of_clips in (figures.generated, figures.drawn, figures.shuffled)]
-        table.add_row(label, shown[0], bar, *shown[1:])
+        table.add_row(label, shown[0], target, *shown[1:])
     lines = [
         f"{name}: sound {sound:.2f}, picture {picture:.2f}"
         for name, (sound, picture) in figures.generated.classes.items()

@@ -55,7 +55,7 @@ class AudibleVideoConfig:
     interacts: int = 1
     alignment_weight: float = ALIGNMENT_WEIGHT
     apart_share: float = 0.5
-    sound_lag: float = 0.5
+    sound_lag: float = 0.0
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=5500, learning_rate=1e-3))
     seed: int = 1
 

@@ -159,7 +159,7 @@ def test_unknown_classes_and_sizes_are_refused() -> None:
     with pytest.raises(SettingsError, match="between 0 and 1"):
         AudibleVideoConfig(apart_share=1.5)
     with pytest.raises(SettingsError, match="behind the picture"):
-        AudibleVideoConfig(apart_share=0.0)
+        AudibleVideoConfig(apart_share=0.0, sound_lag=0.5)
 
 
 def test_a_lender_without_a_joint_space_is_refused_before_the_training(

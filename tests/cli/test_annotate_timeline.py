@@ -178,7 +178,8 @@ def test_arguments_that_do_not_fit_are_refused(bare_rewas: Rewas, reel: Path, me
     ball = media / "ball.mp4"
     for arguments, said in [
         ([reel], "is not given"),
-        ([reel, ball, "-o", "x.otio"], "2 files or folders are given, and one of them is a timeline"),
+        ([reel, ball, "-o", "x.otio"], "A timeline and other files are given together"),
+        ([reel, reel, "-o", "x.otio"], "2 timelines are given"),
         ([reel, "-o", "x.otio", "--csv", "x.csv"], "--csv has no effect"),
         ([reel, "-o", "x.edl"], "cannot hold prompts"),
         ([reel, "-o", "x.aaf"], "cannot hold prompts"),

@@ -218,10 +218,13 @@ def _annotate_files(
 def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -> Path:
     """Return the timeline to write. Raises ProblemError (SETTINGS) if the arguments do not fit a timeline."""
     from rewas_api.errors import ProblemError, ProblemKind
+    from rewas_cli.commands.annotate_timeline import is_timeline
 
+    timelines = sum(map(is_timeline, clips))
     if len(clips) > 1:
+        others = len(clips) - timelines
         raise ProblemError(
-            f"{len(clips)} files or folders are given, and one of them is a timeline.",
+            f"{timelines} timelines are given." if others == 0 else "A timeline and other files are given together.",
             "Give one timeline, or only clips.",
             ProblemKind.SETTINGS,
         )

@@ -36,7 +36,7 @@ def test_a_continued_pack_lists_all_trainings(pack: Path, tmp_path: Path) -> Non
     card = (second / "README.md").read_text("utf-8")
     assert "| 1.0.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
     assert "| 1.1.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
-    assert "denoiser from small 1.0.0" in card
+    assert "Continued from small 1.0.0: denoiser. All other components were trained from scratch." in card
     assert [part["version"] for part in read_trainings(second)] == ["1.0.0", "1.1.0"]
 
 

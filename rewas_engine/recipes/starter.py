@@ -58,7 +58,12 @@ from rewas_engine.training.stages import (
 )
 from rewas_engine.training.starting_point import NOTHING, StartingPoint
 from rewas_engine.training.vocoder_stage import vocoder_loss
-from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
+from rewas_engine.training.words_stage import (
+    extend_text_projection,
+    new_text_projection,
+    words_corpus,
+    words_loss,
+)
 from rewas_engine.world import has_picture
 
 VERSION = "0.8.0"
@@ -171,10 +176,22 @@ class StarterTraining:
         cache_folder, classes = self.sounds.folder, self.config.classes
         corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder), classes)
         projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
-        self._initialise("text_projection", projection, self.config.words)
+        if not self._extend_known_words(projection):
+            self._initialise("text_projection", projection, self.config.words)
         loss = words_loss(corpus, projection)
         self._train("words", projection, loss, self.config.words, None)
         self._save(projection, "text_projection")
+
+    def _extend_known_words(self, projection: TextProjection) -> bool:
+        """Copy the meanings of the continued pack, if it knows other classes. Returns whether it could."""
+        start = StartingPoint(self.config.start_from)
+        known = start.component("text_projection")
+        if not isinstance(known, TextProjection) or start.classes == self.config.classes:
+            return False
+        if not extend_text_projection(projection, known, self.config.classes, start.classes):
+            return False
+        self._record_origin("text_projection", start.name)
+        return True
 
     def fit_codec(self) -> None:
         """Fit the principal components of log-mel patches in closed form, or copy the codec of the continued pack."""
@@ -407,17 +424,29 @@ class StarterTraining:
                 "component of the same size.",
                 "Give the stage at least one step, or start from another pack.",
             )
+        self._record_origin(role, origin)
+        return origin
+
+    def _record_origin(self, role: str, origin: str) -> None:
         record = self.folder / STARTING_POINTS_FILE
         origins = json.loads(record.read_text("utf-8")) if record.is_file() else {}
         write_text_atomic(record, json.dumps({**origins, role: origin}, indent=1))
-        return origin
 
     def _sound_corpus(self) -> SoundCorpus:
         return self.sounds.sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))
 
     def _batches(self) -> DenoiserBatches:
         codec = self._load("codec", "PatchAutoencoder").to(self.device)
-        return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser, self._text_projection())
+        return DenoiserBatches(
+            self._sound_corpus(), codec, self.config.denoiser, self._text_projection(), self._clips_of_new_kinds()
+        )
+
+    def _clips_of_new_kinds(self) -> torch.Tensor | None:
+        """Which clips of the world [N] show a kind of sound that the continued pack does not know."""
+        start = StartingPoint(self.config.start_from)
+        if not isinstance(self.sounds, WorldCorpus) or not start.classes:
+            return None
+        return torch.tensor([scene.class_name not in start.classes for scene in self.sounds.scenes()])
 
     def _text_projection(self) -> TextProjection | None:
         """Load the text projection of this run, or that of the continued pack."""

@@ -42,6 +42,7 @@ MAY_BE_ZERO = (
     "vocoder_corrections",
     "vocoder_scatter_offset",
     "prompt_noise",
+    "new_kinds_share",
     "strangers",
     "joint_strangers",
     "more_words",

@@ -73,6 +73,8 @@ class DenoiserRecipe:
         louder_of: Number of candidate crops of a clip; the one with the most sound is used.
         prompt_noise: Standard deviation of the noise that is added to each component of a prompt embedding, so that
             unseen phrases are near known ones.
+        new_kinds_share: Share of the clips whose kind of sound the continued pack does not know; 0 draws all clips
+            alike.
     """
 
     batch_size: int = 24
@@ -89,6 +91,7 @@ class DenoiserRecipe:
     silence_weight: float = 0.3
     louder_of: int = 3
     prompt_noise: float = 0.5
+    new_kinds_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,11 @@ class DenoiserBatch:
 
 
 class DenoiserBatches:
-    """Draws batches that depend only on the generator of the step."""
+    """Draws batches that depend only on the generator of the step.
+
+    Args:
+        is_new: [N] bool, the clips that `new_kinds_share` refers to; None if there are none.
+    """
 
     def __init__(
         self,
@@ -119,8 +126,10 @@ class DenoiserBatches:
         codec: PatchAutoencoder,
         recipe: DenoiserRecipe,
         projection: TextProjection | None = None,
+        is_new: torch.Tensor | None = None,
     ) -> None:
         self.corpus, self.codec, self.recipe, self.projection = corpus, codec, recipe, projection
+        self._weights = None if is_new is None else _share_weights(is_new, recipe.new_kinds_share)
         # One value per latent position, because crops start at latent positions.
         self._energies = torch.cat(
             [
@@ -135,7 +144,7 @@ class DenoiserBatches:
         frames = log_mels.shape[1] if whole else recipe.crop_frames
         # A whole clip costs as much as several crops, so a step has fewer of them.
         size = max(1, recipe.batch_size * recipe.crop_frames // frames)
-        rows = torch.randint(len(log_mels), (size,), generator=generator)
+        rows = self._rows(size, generator)
         starts = self._starts(rows, frames // patch, generator) * patch
 
         def crop(clips: torch.Tensor) -> torch.Tensor:
@@ -173,6 +182,12 @@ class DenoiserBatches:
         weights = self.recipe.silence_weight + (1 - self.recipe.silence_weight) * audible
         return (weights / weights.mean(dim=1, keepdim=True).clamp(min=1e-6))[:, None, :, None]
 
+    def _rows(self, size: int, generator: torch.Generator) -> torch.Tensor:
+        """Numbers of random clips, [size]."""
+        if self._weights is None:
+            return torch.randint(len(self.corpus.log_mels), (size,), generator=generator)
+        return torch.multinomial(self._weights, size, replacement=True, generator=generator)
+
     def _starts(self, rows: torch.Tensor, positions: int, generator: torch.Generator) -> torch.Tensor:
         """Starts of the crops, [B] latent positions."""
         room = self._energies.shape[1] - positions + 1
@@ -200,6 +215,14 @@ class DenoiserBatches:
         given = torch.stack([~by_onsets, with_onsets, with_texture], dim=1)
         given[draws[3] < recipe.hint_dropout] = False
         return ControlBatch(energies, batch.onsets, measure_textures(batch.log_mels), given)
+
+
+def _share_weights(chosen: torch.Tensor, share: float) -> torch.Tensor | None:
+    """Weights of clips [N] that give the chosen ones [N] a share of all draws; None for equal weights."""
+    count = int(chosen.sum())
+    if share == 0 or count in (0, len(chosen)):
+        return None
+    return torch.where(chosen, share / count, (1 - share) / (len(chosen) - count))
 
 
 def base_loss(

@@ -10,6 +10,7 @@ from torch import nn
 
 from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import PackDescription, find_pack, read_model_pack, verify_files
+from rewas_engine.world import CLASS_NAMES
 
 NOTHING = "nothing"
 """Name of the starting point of a stage that does not continue a pack."""
@@ -43,6 +44,16 @@ class StartingPoint:
         if self._description is None:
             return ""
         return f"{self.name} {self._description.fingerprint[:12]}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the world that the pack knows, in its order; () without a pack.
+
+        Packs of earlier versions do not name theirs: they know those with a picture.
+        """
+        if self._description is None:
+            return ()
+        return self._description.info.kinds or CLASS_NAMES
 
     @property
     def path(self) -> Path | None:

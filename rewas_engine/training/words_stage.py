@@ -114,6 +114,46 @@ def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> Text
     return projection
 
 
+def extend_text_projection(
+    projection: TextProjection, known: TextProjection, classes: Sequence[str], known_classes: Sequence[str]
+) -> bool:
+    """Copy what another projection knows into an untrained one with further classes.
+
+    The meaning vectors of further classes are made orthogonal to all others. A denoiser that has learned the known
+    vectors then keeps its sounds, and learns the new ones without confusing them with similar phrases.
+
+    Args:
+        projection: Untrained projection for `classes`, changed in place.
+        known: Trained projection for `known_classes`.
+
+    Returns:
+        Whether the sizes fit. Otherwise nothing is copied.
+    """
+    ours, theirs = projection.config, known.config
+    fits = all(getattr(ours, name) == getattr(theirs, name) for name in ("prompt_width", "hidden", "flags", "length"))
+    if not fits or list(ours.choices[1:]) != list(theirs.choices[1:]) or theirs.choices[0] != len(known_classes) + 2:
+        return False
+    number_of = {name: number for number, name in enumerate(known_classes)}
+    kept = {number: number_of[name] for number, name in enumerate(classes) if name in number_of}
+    # Silence, an unnamed sound, backgrounds and modifiers follow the classes.
+    others = len(known.meanings) - len(known_classes)
+    kept |= {len(classes) + number: len(known_classes) + number for number in range(others)}
+    rows, sources = list(kept), list(kept.values())
+    further = [number for number in range(len(classes)) if number not in kept]
+    with torch.no_grad():
+        projection.reader[0].load_state_dict(known.reader[0].state_dict())
+        projection.reader[2].weight[rows] = known.reader[2].weight[sources]
+        projection.reader[2].bias[rows] = known.reader[2].bias[sources]
+        projection.meanings[rows] = known.meanings[sources]
+        length = known.meanings[: len(known_classes)].norm(dim=1).mean()
+        for number in further:
+            base = torch.linalg.qr(projection.meanings[rows].T).Q
+            vector = projection.meanings[number]
+            projection.meanings[number] = length * nn.functional.normalize(vector - base @ (base.T @ vector), dim=0)
+            rows.append(number)
+    return True
+
+
 def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
     """Cross entropy of the meanings of captions, with noise as large as the distance of unseen phrases."""
     plain_of_class = [(corpus.plain.front == number).nonzero().flatten() for number in range(corpus.classes)]

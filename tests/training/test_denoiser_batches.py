@@ -101,3 +101,15 @@ def test_a_trained_projection_gets_gradients(codec) -> None:
     batches = DenoiserBatches(corpus(), codec, RECIPE, projection)
     batches.draw(False, torch.Generator().manual_seed(2)).prompts.square().mul(torch.rand(384)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in projection.parameters())
+
+
+def test_new_kinds_get_their_share_of_the_draws(codec: PatchAutoencoder) -> None:
+    is_new = torch.tensor([True, False, False, False, False, False])
+
+    def share_of_new(share: float) -> float:
+        batches = DenoiserBatches(corpus(), codec, replace(RECIPE, new_kinds_share=share), is_new=is_new)
+        prompts = torch.cat([batches.draw(False, torch.Generator().manual_seed(seed)).prompts for seed in range(25)])
+        return float((prompts == corpus().prompts[0]).all(dim=1).float().mean())
+
+    assert share_of_new(0.6) == pytest.approx(0.6, abs=0.1)
+    assert share_of_new(0.0) == pytest.approx(1 / 6, abs=0.1)

@@ -15,6 +15,7 @@ from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.loop import LoopConfig, train
 from rewas_engine.training.words_stage import (
     NOTHING_BEHIND,
+    extend_text_projection,
     new_text_projection,
     words_corpus,
     words_loss,
@@ -55,10 +56,10 @@ def test_captions_without_a_class() -> None:
     assert not any(caption.endswith((",", ":", "-", " ")) for caption in captions)
 
 
-def numbered(texts: Sequence[str]) -> torch.Tensor:
+def numbered(texts: Sequence[str], width: int = 8) -> torch.Tensor:
     """Replaces a sentence encoder if its output does not matter."""
     return torch.stack(
-        [torch.randn(8, generator=torch.Generator().manual_seed(crc32(text.encode()))) for text in texts]
+        [torch.randn(width, generator=torch.Generator().manual_seed(crc32(text.encode()))) for text in texts]
     )
 
 
@@ -89,6 +90,44 @@ def test_meanings_shift_embeddings_like_captions() -> None:
     caption_vector = projection.meanings[0] + projection.meanings[corpus.choices[0] + NOTHING_BEHIND]
     assert torch.cosine_similarity(caption_vector, mean, dim=0) > 0.5
     assert not projection.meanings.requires_grad
+
+
+def test_further_classes_keep_the_known_meanings() -> None:
+    torch.manual_seed(0)
+    few, more = ("rain", "bell", "door"), ("bell", "thunder", "rain", "door", "lift_chime")
+
+    def wide(texts: Sequence[str]) -> torch.Tensor:
+        return numbered(texts, 128)  # room for orthogonal vectors
+
+    corpora = [
+        words_corpus([sample_scene(seed, classes=names) for seed in range(40)], wide, names) for names in (few, more)
+    ]
+    known, projection = (new_text_projection(corpus, 16, 3.0) for corpus in corpora)
+    assert extend_text_projection(projection, known, more, few)
+    prompts = wide(["rain", "a bell", "something else"])
+    before, after = known.meaning_logits(prompts), projection.meaning_logits(prompts)
+    for number, name in enumerate(few):
+        assert torch.equal(projection.meanings[more.index(name)], known.meanings[number])
+        assert torch.allclose(after[:, more.index(name)], before[:, number])
+    assert torch.equal(projection.meanings[len(more) :], known.meanings[len(few) :])
+    assert torch.allclose(after[:, len(more) :], before[:, len(few) :])
+    for name in ("thunder", "lift_chime"):
+        vector = projection.meanings[more.index(name)]
+        others = torch.cat([projection.meanings[: more.index(name)], projection.meanings[more.index(name) + 1 :]])
+        assert (normalize(others, dim=1) @ normalize(vector, dim=0)).abs().max() < 1e-4
+        assert float(vector.norm()) == pytest.approx(float(known.meanings[: len(few)].norm(dim=1).mean()))
+
+
+def test_a_projection_of_another_size_is_not_extended() -> None:
+    few, more = ("rain", "bell"), ("rain", "bell", "door")
+    corpora = [
+        words_corpus([sample_scene(seed, classes=names) for seed in range(20)], numbered, names)
+        for names in (few, more)
+    ]
+    known, projection = new_text_projection(corpora[0], 16, 3.0), new_text_projection(corpora[1], 8, 3.0)
+    before = projection.meanings.clone()
+    assert not extend_text_projection(projection, known, more, few)
+    assert torch.equal(projection.meanings, before)
 
 
 @pytest.mark.slow

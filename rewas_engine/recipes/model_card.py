@@ -89,7 +89,7 @@ def write_model_card(
     remarks_paragraph = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in config.classes)
     folder = Path(config.picture_folder).name
-    precision = training_precision(resolve_device(config.device))
+    precision = training_precision(resolve_device(config.device), config.denoiser.precision)
     further_clips = f"further video clips of the synthetic world in the folder {folder}, " if folder else ""
     text = f"""# {path.name}
 
@@ -105,7 +105,7 @@ Licence: {LICENCE}. {PERMITS}
 ## Training
 
 {config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed}, {further_clips}on
-{platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes, PyTorch {torch.__version__}).
+{platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes of the denoiser, PyTorch {torch.__version__}).
 
 {_starting_points(began)}
 

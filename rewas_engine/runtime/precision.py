@@ -22,11 +22,14 @@ def resolve_precision(requested: str, device: str) -> str:
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
-def training_precision(device: str) -> str:
+def training_precision(device: str, requested: str = "auto") -> str:
     """Return the precision of forward passes in training. Weights and gradients of weights are always float32."""
+    if requested != "auto":
+        return requested
     if torch.device(device).type != "cpu":
         return "bfloat16"
-    # Without matrix units, gradients of bfloat16 convolutions take almost twice as long as those of float32.
+    # Without matrix units, gradients of bfloat16 convolutions take up to twice as long as those of float32, or on
+    # processors such as Zen 5 little more than half.
     return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
 
 

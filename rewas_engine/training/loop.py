@@ -271,7 +271,10 @@ class _Checkpoint:
 
 
 @contextlib.contextmanager
-def lower_precision(device: torch.device) -> Iterator[None]:
-    """Run a forward pass with float32 weights in bfloat16 where that is safe and fast, otherwise in float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=training_precision(str(device)) == "bfloat16"):
+def lower_precision(device: torch.device, requested: str = "auto") -> Iterator[None]:
+    """Run a forward pass with float32 weights in bfloat16 or float32.
+
+    "auto" is bfloat16 where that is safe and fast.
+    """
+    with torch.autocast(device.type, torch.bfloat16, enabled=training_precision(str(device), requested) == "bfloat16"):
         yield

@@ -14,6 +14,7 @@ from torch import nn
 
 from rewas_engine.conditioning.controls import ControlBatch, control_hint, measure_textures
 from rewas_engine.curves.energy import SILENCE_NATS
+from rewas_engine.errors import SettingsError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.models.text_projection import TextProjection
@@ -30,6 +31,8 @@ FAINT_NATS = 0.5
 
 RISE_FRAMES = 3
 """An onset is a rise within this many mel frames."""
+
+TRAINING_PRECISIONS = ("auto", "float32", "bfloat16")
 
 EMPTY_PROMPT_SHARE = 0.7
 """Share of the clips without controls that also have no prompt in the training of the adapter."""
@@ -73,6 +76,7 @@ class DenoiserRecipe:
         louder_of: Number of candidate crops of a clip; the one with the most sound is used.
         prompt_noise: Standard deviation of the noise that is added to each component of a prompt embedding, so that
             unseen phrases are near known ones.
+        precision: Type of the forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it is surely faster.
         new_kinds_share: Share of the clips whose kind of sound the continued pack does not know; 0 draws all clips
             alike.
     """
@@ -92,6 +96,13 @@ class DenoiserRecipe:
     louder_of: int = 3
     prompt_noise: float = 0.5
     new_kinds_share: float = 0.0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in TRAINING_PRECISIONS:
+            raise SettingsError(
+                f"denoiser.precision is {self.precision!r}.", f"Choose from {', '.join(TRAINING_PRECISIONS)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -234,7 +245,7 @@ def base_loss(
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
         noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
         prompts = batches.drop_prompts(batch.prompts, batches.recipe.text_dropout, generator)
-        with lower_precision(noisy.device):
+        with lower_precision(noisy.device, batches.recipe.precision):
             predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
         return _weighted_error(predicted, velocity, batches.weights(batch.log_mels))
 
@@ -268,7 +279,7 @@ def adapter_loss(
         prompts = torch.where(is_controlled, batch.prompts, emptied)
         with torch.no_grad():
             hints = control_hint(controls, encode, bins, adapter)
-        with lower_precision(noisy.device):
+        with lower_precision(noisy.device, batches.recipe.precision):
             skips, middle = adapter(noisy, timesteps, prompts, hints)
             predicted = denoiser(
                 noisy,

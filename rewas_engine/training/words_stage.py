@@ -140,10 +140,13 @@ def extend_text_projection(
     kept |= {len(classes) + number: len(known_classes) + number for number in range(others)}
     rows, sources = list(kept), list(kept.values())
     further = [number for number in range(len(classes)) if number not in kept]
+    hidden, logits = projection.reader[0], projection.reader[2]
+    known_hidden, known_logits = known.reader[0], known.reader[2]
+    assert isinstance(logits, nn.Linear) and isinstance(known_logits, nn.Linear)
     with torch.no_grad():
-        projection.reader[0].load_state_dict(known.reader[0].state_dict())
-        projection.reader[2].weight[rows] = known.reader[2].weight[sources]
-        projection.reader[2].bias[rows] = known.reader[2].bias[sources]
+        hidden.load_state_dict(known_hidden.state_dict())
+        logits.weight[rows] = known_logits.weight[sources]
+        logits.bias[rows] = known_logits.bias[sources]
         projection.meanings[rows] = known.meanings[sources]
         length = known.meanings[: len(known_classes)].norm(dim=1).mean()
         for number in further:

@@ -105,7 +105,8 @@ Licence: {LICENCE}. {PERMITS}
 ## Training
 
 {config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed}, {further_clips}on
-{platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes of the denoiser, PyTorch {torch.__version__}).
+{platform.machine()} ({torch.get_num_threads()} threads, {precision} forward passes of the denoiser,
+PyTorch {torch.__version__}).
 
 {_starting_points(began)}
 

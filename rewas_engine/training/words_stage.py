@@ -142,7 +142,8 @@ def extend_text_projection(
     further = [number for number in range(len(classes)) if number not in kept]
     hidden, logits = projection.reader[0], projection.reader[2]
     known_hidden, known_logits = known.reader[0], known.reader[2]
-    assert isinstance(logits, nn.Linear) and isinstance(known_logits, nn.Linear)
+    assert isinstance(logits, nn.Linear)
+    assert isinstance(known_logits, nn.Linear)
     with torch.no_grad():
         hidden.load_state_dict(known_hidden.state_dict())
         logits.weight[rows] = known_logits.weight[sources]

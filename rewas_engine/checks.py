@@ -26,6 +26,11 @@ MIN_NEGATIVE_GUIDANCE = 2.0
 MAX_SEED = 2**63 - 1
 MAX_TAKES = 100
 MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 24.0
+DEFAULT_VIDEO_STEPS = 50
+"""Steps of DDIM for an audible video."""
+DEFAULT_VIDEO_GUIDANCE = 3.0
+DEFAULT_VIDEO_HEIGHT_PIXELS = 256
+MIN_VIDEO_HEIGHT_PIXELS, MAX_VIDEO_HEIGHT_PIXELS = 32, 1024
 
 
 def validate_prompt(prompt: str, name: str = "prompt") -> str:

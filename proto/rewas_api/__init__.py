@@ -9,7 +9,7 @@ __version__ = "0.2.0"
 CONTRACT_VERSION = 4
 """Rises with every change that an older client or server would misunderstand."""
 
-CONTRACT_MINOR_VERSION = 6
+CONTRACT_MINOR_VERSION = 7
 """Rises with every compatible addition. A server refuses requests with fields that it does not know."""
 
 DEFAULT_PORT = 50071

@@ -55,6 +55,7 @@ Work = (
     | rewas_pb2.DescriptionWork
     | rewas_pb2.SoundWork
     | rewas_pb2.TimelineWork
+    | rewas_pb2.AudibleVideoWork
 )
 
 _CHANNEL_OPTIONS = [
@@ -609,6 +610,7 @@ _WORK_FIELDS: dict[type, str] = {
     rewas_pb2.DescriptionWork: "description",
     rewas_pb2.SoundWork: "sound",
     rewas_pb2.TimelineWork: "timeline",
+    rewas_pb2.AudibleVideoWork: "audible_video",
 }
 
 __all__ = ["DEFAULT_ADDRESS", "FINAL_STATES", "CancelSignal", "RewasClient", "Work"]

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from rewas_engine.runtime.atomic_files import atomic_path
 
 
+def video_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
+    """Return the width and height in pixels, both even, of frames [T, H, W] that are enlarged to a height."""
+    width = round(height * shape[2] / shape[1])
+    return width + width % 2, height + height % 2
+
+
 def write_audible_clip(
     path: Path,
     frames: NDArray[np.uint8],
@@ -32,9 +38,8 @@ def write_audible_clip(
         sample_rate_hz: Its samples per second.
         height: Height of the video in pixels; the width follows from the shape. Both are rounded to even numbers.
     """
-    width = round(height * frames.shape[2] / frames.shape[1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = width + width % 2, height + height % 2
+    size = video_size(frames.shape, height)
     pictures = (av.VideoFrame.from_ndarray(pixels, format="gray") for pixels in frames)
     enlarged = (picture.reformat(*size, "yuv420p", interpolation="BICUBIC") for picture in pictures)
     with atomic_path(path) as unfinished:

@@ -44,6 +44,7 @@ _WORK_FIELDS = {
     rewas_pb2.ConflictWork: "conflict",
     rewas_pb2.DescriptionWork: "description",
     rewas_pb2.SoundWork: "sound",
+    rewas_pb2.AudibleVideoWork: "audible_video",
 }
 
 
@@ -93,6 +94,7 @@ def open_runner(
     conflict_model: Path | None = None,
     device: str = "auto",
     avh_model: Path | None = None,
+    video_model: Path | None = None,
 ) -> Iterator[Runner]:
     """Open the runner for a server, or for this process.
 
@@ -102,6 +104,7 @@ def open_runner(
         conflict_model: A folder with a CLIP model, for work in this process.
         device: Where the model runs in this process: "cpu", "cuda:0" or "auto".
         avh_model: A folder with ImageBind, for work in this process.
+        video_model: A folder with a model for audible video, for work in this process.
 
     Raises:
         ProblemError: One of the models does not exist, or is given together with a server.
@@ -111,7 +114,7 @@ def open_runner(
             check_conflict_model(conflict_model)
         if avh_model is not None:
             check_avh_model(avh_model)
-        yield LocalRunner(execution, conflict_model, device, avh_model)
+        yield LocalRunner(execution, conflict_model, device, avh_model, video_model)
         return
     if avh_model is not None:
         raise ProblemError(
@@ -152,6 +155,7 @@ class LocalRunner:
         conflict_model: A folder with a CLIP model for the conflict check.
         device: Where the model runs.
         avh_model: A folder with ImageBind for AVHScore.
+        video_model: A folder with a model for audible video.
     """
 
     def __init__(
@@ -160,7 +164,9 @@ class LocalRunner:
         conflict_model: Path | None = None,
         device: str = "auto",
         avh_model: Path | None = None,
+        video_model: Path | None = None,
     ) -> None:
+        self._video_model = video_model
         self._execution = execution or Execution()
         self._device = device
         self._conflict_model = None if conflict_model is None else conflict_model.absolute()
@@ -215,7 +221,7 @@ class LocalRunner:
             conflict_model=self._conflict_model,
             avh_model=self._avh_model,
         )
-        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
+        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media, video_model=self._video_model)
         return run_work(parse_request(_request(work)), context, on_progress=on_progress, cancel=cancel)
 
 
@@ -350,7 +356,7 @@ def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
     """Return all files of a result."""
     if isinstance(result, rewas_pb2.SoundResult):
         return [stem.artifact for take in result.takes for stem in take.stems]
-    return []
+    return [result.file] if isinstance(result, rewas_pb2.AudibleVideoResult) else []
 
 
 def find_media_file(path: Path, name: str | None = None) -> Path:

@@ -147,6 +147,7 @@ class ServerConfig:
         picture_model: Folder of an image-to-text model that describes clips; None uses the labels of the packs.
         sound_model: Folder of an audio-to-text model that describes clips; None uses the labels of the packs.
         language_model: Folder of a language model that writes sentences about clips; None uses fixed phrases.
+        video_model: Folder of a model that generates videos with sound from a sentence; None if there is none.
         log_level: Lowest level that is logged: "debug", "info", "warning" or "error".
         log_prompts: Whether prompts and the texts of unexpected exceptions may be logged.
         log_file_bytes: Size at which the log file is rotated.
@@ -191,6 +192,7 @@ class ServerConfig:
     picture_model: Path | None = None
     sound_model: Path | None = None
     language_model: Path | None = None
+    video_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
     log_file_bytes: int = 10 * 1024**2

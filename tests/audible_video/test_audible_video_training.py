@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from tiny_audible_video import TINY, train_tiny_model
 
 from rewas_cli.app import run
 from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, load_lender, to_brightness, to_levels
@@ -22,26 +23,13 @@ from rewas_engine.recipes import audible_video
 from rewas_engine.recipes.audible_video import AudibleVideoTraining
 from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
 from rewas_engine.runtime.progress import Progress
-from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.world import clear_scenes
-
-TINY = AudibleVideoConfig(
-    classes=("hammer", "rain"),
-    clips_per_class=3,
-    frames=4,
-    picture_widths=(16, 16),
-    sound_widths=(16, 16),
-    batch=2,
-    loop=LoopConfig(steps=4, learning_rate=1e-3, checkpoint_every=1),
-)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    training = AudibleVideoTraining(TINY, tmp_path_factory.mktemp("tavd"))
-    training.run()
-    return training.model_folder
+    return train_tiny_model(tmp_path_factory.mktemp("tavd"))
 
 
 @pytest.fixture(scope="module")
@@ -199,5 +187,13 @@ def test_the_command_writes_a_video_with_sound(
         assert sound.rate == 16_000
         assert sum(1 for _ in container.decode(video)) == result["frames"] == 4
     assert result["duration_s"] == pytest.approx(0.64)
+    assert list(output.parent.iterdir()) == [output]
     assert run(["dream", " ", *options]) == 2
     assert "empty" in capsys.readouterr().err
+    assert output.is_file()
+
+
+@pytest.mark.parametrize("model", [[], ["--model", "m", "--server", "127.0.0.1:1"]])
+def test_the_command_needs_one_model(model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dream", "rain", *model, "--output", str(tmp_path / "shot.mp4")]) == 2
+    assert "Either --model or --server" in capsys.readouterr().err

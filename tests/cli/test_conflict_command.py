@@ -198,7 +198,9 @@ def test_a_report_survives_the_contract() -> None:
 
 
 @pytest.mark.parametrize("folder", [None, Path("models") / "clip"])
-@pytest.mark.parametrize("name", ["conflict_model", "avh_model", "picture_model", "sound_model", "language_model"])
+@pytest.mark.parametrize(
+    "name", ["conflict_model", "avh_model", "picture_model", "sound_model", "language_model", "video_model"]
+)
 def test_the_worker_gets_the_models_of_the_server(folder: Path | None, name: str) -> None:
     start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", **{name: folder})
     assert messages.from_line(messages.to_line(start)) == start

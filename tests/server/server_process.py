@@ -30,7 +30,7 @@ from rewas_server.config import ClientLimits, DecodingSettings, ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 port, state_dir, default_pack, cancel_grace_s, settings, *roots = sys.argv[1:]
 settings = json.loads(settings)
-for name in {"certificate", "private_key", "ray_token_file"} & set(settings):
+for name in {"certificate", "private_key", "ray_token_file", "video_model"} & set(settings):
     settings[name] = Path(settings[name])
 if "limits" in settings:
     settings["limits"] = ClientLimits(**settings["limits"])

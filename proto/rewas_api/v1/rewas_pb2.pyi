@@ -279,7 +279,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self, contract_version: _Optional[int] = ..., contract_minor_version: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders", "web_port", "loaded_packs", "coming_packs", "load_problem")
+    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders", "web_port", "loaded_packs", "coming_packs", "load_problem", "makes_audible_video")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +295,7 @@ class GetServerInfoResponse(_message.Message):
     LOADED_PACKS_FIELD_NUMBER: _ClassVar[int]
     COMING_PACKS_FIELD_NUMBER: _ClassVar[int]
     LOAD_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    MAKES_AUDIBLE_VIDEO_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract_version: int
     device: str
@@ -310,7 +311,8 @@ class GetServerInfoResponse(_message.Message):
     loaded_packs: _containers.RepeatedScalarFieldContainer[str]
     coming_packs: _containers.RepeatedScalarFieldContainer[str]
     load_problem: Problem
-    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ..., web_port: _Optional[int] = ..., loaded_packs: _Optional[_Iterable[str]] = ..., coming_packs: _Optional[_Iterable[str]] = ..., load_problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+    makes_audible_video: bool
+    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ..., web_port: _Optional[int] = ..., loaded_packs: _Optional[_Iterable[str]] = ..., coming_packs: _Optional[_Iterable[str]] = ..., load_problem: _Optional[_Union[Problem, _Mapping]] = ..., makes_audible_video: bool = ...) -> None: ...
 
 class ListPacksRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -369,13 +371,14 @@ class LoadPackResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SubmitJobRequest(_message.Message):
-    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "description", "priority", "project_folders")
+    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "description", "audible_video", "priority", "project_folders")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    AUDIBLE_VIDEO_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
@@ -384,9 +387,10 @@ class SubmitJobRequest(_message.Message):
     sound: SoundWork
     timeline: TimelineWork
     description: DescriptionWork
+    audible_video: AudibleVideoWork
     priority: Priority
     project_folders: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ..., description: _Optional[_Union[DescriptionWork, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_folders: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ..., description: _Optional[_Union[DescriptionWork, _Mapping]] = ..., audible_video: _Optional[_Union[AudibleVideoWork, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -522,6 +526,22 @@ class DescriptionWork(_message.Message):
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
     def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
+
+class AudibleVideoWork(_message.Message):
+    __slots__ = ("prompt", "seed", "num_inference_steps", "guidance_scale", "sound_lag", "height_pixels")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    SOUND_LAG_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    sound_lag: float
+    height_pixels: int
+    def __init__(self, prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., sound_lag: _Optional[float] = ..., height_pixels: _Optional[int] = ...) -> None: ...
 
 class SoundWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "settings", "energy", "layer_energies", "texture", "cuts_s", "regenerate")
@@ -679,7 +699,7 @@ class Interruption(_message.Message):
     def __init__(self, cause: _Optional[_Union[InterruptionCause, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline", "description", "priority", "position", "waiting_reason", "parent_id", "child_count", "finished_child_count", "pinned", "interruptions", "started_at", "files_deleted")
+    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline", "description", "audible_video", "priority", "position", "waiting_reason", "parent_id", "child_count", "finished_child_count", "pinned", "interruptions", "started_at", "files_deleted")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -698,6 +718,7 @@ class Job(_message.Message):
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    AUDIBLE_VIDEO_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -726,6 +747,7 @@ class Job(_message.Message):
     sound: SoundResult
     timeline: TimelineResult
     description: DescriptionResult
+    audible_video: AudibleVideoResult
     priority: Priority
     position: int
     waiting_reason: str
@@ -736,7 +758,7 @@ class Job(_message.Message):
     interruptions: _containers.RepeatedCompositeFieldContainer[Interruption]
     started_at: _timestamp_pb2.Timestamp
     files_deleted: bool
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., description: _Optional[_Union[DescriptionResult, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., position: _Optional[int] = ..., waiting_reason: _Optional[str] = ..., parent_id: _Optional[str] = ..., child_count: _Optional[int] = ..., finished_child_count: _Optional[int] = ..., pinned: bool = ..., interruptions: _Optional[_Iterable[_Union[Interruption, _Mapping]]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_deleted: bool = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., description: _Optional[_Union[DescriptionResult, _Mapping]] = ..., audible_video: _Optional[_Union[AudibleVideoResult, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., position: _Optional[int] = ..., waiting_reason: _Optional[str] = ..., parent_id: _Optional[str] = ..., child_count: _Optional[int] = ..., finished_child_count: _Optional[int] = ..., pinned: bool = ..., interruptions: _Optional[_Iterable[_Union[Interruption, _Mapping]]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_deleted: bool = ...) -> None: ...
 
 class PauseJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -978,6 +1000,28 @@ class DescriptionResult(_message.Message):
     sound_model: str
     language_model: str
     def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., picture: _Optional[str] = ..., sound: _Optional[str] = ..., description: _Optional[str] = ..., suggestions: _Optional[_Iterable[_Union[DescriptionPrompt, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., picture_model: _Optional[str] = ..., sound_model: _Optional[str] = ..., language_model: _Optional[str] = ...) -> None: ...
+
+class AudibleVideoResult(_message.Message):
+    __slots__ = ("file", "prompt", "seed", "frames", "frame_rate", "width_pixels", "height_pixels", "duration_s", "kinds")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    FRAME_RATE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    file: Artifact
+    prompt: str
+    seed: int
+    frames: int
+    frame_rate: Rational
+    width_pixels: int
+    height_pixels: int
+    duration_s: Rational
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, file: _Optional[_Union[Artifact, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., frames: _Optional[int] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ..., width_pixels: _Optional[int] = ..., height_pixels: _Optional[int] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., kinds: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256", "path")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rewas_cli.commands.shared_options import OUTPUT_PANEL, JsonOption
-from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar
+from rewas_cli.commands.shared_options import OUTPUT_PANEL, JsonOption, ServerOption
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
+from rewas_engine.checks import (
+    DEFAULT_VIDEO_GUIDANCE,
+    DEFAULT_VIDEO_HEIGHT_PIXELS,
+    DEFAULT_VIDEO_STEPS,
+    MAX_VIDEO_HEIGHT_PIXELS,
+    MIN_VIDEO_HEIGHT_PIXELS,
+)
 
-EXAMPLES = 'rewas dream "a hammer knocks on wood" --model training-runs/tavd/model --output shot.mp4'
+EXAMPLES = """\
+rewas dream "a hammer knocks on wood" --model training-runs/tavd/model --output shot.mp4
+rewas dream "a hammer knocks on wood" --server 127.0.0.1:50071 --output shot.mp4
+"""
 _SAMPLING_PANEL = "Sampling"
 
 
 def dream(
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="What is seen and heard.", show_default=False)],
-    model: Annotated[
-        Path,
-        typer.Option(
-            "--model", metavar="DIR", file_okay=False, help="A model from rewas train tavd.", show_default=False
-        ),
-    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -33,23 +38,33 @@ def dream(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="DIR",
+            file_okay=False,
+            help="A model from rewas train tavd. A server uses its own.",
+            show_default=False,
+        ),
+    ] = None,
     height: Annotated[
         int,
         typer.Option(
             "--height",
             metavar="PIXELS",
-            min=32,
-            max=1024,
+            min=MIN_VIDEO_HEIGHT_PIXELS,
+            max=MAX_VIDEO_HEIGHT_PIXELS,
             help="Height of the video. The model's small frames are enlarged to it.",
             rich_help_panel=OUTPUT_PANEL,
         ),
-    ] = 256,
+    ] = DEFAULT_VIDEO_HEIGHT_PIXELS,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Seed of the noise.", rich_help_panel=_SAMPLING_PANEL)
     ] = 0,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=1, help="Number of DDIM steps.", rich_help_panel=_SAMPLING_PANEL)
-    ] = 50,
+    ] = DEFAULT_VIDEO_STEPS,
     guidance: Annotated[
         float,
         typer.Option(
@@ -59,24 +74,56 @@ def dream(
             help="How closely to follow the sentence.",
             rich_help_panel=_SAMPLING_PANEL,
         ),
-    ] = 3.0,
+    ] = DEFAULT_VIDEO_GUIDANCE,
+    sound_lag: Annotated[
+        float | None,
+        typer.Option(
+            "--sound-lag",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="How far the sound is behind the video, as a share of the steps. By default, as the model says.",
+            rich_help_panel=_SAMPLING_PANEL,
+        ),
+    ] = None,
     as_json: JsonOption = False,
+    server: ServerOption = None,
 ) -> None:
     """Generate a short video with sound from a sentence, using a model from `rewas train tavd`."""
-    from rewas_engine.audible_video.model import AudibleVideo
-    from rewas_engine.media.audible_clip import write_audible_clip
-    from rewas_engine.runtime.progress import Progress
+    from fractions import Fraction
 
-    with cancel_on_ctrl_c() as cancel, progress_bar("dream") as report:
-        clip = AudibleVideo(model).dream(
-            sentence,
-            seed=seed,
-            num_steps=steps,
-            guidance_scale=guidance,
-            on_step=lambda done, total: report(Progress("sample", done, total, done / total)),
-            cancel=cancel,
+    from rewas_api.errors import ProblemError, ProblemKind
+    from rewas_api.v1 import rewas_pb2
+    from rewas_cli.runner import check_model_folder, open_runner
+
+    if (model is None) == (server is None):
+        raise ProblemError(
+            "Either --model or --server is needed.",
+            "Give the folder of a model from rewas train tavd, or the address of a server that has one.",
+            ProblemKind.SETTINGS,
         )
-    write_audible_clip(output, clip.frames, clip.frame_rate, clip.waveform, clip.sample_rate_hz, height=height)
-    duration_s = clip.waveform.size / clip.sample_rate_hz
-    result = {"file": str(output), "frames": len(clip.frames), "duration_s": duration_s, "seed": seed}
-    Printer(as_json).result(result, [f"{output}: {len(clip.frames)} frames, {duration_s:.2f} s with sound."])
+    if model is not None:
+        check_model_folder(model, "--model")
+    work = rewas_pb2.AudibleVideoWork(
+        prompt=sentence,
+        seed=seed,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        sound_lag=sound_lag,
+        height_pixels=height,
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        protect_stdout(),
+        cancel_on_ctrl_c() as cancel,
+        # In the same folder, so that the finished file only has to be renamed.
+        tempfile.TemporaryDirectory(prefix=".rewas-", dir=output.parent) as folder,
+    ):
+        with open_runner(server, video_model=model) as runner, progress_bar("dream") as on_progress:
+            outcome = runner.run(work, Path(folder), on_progress, cancel)
+        made = outcome.result
+        assert isinstance(made, rewas_pb2.AudibleVideoResult)
+        outcome.stem_paths[made.file.name].replace(output)
+    duration_s = float(Fraction(made.duration_s.numerator, made.duration_s.denominator))
+    result = {"file": str(output), "frames": made.frames, "duration_s": duration_s, "seed": made.seed}
+    Printer(as_json).result(result, [f"{output}: {made.frames} frames, {duration_s:.2f} s with sound."])

@@ -282,6 +282,16 @@ def serve(
     picture_model: PictureModelOption = None,
     sound_model: SoundModelOption = None,
     language_model: LanguageModelOption = None,
+    video_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--video-model",
+            metavar="DIR",
+            file_okay=False,
+            help="A model from rewas train tavd, which generates videos with sound from a sentence.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     pack: PackOption = None,
     device: Annotated[
         str | None,
@@ -316,6 +326,7 @@ def serve(
         ("--picture-model", picture_model),
         ("--sound-model", sound_model),
         ("--language-model", language_model),
+        ("--video-model", video_model),
     ):
         if folder is not None:
             check_model_folder(folder, option)
@@ -350,6 +361,7 @@ def serve(
         "picture_model": picture_model.absolute() if picture_model else None,
         "sound_model": sound_model.absolute() if sound_model else None,
         "language_model": language_model.absolute() if language_model else None,
+        "video_model": video_model.absolute() if video_model else None,
     }
     config = resolve_config(options, config_file).config
     if make_cert:

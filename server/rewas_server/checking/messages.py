@@ -48,6 +48,7 @@ class CheckingSettings:
         default_pack: Pack for requests that name none.
         time_limit_s: Longest time for one request.
         memory_limit_bytes: Most memory for one request, beyond what the process has at its start.
+        has_video_model: Whether the workers have a model for audible video.
     """
 
     allowed_roots: tuple[Path, ...]
@@ -55,6 +56,7 @@ class CheckingSettings:
     default_pack: str
     time_limit_s: float
     memory_limit_bytes: int
+    has_video_model: bool = False
 
     def to_frame(self) -> Frame:
         """Encode the settings."""
@@ -87,8 +89,8 @@ class CheckedWork:
     """A request that can be fulfilled.
 
     Attributes:
-        kind: "energy", "conflict", "description", "sound" or "timeline".
-        name: Of the clip or timeline, short enough for lists.
+        kind: "energy", "conflict", "description", "sound", "timeline" or "audible_video".
+        name: Of the clip or timeline, or the prompt of a video, short enough for lists.
         packs: Names of the packs that it uses; "" for the default one.
         children: The clips of a timeline, in its order.
     """

@@ -44,7 +44,14 @@ from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.files.uploads import use_upload
 from rewas_server.logs import LogPrivacy, log_to_server
 from rewas_server.work.limits import MAX_TIMELINE_OTIO_BYTES, otio_too_long
-from rewas_server.work.requests import PackUse, TimelineRequest, parse_request, parse_timeline_request
+from rewas_server.work.requests import (
+    AudibleVideoRequest,
+    PackUse,
+    TimelineRequest,
+    no_video_model,
+    parse_request,
+    parse_timeline_request,
+)
 from rewas_server.work.timeline import assemble_timeline, plan_timeline
 from rewas_server.work.translation import problem_from_error
 
@@ -93,6 +100,8 @@ class RequestReader:
     def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedWork:
         self._read_uploaded_timeline(message)
         request = parse_request(message)
+        if isinstance(request, AudibleVideoRequest) and not self._settings.has_video_model:
+            raise no_video_model()
         installed = installed_packs()
         for use in request.pack_uses:
             _check_pack(use, installed, self._settings.default_pack)

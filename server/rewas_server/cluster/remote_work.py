@@ -58,6 +58,8 @@ def result_artifacts(result: Result) -> Iterator[rewas_pb2.Artifact]:
         for take in result.takes:
             for stem in take.stems:
                 yield stem.artifact
+    elif isinstance(result, rewas_pb2.AudibleVideoResult):
+        yield result.file
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class ClusterSettings:
         avh_model: Folder with ImageBind, which measures AVHScores; "" uses the packs.
         picture_model, sound_model: Folders of models that caption pictures and sounds; "" uses the labels of the packs.
         language_model: Folder of a model that writes sentences about clips; "" uses fixed phrases.
+        video_model: Folder of a model that generates videos with sound from a sentence; "" if there is none.
         cache_dir: Folder for copies of media; "" is a temporary one.
         cache_limit_bytes: Maximum size of these copies. The least recently used are deleted.
         min_replicas: Number of replicas that always run.
@@ -98,6 +101,7 @@ class ClusterSettings:
     picture_model: str = ""
     sound_model: str = ""
     language_model: str = ""
+    video_model: str = ""
     cache_dir: str = ""
     cache_limit_bytes: int = 50 * 10**9
     min_replicas: int = 1

@@ -86,6 +86,7 @@ class Replica:
                     for folder in (settings.picture_model, settings.sound_model, settings.language_model)
                 )
             ),
+            Path(settings.video_model) if settings.video_model else None,
         )
         self._runner = JobRunner(packs, self._send, self._privacy)
         self._until_closed = contextlib.ExitStack()

@@ -103,6 +103,7 @@ class ClusterWorkers:
             picture_model=str(config.picture_model or ""),
             sound_model=str(config.sound_model or ""),
             language_model=str(config.language_model or ""),
+            video_model=str(config.video_model or ""),
             min_replicas=config.ray_replicas,
             max_replicas=config.ray_replicas,
             jobs_per_replica=config.ray_jobs_per_replica,

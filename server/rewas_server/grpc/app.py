@@ -166,6 +166,7 @@ def _checking_settings(config: ServerConfig, limits: CheckingLimits) -> Checking
         default_pack=config.default_pack,
         time_limit_s=limits.time_s,
         memory_limit_bytes=limits.memory_bytes,
+        has_video_model=config.video_model is not None,
     )
 
 

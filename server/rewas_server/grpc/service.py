@@ -78,6 +78,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             loaded_packs=self._scheduler.packs,
             coming_packs=self._scheduler.coming_packs,
             load_problem=None if problem is None else problem.to_proto(),
+            makes_audible_video=self._config.video_model is not None,
         )
 
     async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:

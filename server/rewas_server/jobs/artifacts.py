@@ -36,6 +36,8 @@ def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
     """Yield all artifacts of a job. The stems of a timeline belong to the jobs of its clips."""
     if job.timeline.HasField("file"):
         yield job.timeline.file
+    if job.audible_video.HasField("file"):
+        yield job.audible_video.file
     for take in job.sound.takes:
         for stem in take.stems:
             yield stem.artifact

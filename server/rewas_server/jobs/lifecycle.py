@@ -77,6 +77,7 @@ _RESULT_FIELDS: dict[type, str] = {
     rewas_pb2.DescriptionResult: "description",
     rewas_pb2.SoundResult: "sound",
     rewas_pb2.TimelineResult: "timeline",
+    rewas_pb2.AudibleVideoResult: "audible_video",
 }
 _ATTEMPT_FIELDS = ("stage", "step", "total_steps", "time_left", "started_at")
 

@@ -38,7 +38,7 @@ class QueuedJob:
         id: Of the job.
         state: QUEUED or RUNNING.
         priority: INTERACTIVE, NORMAL or BATCH.
-        kind: "energy", "conflict", "description" or "sound".
+        kind: "energy", "conflict", "description", "sound" or "audible_video".
         pack: Name of the requested pack; "" for the server's default.
         parent_id: Timeline job of which it is a child; "" if it has none.
     """
@@ -92,7 +92,7 @@ class WorkDuration:
     """How long a job ran.
 
     Attributes:
-        kind: "energy", "conflict", "description" or "sound".
+        kind: "energy", "conflict", "description", "sound" or "audible_video".
         pack: Name of the pack.
         device: Device of the model.
         amount_s: Amount of work, such as seconds of sound times takes times steps. The store does not interpret it.
@@ -291,7 +291,7 @@ class JobStore(Protocol):
 
 
 def work_kind(request: rewas_pb2.SubmitJobRequest) -> str:
-    """Return "energy", "conflict", "description", "sound" or "timeline"; "" if the request holds no work."""
+    """Return the name of the work, such as "sound" or "timeline"; "" if the request holds no work."""
     return request.WhichOneof("work") or ""
 
 
@@ -302,13 +302,15 @@ def work_pack(request: rewas_pb2.SubmitJobRequest) -> str:
         return request.sound.settings.pack
     if kind == "timeline":
         return request.timeline.defaults.pack
+    if kind == "audible_video":
+        return ""
     return getattr(request, kind).pack if kind else ""
 
 
 def uploads_of(request: rewas_pb2.SubmitJobRequest) -> set[str]:
     """Return the SHA-256 of the uploads that a request names."""
     kind = work_kind(request)
-    named = set(getattr(request, kind).uploaded_media.values()) if kind else set()
+    named = set(getattr(request, kind).uploaded_media.values()) if kind not in ("", "audible_video") else set()
     return named | {request.timeline.timeline_sha256} if request.timeline.timeline_sha256 else named
 
 

@@ -279,6 +279,10 @@ def _sounds(job: rewas_pb2.Job) -> Iterable[SoundView]:
         told = job.description
         texts = (told.description, *told.notes, *(f"Suggested: {each.prompt}" for each in told.suggestions[:1]))
         yield SoundView("", "", _seconds(told.clip.duration_s), (), 0, tuple(filter(None, texts)), "")
+    elif result == "audible_video":
+        video = job.audible_video
+        texts = (f"Video of {video.frames} frames with sound, seed {video.seed}: {video.file.name}",)
+        yield SoundView("", video.prompt, _seconds(video.duration_s), (), 0, texts, "")
 
 
 def _sound_view(job_id: str, sound: rewas_pb2.SoundResult, clip: str, *, has_files: bool) -> SoundView:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from rewas_server.work.requests import CheckedRequest, SoundRequest, TimelineRequest
+from rewas_server.work.requests import AudibleVideoRequest, CheckedRequest, SoundRequest, TimelineRequest
 
 UNKNOWN_DURATION_S = 60.0
 """Assumed for a clip that extends to the end of its media."""
 TYPICAL_STEPS = 25
+VIDEO_DURATION_S = 10.0
+"""Assumed for an audible video, whose duration depends on the model."""
 
 
 def amount_s(request: CheckedRequest) -> float:
@@ -19,6 +21,8 @@ def amount_s(request: CheckedRequest) -> float:
             float(clip.duration_s) * (clip.settings.takes or 1) * _steps(clip.settings.num_inference_steps)
             for clip in request.clips
         )
+    if isinstance(request, AudibleVideoRequest):
+        return VIDEO_DURATION_S * _steps(request.num_steps)
     duration_s = UNKNOWN_DURATION_S if request.source.duration_s is None else float(request.source.duration_s)
     if not isinstance(request, SoundRequest):
         return duration_s

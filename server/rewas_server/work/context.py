@@ -24,6 +24,7 @@ Result = (
     | rewas_pb2.DescriptionResult
     | rewas_pb2.SoundResult
     | rewas_pb2.TimelineResult
+    | rewas_pb2.AudibleVideoResult
 )
 
 
@@ -48,9 +49,10 @@ class WorkContext:
 
     Attributes:
         engine: Returns the loaded model for the name of a pack. Raises EngineError.
-        output_dir: Folder for the stems.
+        output_dir: Folder for the files of the result.
         locate_media: Returns the file to read for a target_url and the uploaded media. Raises ProblemError.
         description_models: Models that describe clips. Requests cannot choose them.
+        video_model: Folder of a model for audible video, if there is one. Requests cannot choose it.
     """
 
     engine: Callable[[str], ReWaS]
@@ -58,6 +60,7 @@ class WorkContext:
     output_dir: Path
     locate_media: Callable[[str, Mapping[str, str]], Path]
     description_models: DescriptionModels = DescriptionModels()
+    video_model: Path | None = None
 
 
 class MonotonicProgress:

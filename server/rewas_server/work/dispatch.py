@@ -14,7 +14,14 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.files.media import local_path
 from rewas_server.work.context import MonotonicProgress, Result, WorkContext
-from rewas_server.work.requests import CheckedRequest, ConflictRequest, DescriptionRequest, EnergyRequest, SoundRequest
+from rewas_server.work.requests import (
+    AudibleVideoRequest,
+    CheckedRequest,
+    ConflictRequest,
+    DescriptionRequest,
+    EnergyRequest,
+    SoundRequest,
+)
 from rewas_server.work.translation import problem_from_error
 
 
@@ -81,6 +88,11 @@ def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgr
         from rewas_server.work.description import describe_clip
 
         return describe_clip(request, context, progress, cancel)
+    if isinstance(request, AudibleVideoRequest):
+        from rewas_server.work.audible_video import generate_audible_video
+
+        with StemFolder(context.output_dir) as folder:
+            return generate_audible_video(request, context, progress, cancel, folder)
     assert isinstance(request, SoundRequest), "the clips of a timeline are separate jobs"
     from rewas_server.work.sound import generate_sound
 

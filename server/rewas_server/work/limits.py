@@ -44,7 +44,7 @@ def check_limits(message: rewas_pb2.SubmitJobRequest) -> None:
         _check_otio("timeline", message.timeline.timeline_otio_json, MAX_TIMELINE_OTIO_BYTES)
         _check_uploads(message.timeline.uploaded_media)
         _check_settings(message.timeline.defaults)
-    elif kind is not None:
+    elif kind not in (None, "audible_video"):  # The prompt of a video is checked when it is parsed.
         _check_clip_work(getattr(message, kind))
 
 

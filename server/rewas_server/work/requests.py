@@ -19,7 +19,19 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_api.value_checks import format_value
 from rewas_engine import ImageSequence, MediaError, SettingsError, TextureCurve, VideoClip
-from rewas_engine.checks import check_seed
+from rewas_engine.checks import (
+    DEFAULT_VIDEO_GUIDANCE,
+    DEFAULT_VIDEO_HEIGHT_PIXELS,
+    DEFAULT_VIDEO_STEPS,
+    MAX_GUIDANCE_SCALE,
+    MAX_STEPS,
+    MAX_VIDEO_HEIGHT_PIXELS,
+    MIN_VIDEO_HEIGHT_PIXELS,
+    check_integer,
+    check_range,
+    check_seed,
+    validate_prompt,
+)
 from rewas_engine.requests.validation import check_combination, validate_cuts
 from rewas_server.delivery.provenance import location_name
 from rewas_server.files.media import local_path
@@ -159,6 +171,47 @@ class DescriptionRequest(ClipRequest):
 
 
 @dataclass(frozen=True)
+class AudibleVideoRequest:
+    """Generate a video with its sound from a prompt.
+
+    Attributes:
+        prompt: What is seen and heard.
+        seed: Seed of the noise; None means a random one.
+        num_steps: Steps of DDIM.
+        guidance_scale: Scale of classifier-free guidance.
+        sound_lag: How far the sound is behind the video, as a share of the steps; None is the model's value.
+        height_pixels: Height of the video.
+    """
+
+    prompt: str
+    seed: int | None
+    num_steps: int
+    guidance_scale: float
+    sound_lag: float | None
+    height_pixels: int
+
+    @property
+    def name(self) -> str:
+        """The prompt, as lists show it."""
+        return shorten_name(self.prompt)
+
+    @property
+    def pack_uses(self) -> tuple[PackUse, ...]:
+        """No pack: the model borrows from the one that it was trained with."""
+        return ()
+
+    def check_media(self, locate_media: LocateMedia) -> None:
+        """It reads no media."""
+
+
+def no_video_model() -> ProblemError:
+    """Return the problem of a server without a model for audible video."""
+    return ProblemError(
+        "The server has no model for audible video.", "Start it with --video-model DIR.", ProblemKind.SETTINGS
+    )
+
+
+@dataclass(frozen=True)
 class RegenerateRequest:
     """An existing sound to regenerate.
 
@@ -290,7 +343,9 @@ class TimelineRequest:
         return problems
 
 
-CheckedRequest = EnergyRequest | ConflictRequest | DescriptionRequest | SoundRequest | TimelineRequest
+CheckedRequest = (
+    EnergyRequest | ConflictRequest | DescriptionRequest | SoundRequest | TimelineRequest | AudibleVideoRequest
+)
 
 
 def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
@@ -305,6 +360,7 @@ def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
         "description": lambda: _parse_description(message.description),
         "sound": lambda: _parse_sound(message.sound),
         "timeline": lambda: parse_timeline_request(message.timeline),
+        "audible_video": lambda: _parse_audible_video(message.audible_video),
     }
     kind = message.WhichOneof("work")
     if kind is None:
@@ -436,6 +492,27 @@ def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
 def _parse_description(work: rewas_pb2.DescriptionWork) -> DescriptionRequest:
     source = _read_source(parse_clip(work.clip_otio_json))
     return DescriptionRequest(source, dict(work.uploaded_media), work.pack)
+
+
+def _parse_audible_video(work: rewas_pb2.AudibleVideoWork) -> AudibleVideoRequest:
+    request = AudibleVideoRequest(
+        work.prompt.strip(),
+        work.seed if work.HasField("seed") else None,
+        work.num_inference_steps if work.HasField("num_inference_steps") else DEFAULT_VIDEO_STEPS,
+        work.guidance_scale if work.HasField("guidance_scale") else DEFAULT_VIDEO_GUIDANCE,
+        work.sound_lag if work.HasField("sound_lag") else None,
+        work.height_pixels if work.HasField("height_pixels") else DEFAULT_VIDEO_HEIGHT_PIXELS,
+    )
+    with _prefix_settings_errors("The video"):
+        validate_prompt(work.prompt)
+        if request.seed is not None:
+            check_seed(request.seed)
+        check_integer("num_inference_steps", request.num_steps, 1, MAX_STEPS)
+        check_range("guidance_scale", request.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        if request.sound_lag is not None:
+            check_range("sound_lag", request.sound_lag, 0, 1)
+        check_integer("height_pixels", request.height_pixels, MIN_VIDEO_HEIGHT_PIXELS, MAX_VIDEO_HEIGHT_PIXELS)
+    return request
 
 
 def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:

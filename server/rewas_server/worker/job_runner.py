@@ -24,7 +24,14 @@ from rewas_server.logs import LogPrivacy, private_texts
 from rewas_server.work.amount import amount_s
 from rewas_server.work.context import DescriptionModels, Result, WorkContext
 from rewas_server.work.dispatch import run_work
-from rewas_server.work.requests import LocateMedia, TimelineRequest, follows_video, parse_request, prompt_of
+from rewas_server.work.requests import (
+    AudibleVideoRequest,
+    LocateMedia,
+    TimelineRequest,
+    follows_video,
+    parse_request,
+    prompt_of,
+)
 from rewas_server.work.translation import job_problem, problem_from_error
 from rewas_server.worker import messages
 from rewas_server.worker.preparation import Preparation
@@ -51,6 +58,7 @@ class PackSettings:
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
         avh_model: Folder with ImageBind, which measures AVHScores; None uses the packs.
         description_models: Models that describe clips.
+        video_model: Folder of a model for audible video; None if there is none.
     """
 
     default_pack: str
@@ -59,6 +67,7 @@ class PackSettings:
     conflict_model: Path | None = None
     avh_model: Path | None = None
     description_models: DescriptionModels = field(default_factory=DescriptionModels)
+    video_model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class JobRunner:
                 output_dir=output_dir,
                 locate_media=files.locate_media,
                 description_models=self._settings.description_models,
+                video_model=self._settings.video_model,
             )
             result = run_work(
                 request, context, on_progress=lambda progress: self._report(job_id, progress), cancel=stopped
@@ -182,7 +192,7 @@ class JobRunner:
         from rewas_engine.runtime.memory import free_memory_bytes
 
         request = parse_request(message)
-        if isinstance(request, TimelineRequest) or not follows_video(request):
+        if isinstance(request, TimelineRequest | AudibleVideoRequest) or not follows_video(request):
             return
         model = self._find(request.pack or self._settings.default_pack)
         # With low_memory, networks are loaded and dropped while a job runs.

@@ -37,6 +37,7 @@ _RESULTS: dict[str, type[Any]] = {
     "DescriptionResult": rewas_pb2.DescriptionResult,
     "SoundResult": rewas_pb2.SoundResult,
     "TimelineResult": rewas_pb2.TimelineResult,
+    "AudibleVideoResult": rewas_pb2.AudibleVideoResult,
 }
 
 
@@ -57,6 +58,7 @@ class Start:
     picture_model: Path | None = None
     sound_model: Path | None = None
     language_model: Path | None = None
+    video_model: Path | None = None
     log_level: str = "info"
     log_prompts: bool = False
 
@@ -262,7 +264,7 @@ Message = (
     | LoadPack
     | LoadEnded
 )
-_MODELS = ("conflict_model", "avh_model", "picture_model", "sound_model", "language_model")
+_MODELS = ("conflict_model", "avh_model", "picture_model", "sound_model", "language_model", "video_model")
 """Folders of models in a Start."""
 _MESSAGES: dict[str, type[Any]] = {message.kind: message for message in get_args(Message)}
 

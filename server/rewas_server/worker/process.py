@@ -198,6 +198,7 @@ def start_message(config: ServerConfig, device: str) -> messages.Start:
         picture_model=config.picture_model,
         sound_model=config.sound_model,
         language_model=config.language_model,
+        video_model=config.video_model,
         log_level=config.log_level,
         log_prompts=config.log_prompts,
     )

@@ -49,6 +49,7 @@ class Worker:
             start.conflict_model,
             start.avh_model,
             DescriptionModels(start.picture_model, start.sound_model, start.language_model),
+            start.video_model,
         )
         self._runner = JobRunner(settings, self._send, privacy)
 

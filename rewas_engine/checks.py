@@ -5,6 +5,7 @@ This module does not import torch, because the server checks requests with it be
 
 from __future__ import annotations
 
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Literal, get_args
 
@@ -31,6 +32,7 @@ DEFAULT_VIDEO_STEPS = 50
 DEFAULT_VIDEO_GUIDANCE = 3.0
 DEFAULT_VIDEO_HEIGHT_PIXELS = 256
 MIN_VIDEO_HEIGHT_PIXELS, MAX_VIDEO_HEIGHT_PIXELS = 32, 1024
+MIN_FRAME_RATE, MAX_FRAME_RATE = 1, 240
 
 
 def validate_prompt(prompt: str, name: str = "prompt") -> str:
@@ -59,7 +61,7 @@ def validate_prompt(prompt: str, name: str = "prompt") -> str:
     return stripped
 
 
-def check_range(name: str, value: float, lowest: float, highest: float) -> None:
+def check_range(name: str, value: float | Fraction, lowest: float, highest: float) -> None:
     """Raise SettingsError if a setting is not a number from lowest to highest."""
     if not isinstance(value, Real) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")

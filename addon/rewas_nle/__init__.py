@@ -22,6 +22,7 @@ MODULES = (
     "energy_operators",
     "reference_sounds",
     "word_operators",
+    "video_operators",
     "panels",
     "check_operators",
     "energy_overlay",

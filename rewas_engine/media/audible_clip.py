@@ -19,6 +19,18 @@ def video_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
     return width + width % 2, height + height % 2
 
 
+def hold_frames(frames: NDArray[np.uint8], frame_rate: Fraction, new_rate: Fraction) -> NDArray[np.uint8]:
+    """Show frames [T, H, W] at another rate, without blending: each is held, or left out where there is no room.
+
+    Returns:
+        [T', H, W], where T' is the duration at the new rate, rounded to a whole number of at least 1.
+    """
+    count = max(1, round(len(frames) / frame_rate * new_rate))
+    # The frame that is on screen in the middle of each new one.
+    shown = [min(len(frames) - 1, int((number + Fraction(1, 2)) / new_rate * frame_rate)) for number in range(count)]
+    return frames[shown]
+
+
 def write_audible_clip(
     path: Path,
     frames: NDArray[np.uint8],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.placement import NoFreeChannelError, Span, find_channel
+from rewas_nle.timeline.placement import MAX_CHANNEL, NoFreeChannelError, Span, find_channel, find_channel_pair
 
 LENGTHS = st.integers(1, 10_000)
 
@@ -57,3 +57,33 @@ def test_a_full_timeline_is_reported() -> None:
     with pytest.raises(NoFreeChannelError):
         find_channel("primary", start_frame=5, end_frame=6, occupied=everywhere, names={})
     assert find_channel("primary", start_frame=10, end_frame=11, occupied=everywhere, names={}).channel == 1
+
+
+channels = st.integers(1, MAX_CHANNEL)
+
+
+@given(
+    channel=channels,
+    spans=st.lists(st.builds(Span, channels, st.integers(0, 20), st.integers(21, 40)), max_size=12),
+    locked=st.sets(channels, max_size=5),
+)
+def test_a_picture_and_its_sound_get_the_nearest_free_channels(
+    channel: int, spans: list[Span], locked: set[int]
+) -> None:
+    picture, sound = find_channel_pair(channel, start_frame=10, end_frame=30, occupied=spans, locked=locked)
+    taken = {span.channel for span in spans if span.overlaps(10, 30)} | locked | {channel}
+    assert picture != sound
+    assert not {picture, sound} & taken
+    if picture > channel:
+        assert not [number for number in range(channel + 1, picture) if number not in taken]
+    if sound < channel < picture:
+        assert not [number for number in range(sound + 1, channel) if number not in taken]
+
+
+def test_both_go_to_the_side_with_room() -> None:
+    assert find_channel_pair(MAX_CHANNEL, start_frame=0, end_frame=9, occupied=[]) == (127, 126)
+    assert find_channel_pair(1, start_frame=0, end_frame=9, occupied=[]) == (2, 3)
+    full = [Span(number, 0, 9) for number in range(1, MAX_CHANNEL)]
+    with pytest.raises(NoFreeChannelError):
+        find_channel_pair(3, start_frame=0, end_frame=9, occupied=full)
+    assert find_channel_pair(3, start_frame=9, end_frame=12, occupied=full) == (4, 2)

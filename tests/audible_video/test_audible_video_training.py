@@ -197,3 +197,10 @@ def test_the_command_writes_a_video_with_sound(
 def test_the_command_needs_one_model(model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["dream", "rain", *model, "--output", str(tmp_path / "shot.mp4")]) == 2
     assert "Either --model or --server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["many", "0", "1/0", "500"])
+def test_impossible_frame_rates_are_refused(rate: str, trained: Path, tmp_path: Path) -> None:
+    options = ["--model", str(trained), "--output", str(tmp_path / "shot.mp4"), "--frame-rate", rate]
+    assert run(["dream", "rain", *options]) == 2
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@
 The extension is built, installed into a new profile and enabled once. Each test begins with an empty file.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -214,9 +215,14 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server_address(installed: str, packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server process with a running worker and a tiny untrained pack."""
-    state = tmp_path_factory.mktemp("state")
-    media_root = tmp_path_factory.getbasetemp()
-    options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root]
+    with run_server(packs, tmp_path_factory.mktemp("state"), tmp_path_factory.getbasetemp()) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def run_server(packs: Path, state: Path, media_root: Path, *more: str) -> Iterator[str]:
+    """Run a server with a tiny untrained pack and further options, and yield its address."""
+    options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root, *more]
     process = subprocess.Popen(
         [MAIN_PYTHON, "-m", "rewas_cli.main", "serve", *options],
         cwd=ROOT,

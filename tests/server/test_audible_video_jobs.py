@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -63,6 +64,12 @@ def test_a_sentence_becomes_a_video(client: RewasClient, tmp_path: Path) -> None
     assert (video.prompt, video.seed, list(video.kinds)) == ("rain on the roof", 3, ["hammer", "rain"])
     # The sound is wholly behind the video, so there are twice as many steps.
     assert {snapshot.total_steps for snapshot in snapshots if snapshot.stage == rewas_pb2.STAGE_SAMPLE} == {6}
+    work.frame_rate.numerator, work.frame_rate.denominator = 24000, 1001
+    faster = client.wait(client.submit(work).id).audible_video
+    with av.open(str(client.fetch_artifact(job.id, video.file, tmp_path / "again.mp4"))) as container:
+        assert container.streams.video[0].average_rate == Fraction(25, 4)
+    assert (faster.frames, faster.frame_rate.numerator, faster.frame_rate.denominator) == (15, 24000, 1001)
+    work.ClearField("frame_rate")
     again = client.wait(client.submit(work).id).audible_video
     assert again.file.sha256 == video.file.sha256
     other = client.wait(client.submit(rewas_pb2.AudibleVideoWork(prompt="rain", num_inference_steps=1)).id)
@@ -91,9 +98,11 @@ def test_a_video_can_be_cancelled(client: RewasClient) -> None:
         ({"prompt": "rain", "sound_lag": 1.5}, "sound_lag"),
         ({"prompt": "rain", "height_pixels": 2000}, "height_pixels"),
         ({"prompt": "rain", "seed": -1}, "seed"),
+        ({"prompt": "rain", "frame_rate": rewas_pb2.Rational(numerator=1000, denominator=1)}, "frame_rate is 1000"),
+        ({"prompt": "rain", "frame_rate": rewas_pb2.Rational(numerator=1)}, "frame_rate"),
     ],
 )
-def test_impossible_videos_are_refused(client: RewasClient, settings: dict[str, float], message: str) -> None:
+def test_impossible_videos_are_refused(client: RewasClient, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ProblemError, match=message) as raised:
         client.submit(rewas_pb2.AudibleVideoWork(**settings))
     assert raised.value.kind is ProblemKind.SETTINGS

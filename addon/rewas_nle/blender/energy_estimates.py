@@ -99,6 +99,7 @@ def draw_next() -> None:
     scene, strip = found
     question = asked.request.question
     assert isinstance(question, EnergyQuestion)
+    assert asked.request.clip is not None
     layer, prompt = question.layer, question.prompt_for(asked.request.clip)
     if layer and layer not in strip.rewas.settings.layers:
         return

@@ -67,6 +67,7 @@ class REWAS_MT_sound(bpy.types.Menu):
         layout.separator()
         layout.operator("rewas.suggest_words")
         layout.operator("rewas.check_prompt")
+        layout.operator("rewas.generate_video")
         layout.operator("rewas.add_layer")
         layout.operator("rewas.copy_settings")
         layout.separator()

@@ -21,6 +21,7 @@ from .server_drawing import draw_log, draw_server, has_log
 from .setting_operators import REWAS_PT_presets
 from .take_drawing import draw_missing_sound, draw_takes
 from .take_list import active_item
+from .video_operators import active_text, draw_video
 from .word_operators import draw_words, draw_words_button
 
 
@@ -55,9 +56,12 @@ class REWAS_PT_generate(SidebarPanel, bpy.types.Panel):
         layout = self.layout
         draw_server(layout, context)
         picture = active_picture(context)
-        if picture is None:
+        text = active_text(context)
+        if text is not None:
+            draw_video(layout, context, text)
+        elif picture is None:
             layout.box().label(text="Select a picture strip", icon="SEQUENCE")
-        else:
+        if picture is not None:
             _draw_prompt(layout, context, picture)
         column = layout.column(align=True)
         row = column.row(align=True)

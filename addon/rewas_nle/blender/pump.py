@@ -21,6 +21,7 @@ from ..core.energy_question import EnergyAnswer
 from ..core.messages import JobFailed, Message, Problem, StemsReceived
 from ..core.records import JobRecord, RecordsFound
 from ..core.slices import Slices, run_all
+from ..core.video_question import VideoAnswer
 from . import arrivals, connecting, energy_estimates, links, open_file, picture_queue, questions, status_bar
 from .check_results import store_check
 from .generating import prepare_again, submit_with_picture
@@ -28,6 +29,7 @@ from .preferences import chosen_server
 from .prepared import forget_takes, prepare_jobs
 from .redraw import redraw_panels, redraw_sequencers
 from .shared_session import close_session, session, watch_server
+from .text_videos import place_video
 from .user_activity import is_user_busy
 from .word_suggestions import forget_all_words, store_words
 
@@ -168,6 +170,8 @@ def _receive_answer(message: AnalysisEnded) -> None:
         store_check(asked, question, answer)
     elif asked is not None and isinstance(answer, DescriptionAnswer):
         store_words(asked, answer)
+    elif asked is not None and isinstance(answer, VideoAnswer):
+        place_video(asked, answer)
     redraw_sequencers()
 
 

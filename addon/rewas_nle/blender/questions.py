@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from ..core.analysis import AnalysisEnded, AnalysisRequest, Question
+from ..core.analysis import AnalysisEnded, AnalysisRequest, FileQuestion, Question
 from ..core.messages import Problem
 from ..core.proxies import use_proxy
 from ..timeline.selection import clip_from_strip
@@ -40,7 +40,7 @@ class Asked:
 
     request: AnalysisRequest
     address: StripAddress
-    lead_in_s: Fraction
+    lead_in_s: Fraction = Fraction(0)
 
 
 _reading: set[str] = set()
@@ -69,6 +69,15 @@ def _ask(key: str, name: StripName, build: BuildQuestion) -> Generator[None, Non
     if refusal is not None:
         _problems[key] = Problem(refusal.what, refusal.remedy)
     return refusal
+
+
+def ask_for_file(kind: str, scene: Any, strip: Any, question: FileQuestion) -> None:
+    """Ask a question that needs nothing of a strip but its place on the timeline."""
+    address = StripAddress(ensure_uid(scene, strip), scene.name, strip.name, "")
+    key = _key(kind, address.uid)
+    _problems.pop(key, None)
+    _asked[key] = Asked(AnalysisRequest(key, None, question, bpy.data.filepath), address)
+    session().analyse(_asked[key].request, chosen_server())
 
 
 def take_failures() -> list[Problem]:
@@ -100,6 +109,11 @@ def withdraw(kind: str, strip: Any) -> bool:
 def problem_of(kind: str, strip: Any) -> Problem | None:
     """Return why the last question of a kind about a strip has failed, or None."""
     return _problems.get(_key(kind, strip.rewas.uid))
+
+
+def note_problem(kind: str, strip: Any, problem: Problem) -> None:
+    """Show why the answer to a question about a strip cannot be used."""
+    _note_failure(_key(kind, strip.rewas.uid), problem)
 
 
 def receive(message: AnalysisEnded) -> Asked | None:

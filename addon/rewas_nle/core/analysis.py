@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Short jobs that answer a question about a clip. Nothing is stored: a lost question is simply asked again."""
+"""Short jobs that answer a question about a clip or a text. Nothing is stored: a lost question is asked again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..timeline.strips import SelectedClip
 from .contract import ServerChoice, UserProblemError, open_client, problem_from
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from rewas_api.v1 import rewas_pb2
 
 POLL_INTERVAL_S = 0.2
+
+
+FetchFile = Callable[["rewas_pb2.Artifact", Path], Path]
+"""Downloads a file of the job to a path, complete or not at all, and returns the path."""
 
 
 class Question(Protocol):
@@ -43,17 +48,31 @@ class Question(Protocol):
         """Return the answer of a job that has succeeded, as plain values."""
 
 
+class FileQuestion(Protocol):
+    """What to make without a clip. The answer includes a file. A frozen dataclass, like a Question."""
+
+    @property
+    def minor_version(self) -> int:
+        """Lowest minor version of the contract of a server that can answer."""
+
+    def build_work(self) -> Any:
+        """Return the work of the contract."""
+
+    def fetch_answer(self, job: rewas_pb2.Job, fetch: FetchFile) -> object:
+        """Fetch the file of a job that has succeeded, and return the answer as plain values."""
+
+
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """A question about a clip.
+    """A question about a clip, or a FileQuestion without one.
 
     key: any text by which the answer is recognised; a new question with the same key replaces the older one.
     blend_file: absolute path of the open .blend file, "" while it is unsaved.
     """
 
     key: str
-    clip: SelectedClip
-    question: Question
+    clip: SelectedClip | None
+    question: Question | FileQuestion
     blend_file: str = ""
 
 
@@ -225,10 +244,9 @@ class Analyses:
             self._client = open_client(self._server)
         client = self._client
         _check_version(client, request.question.minor_version)
-        path = request.question.media_path(request.clip)
-        folders, uploaded = share_media(client, request.blend_file, (path,), lambda sent, total: None)
+        folders, work = _build_work(client, request)
         job = client.submit(
-            request.question.build_work(request.clip, uploaded),
+            work,
             idempotency_key=uuid.uuid4().hex,
             project_folders=folders,
             priority=rewas_pb2.PRIORITY_INTERACTIVE,
@@ -261,8 +279,23 @@ class Analyses:
             raise UserProblemError(Problem("The job was cancelled on the server.", "Try again."))
         if job.state != rewas_pb2.JOB_STATE_SUCCEEDED:
             return False
-        self._post(AnalysisEnded(request, request.question.read_answer(job)))
+        if request.clip is None:
+            fetch = partial(self._client.fetch_artifact, job_id)
+            answer = cast("FileQuestion", request.question).fetch_answer(job, fetch)
+        else:
+            answer = cast("Question", request.question).read_answer(job)
+        self._post(AnalysisEnded(request, answer))
         return True
+
+
+def _build_work(client: RewasClient, request: AnalysisRequest) -> tuple[list[str], Any]:
+    """Return the project folders and the work of a request. Its media is uploaded if the server cannot read it."""
+    if request.clip is None:
+        return [], cast("FileQuestion", request.question).build_work()
+    question = cast("Question", request.question)
+    path = question.media_path(request.clip)
+    folders, uploaded = share_media(client, request.blend_file, (path,), lambda sent, total: None)
+    return folders, question.build_work(request.clip, uploaded)
 
 
 def _check_version(client: RewasClient, minor_version: int) -> None:

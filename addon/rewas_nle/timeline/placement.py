@@ -35,6 +35,23 @@ class NoFreeChannelError(Exception):
     """All channels are occupied or locked in the range of the sound."""
 
 
+def find_channel_pair(
+    channel: int, *, start_frame: int, end_frame: int, occupied: Sequence[Span], locked: Iterable[int] = ()
+) -> tuple[int, int]:
+    """The channels for a picture and its own sound: the picture as near above `channel` as possible, the sound below.
+
+    Either goes to the other side if its own has no room. Raises NoFreeChannelError.
+    """
+    taken = {span.channel for span in occupied if span.overlaps(start_frame, end_frame)} | set(locked) | {channel}
+    above = [number for number in range(channel + 1, MAX_CHANNEL + 1) if number not in taken]
+    below = [number for number in range(channel - 1, 0, -1) if number not in taken]
+    if len(above) + len(below) < 2:
+        raise NoFreeChannelError
+    if not above:
+        return below[0], below[1]
+    return above[0], below[0] if below else above[1]
+
+
 def find_channel(
     role: str,
     *,

@@ -528,20 +528,22 @@ class DescriptionWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class AudibleVideoWork(_message.Message):
-    __slots__ = ("prompt", "seed", "num_inference_steps", "guidance_scale", "sound_lag", "height_pixels")
+    __slots__ = ("prompt", "seed", "num_inference_steps", "guidance_scale", "sound_lag", "height_pixels", "frame_rate")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     SOUND_LAG_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    FRAME_RATE_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     seed: int
     num_inference_steps: int
     guidance_scale: float
     sound_lag: float
     height_pixels: int
-    def __init__(self, prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., sound_lag: _Optional[float] = ..., height_pixels: _Optional[int] = ...) -> None: ...
+    frame_rate: Rational
+    def __init__(self, prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., sound_lag: _Optional[float] = ..., height_pixels: _Optional[int] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class SoundWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "settings", "energy", "layer_energies", "texture", "cuts_s", "regenerate")

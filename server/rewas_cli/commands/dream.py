@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from rewas_engine.checks import (
     DEFAULT_VIDEO_GUIDANCE,
     DEFAULT_VIDEO_HEIGHT_PIXELS,
     DEFAULT_VIDEO_STEPS,
+    MAX_FRAME_RATE,
     MAX_VIDEO_HEIGHT_PIXELS,
+    MIN_FRAME_RATE,
     MIN_VIDEO_HEIGHT_PIXELS,
 )
 
@@ -59,6 +62,16 @@ def dream(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = DEFAULT_VIDEO_HEIGHT_PIXELS,
+    frame_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--frame-rate",
+            metavar="FPS",
+            help="Frames per second of the video, such as 24 or 24000/1001; the frames of the model are held. By "
+            "default, the model's own rate.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Seed of the noise.", rich_help_panel=_SAMPLING_PANEL)
     ] = 0,
@@ -90,11 +103,10 @@ def dream(
     server: ServerOption = None,
 ) -> None:
     """Generate a short video with sound from a sentence, using a model from `rewas train tavd`."""
-    from fractions import Fraction
-
     from rewas_api.errors import ProblemError, ProblemKind
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.runner import check_model_folder, open_runner
+    from rewas_server.work.translation import rational
 
     if (model is None) == (server is None):
         raise ProblemError(
@@ -111,6 +123,7 @@ def dream(
         guidance_scale=guidance,
         sound_lag=sound_lag,
         height_pixels=height,
+        frame_rate=None if frame_rate is None else rational(_read_rate(frame_rate)),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -127,3 +140,15 @@ def dream(
     duration_s = float(Fraction(made.duration_s.numerator, made.duration_s.denominator))
     result = {"file": str(output), "frames": made.frames, "duration_s": duration_s, "seed": made.seed}
     Printer(as_json).result(result, [f"{output}: {made.frames} frames, {duration_s:.2f} s with sound."])
+
+
+def _read_rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not MIN_FRAME_RATE <= rate <= MAX_FRAME_RATE:
+        raise typer.BadParameter(
+            f"{text} is not a frame rate from {MIN_FRAME_RATE} to {MAX_FRAME_RATE}.", param_hint="--frame-rate"
+        )
+    return rate

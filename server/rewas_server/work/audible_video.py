@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled
-from rewas_engine.media.audible_clip import video_size, write_audible_clip
+from rewas_engine.media.audible_clip import hold_frames, video_size, write_audible_clip
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.delivery.stem_folder import StemFolder
 from rewas_server.work.context import MonotonicProgress, WorkContext
@@ -59,21 +59,21 @@ def generate_audible_video(
     if cancel.is_set():
         raise Cancelled
     progress.report("deliver", 0, 1, SAMPLED_FRACTION)
+    rate = request.frame_rate or clip.frame_rate
+    frames = hold_frames(clip.frames, clip.frame_rate, rate)
     path = folder.claim(f"{request.name} seed {seed}", ".mp4")
-    write_audible_clip(
-        path, clip.frames, clip.frame_rate, clip.waveform, clip.sample_rate_hz, height=request.height_pixels
-    )
+    write_audible_clip(path, frames, rate, clip.waveform, clip.sample_rate_hz, height=request.height_pixels)
     with path.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()
-    width, height = video_size(clip.frames.shape, request.height_pixels)
+    width, height = video_size(frames.shape, request.height_pixels)
     return rewas_pb2.AudibleVideoResult(
         file=rewas_pb2.Artifact(
             name=path.name, size_bytes=path.stat().st_size, sha256=digest, path=str(path.absolute())
         ),
         prompt=request.prompt,
         seed=seed,
-        frames=len(clip.frames),
-        frame_rate=rational(clip.frame_rate),
+        frames=len(frames),
+        frame_rate=rational(rate),
         width_pixels=width,
         height_pixels=height,
         duration_s=rational(Fraction(clip.waveform.size, clip.sample_rate_hz)),

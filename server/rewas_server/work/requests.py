@@ -23,9 +23,11 @@ from rewas_engine.checks import (
     DEFAULT_VIDEO_GUIDANCE,
     DEFAULT_VIDEO_HEIGHT_PIXELS,
     DEFAULT_VIDEO_STEPS,
+    MAX_FRAME_RATE,
     MAX_GUIDANCE_SCALE,
     MAX_STEPS,
     MAX_VIDEO_HEIGHT_PIXELS,
+    MIN_FRAME_RATE,
     MIN_VIDEO_HEIGHT_PIXELS,
     check_integer,
     check_range,
@@ -181,6 +183,7 @@ class AudibleVideoRequest:
         guidance_scale: Scale of classifier-free guidance.
         sound_lag: How far the sound is behind the video, as a share of the steps; None is the model's value.
         height_pixels: Height of the video.
+        frame_rate: Frames per second of the file; None is the model's own rate.
     """
 
     prompt: str
@@ -189,6 +192,7 @@ class AudibleVideoRequest:
     guidance_scale: float
     sound_lag: float | None
     height_pixels: int
+    frame_rate: Fraction | None = None
 
     @property
     def name(self) -> str:
@@ -502,6 +506,7 @@ def _parse_audible_video(work: rewas_pb2.AudibleVideoWork) -> AudibleVideoReques
         work.guidance_scale if work.HasField("guidance_scale") else DEFAULT_VIDEO_GUIDANCE,
         work.sound_lag if work.HasField("sound_lag") else None,
         work.height_pixels if work.HasField("height_pixels") else DEFAULT_VIDEO_HEIGHT_PIXELS,
+        fraction(work.frame_rate, "frame_rate") if work.HasField("frame_rate") else None,
     )
     with _prefix_settings_errors("The video"):
         validate_prompt(work.prompt)
@@ -512,6 +517,8 @@ def _parse_audible_video(work: rewas_pb2.AudibleVideoWork) -> AudibleVideoReques
         if request.sound_lag is not None:
             check_range("sound_lag", request.sound_lag, 0, 1)
         check_integer("height_pixels", request.height_pixels, MIN_VIDEO_HEIGHT_PIXELS, MAX_VIDEO_HEIGHT_PIXELS)
+        if request.frame_rate is not None:
+            check_range("frame_rate", request.frame_rate, MIN_FRAME_RATE, MAX_FRAME_RATE)
     return request
 
 

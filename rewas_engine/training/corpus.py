@@ -136,7 +136,9 @@ class WorldCorpus:
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
             parts = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)]
-            save_array_atomic(cache, np.concatenate(parts))
+            log_mels = np.concatenate(parts)
+            save_array_atomic(cache, log_mels)
+            return torch.from_numpy(log_mels)
         return torch.from_numpy(np.load(cache))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:

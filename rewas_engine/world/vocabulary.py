@@ -19,6 +19,8 @@ _SLOW = ("slow", "unhurried")
 _FAR = ("far away", "in the distance", "from a distance")
 _NEAR = ("close up", "nearby", "close by")
 _INDOORS = ("in a room", "indoors", "in a hall")
+_CONTRADICTED = ((re.compile(r"\bdistan(t|ce)\b|\bfar\b"), _NEAR), (re.compile(r"\bclose[- ]up\b|\bnearby\b"), _FAR))
+"""Words in a phrase about the distance of a sound, and modifiers that would contradict them."""
 _PLAIN_SHARE = 0.5
 """Share of captions without further words around the phrase, because users type short plain prompts."""
 _FRAMES = (
@@ -183,7 +185,9 @@ def describe(
         modifiers.append("getting louder" if rising else "fading away")
     chosen = rng.permutation(modifiers)[: int(rng.choice((0, 1, 2), p=(0.45, 0.35, 0.2)))]
     words = phrase if rng.random() < _PLAIN_SHARE else frame_phrase(rng, phrase)
-    return ", ".join([words, *map(str, chosen)])
+    # After all draws, so that the captions of other scenes stay as they are.
+    ruled_out = {each for said, modifiers in _CONTRADICTED if said.search(phrase) for each in modifiers}
+    return ", ".join([words, *(each for each in map(str, chosen) if each not in ruled_out)])
 
 
 def frame_phrase(rng: np.random.Generator, phrase: str) -> str:

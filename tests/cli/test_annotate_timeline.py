@@ -188,6 +188,8 @@ def test_arguments_that_do_not_fit_are_refused(bare_rewas: Rewas, reel: Path, me
         ([reel, "-o", reel], "reel.otio"),
         ([ball, "--replace"], "--replace applies only to timelines"),
         ([ball, "--markers", "all"], "--markers applies only to timelines"),
+        ([ball, "--markers", "labelled"], "--markers applies only to timelines"),
+        ([ball, "--visible", "topmost"], "--visible applies only to timelines"),
         ([ball, "--visible", "V2", "--rate", "25"], "omit --visible and --rate"),
     ]:
         result = bare_rewas("annotate", *arguments, cwd=tmp_path)

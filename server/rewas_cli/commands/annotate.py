@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from click.core import ParameterSource
 
 from rewas_cli.commands.prompt_options import PROMPTS_PANEL, MarkersOption, prompt_options
 from rewas_cli.commands.shared_options import (
@@ -49,6 +50,7 @@ rewas annotate cut.otio --output cut-described.otio
 
 
 def annotate(
+    context: typer.Context,
     clips: Annotated[
         list[Path],
         typer.Argument(
@@ -147,8 +149,8 @@ def annotate(
         _refuse_timeline_options(
             {
                 "--replace": replace,
-                "--markers": markers != DEFAULT_MARKERS,
-                "--visible": visible != DEFAULT_VISIBLE,
+                "--markers": _is_given(context, "markers"),
+                "--visible": _is_given(context, "visible"),
                 "--media-paths": media_paths,
                 "--rate": rate,
                 "--timeline": timeline_name,
@@ -241,6 +243,11 @@ def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -
             ProblemKind.SETTINGS,
         )
     return output
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user has set an option, even to its default value."""
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _refuse_timeline_options(options: Mapping[str, object]) -> None:

@@ -20,6 +20,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, ReWaS
 from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_series import encode_clip
+from rewas_server.work import description
 from rewas_server.work.context import DescriptionModels, WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import DescriptionRequest, parse_request
@@ -156,6 +157,29 @@ def test_models_of_the_server_describe_and_their_prompts_have_no_score(
     # They are loaded once for all jobs.
     shutil.rmtree(tmp_path / "blip")
     assert describe(media / "moving.mp4", models=models).picture == found.picture
+
+
+def test_loading_stops_between_models(describe: Describe, media: Path, tmp_path: Path) -> None:
+    cancel = threading.Event()
+
+    class Stopping(list[Progress]):
+        def append(self, report: Progress) -> None:
+            super().append(report)
+            cancel.set()
+
+    # The second folder would fail: it is not read any more.
+    models = DescriptionModels(write_image_to_text_model(tmp_path / "blip"), tmp_path / "missing")
+    reports = Stopping()
+    with pytest.raises(Cancelled):
+        describe(media / "moving.mp4", models=models, cancel=cancel, reports=reports)
+    assert [report.stage for report in reports] == ["load"]
+
+
+def test_a_job_that_waits_for_loading_can_be_cancelled(describe: Describe, media: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with description._loading, pytest.raises(Cancelled):
+        describe(media / "moving.mp4", cancel=cancel)
 
 
 def test_a_folder_without_a_model_fails_the_work(describe: Describe, media: Path, tmp_path: Path) -> None:

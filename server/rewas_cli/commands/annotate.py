@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from click.core import ParameterSource
 
 from rewas_cli.commands.prompt_options import PROMPTS_PANEL, MarkersOption, prompt_options
 from rewas_cli.commands.shared_options import (
@@ -139,11 +138,13 @@ def annotate(
     from rewas_cli.commands.annotate_timeline import TimelineAnnotation, is_timeline, record_path
     from rewas_engine.pipeline import ReWaS
     from rewas_server.otio.planning import FindOptions
+    from rewas_server.work.context import raise_if_cancelled
 
-    def load() -> Annotator:
+    def load(cancel: CancelSignal) -> Annotator:
         language = _language_stage(language_model, language_server, language_name, allow_remote, device)
+        raise_if_cancelled(cancel)
         model = ReWaS.from_pretrained(pack or "starter", device=device)
-        return _annotator(model, picture_model, sound_model, language, no_sound, device)
+        return _annotator(model, picture_model, sound_model, language, no_sound, device, cancel)
 
     if not any(map(is_timeline, clips)):
         _refuse_timeline_options(
@@ -160,7 +161,7 @@ def annotate(
         )
         files = find_clips(clips)
         with protect_stdout(), cancel_on_ctrl_c() as cancel:
-            described = _annotate_files(files, load(), output, csv, cancel)
+            described = _annotate_files(files, load(cancel), output, csv, cancel)
         Printer(as_json).result(described.report, described.lines)
         return FAILED_WORK if described.has_failed else SUCCESS
     file, written = clips[0], _timeline_output(clips, output, csv)
@@ -247,7 +248,8 @@ def _timeline_output(clips: list[Path], output: Path | None, csv: Path | None) -
 
 def _is_given(context: typer.Context, name: str) -> bool:
     """Whether the user has set an option, even to its default value."""
-    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _refuse_timeline_options(options: Mapping[str, object]) -> None:
@@ -309,11 +311,17 @@ def _annotator(
     language: LanguageModel | None,
     no_sound: bool,
     device: str,
+    cancel: CancelSignal,
 ) -> Annotator:
+    """Load the models of the stages. Raises Cancelled between two of them."""
     from rewas_engine.annotation.opening import build_annotator, open_picture_model, open_sound_model
     from rewas_engine.runtime.devices import resolve_device
+    from rewas_server.work.context import raise_if_cancelled
 
     place = resolve_device(device)
+    raise_if_cancelled(cancel)
     picture = None if picture_folder is None else open_picture_model(picture_folder, place)
+    raise_if_cancelled(cancel)
     sound = None if sound_folder is None or no_sound else open_sound_model(sound_folder, place)
+    raise_if_cancelled(cancel)
     return build_annotator(model, picture, sound, language, hears=not no_sound)

@@ -86,7 +86,7 @@ class TimelineAnnotation:
 
     def run(
         self,
-        annotator: Callable[[], Annotator],
+        annotator: Callable[[CancelSignal], Annotator],
         record: Callable[[Annotator], AnnotationRecord],
         cancel: CancelSignal,
     ) -> Described:
@@ -116,7 +116,7 @@ class TimelineAnnotation:
             listed = list_clips(opened.timeline, self.finding)
             self._say(*listed.notes)
             wanted = clips_to_describe(listed.clips, self.replaces)
-            kept = record(stages := annotator())
+            kept = record(stages := annotator(cancel))
             kept.read_earlier()
             rows = list(self._describe(wanted, stages, kept, cancel))
             self._write_prompts(opened.timeline, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import MediaError, Progress, VideoClip
-from rewas_engine.runtime.progress import ProgressCallback
+from rewas_engine import Cancelled, MediaError, Progress, VideoClip
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
+
+LOCK_POLL_S = 0.1
+"""How often a job that waits for another one looks whether it was cancelled."""
 
 Result = (
     rewas_pb2.EnergyResult
@@ -93,6 +97,23 @@ class MonotonicProgress:
         return lambda progress: self.report(
             progress.stage, progress.step, progress.total_steps, begin + (end - begin) * progress.fraction
         )
+
+
+@contextlib.contextmanager
+def turn_of(lock: threading.Lock, cancel: CancelSignal) -> Iterator[None]:
+    """Hold a lock within the block. Raises Cancelled if the job is cancelled while it waits for it."""
+    while not lock.acquire(timeout=LOCK_POLL_S):
+        raise_if_cancelled(cancel)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def raise_if_cancelled(cancel: CancelSignal) -> None:
+    """Raise Cancelled if a job is cancelled."""
+    if cancel.is_set():
+        raise Cancelled
 
 
 @contextlib.contextmanager

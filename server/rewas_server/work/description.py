@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewas_api import enum_names
@@ -12,7 +12,14 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine.annotation.annotator import Annotation, Annotator
 from rewas_engine.annotation.opening import build_annotator, open_language_model, open_picture_model, open_sound_model
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.work.context import DescriptionModels, MonotonicProgress, WorkContext, name_clip_in_media_errors
+from rewas_server.work.context import (
+    DescriptionModels,
+    MonotonicProgress,
+    WorkContext,
+    name_clip_in_media_errors,
+    raise_if_cancelled,
+    turn_of,
+)
 from rewas_server.work.requests import DescriptionRequest
 from rewas_server.work.translation import clip_message, loaded_pack_message
 
@@ -28,7 +35,7 @@ def describe_clip(
 ) -> rewas_pb2.DescriptionResult:
     """Describe the picture and the own sound of a clip. A clip without sound is described by its picture."""
     model = context.engine(request.pack or context.default_pack)
-    annotator = _open_annotator(model, context.description_models)
+    annotator = _open_annotator(model, context.description_models, progress, cancel)
     clip = request.video_clip(context.locate_media)
     with name_clip_in_media_errors(clip):
         read = model.read_clip(clip)
@@ -62,26 +69,34 @@ def description_message(
     )
 
 
-@dataclass(frozen=True)
-class _LoadedModels:
-    picture: Captioner | None
-    sound: Captioner | None
-    language: LanguageModel | None
-
-
-def _open_annotator(model: ReWaS, models: DescriptionModels) -> Annotator:
+def _open_annotator(
+    model: ReWaS, models: DescriptionModels, progress: MonotonicProgress, cancel: CancelSignal
+) -> Annotator:
+    device = str(model.device)
+    if models != DescriptionModels():
+        progress.report("load", 0, 1, 0.0)
     # Jobs that run at the same time must not load the models twice.
-    with _loading:
-        loaded = _load(models, str(model.device))
+    with turn_of(_loading, cancel):
+        picture = None if models.picture is None else _picture_model(models.picture, device)
+        raise_if_cancelled(cancel)
+        sound = None if models.sound is None else _sound_model(models.sound, device)
+        raise_if_cancelled(cancel)
+        language = None if models.language is None else _language_model(models.language, device)
+        raise_if_cancelled(cancel)
     # Without a joint space, a pack has no labels for sounds.
-    hears = loaded.sound is not None or model.joint_scorer is not None
-    return build_annotator(model, loaded.picture, loaded.sound, loaded.language, hears=hears)
+    return build_annotator(model, picture, sound, language, hears=sound is not None or model.joint_scorer is not None)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(models: DescriptionModels, device: str) -> _LoadedModels:
-    return _LoadedModels(
-        None if models.picture is None else open_picture_model(models.picture, device),
-        None if models.sound is None else open_sound_model(models.sound, device),
-        None if models.language is None else open_language_model(models.language, device),
-    )
+def _picture_model(folder: Path, device: str) -> Captioner:
+    return open_picture_model(folder, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _sound_model(folder: Path, device: str) -> Captioner:
+    return open_sound_model(folder, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _language_model(folder: Path, device: str) -> LanguageModel:
+    return open_language_model(folder, device)

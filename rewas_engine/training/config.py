@@ -43,6 +43,7 @@ MAY_BE_ZERO = (
     "vocoder_scatter_offset",
     "prompt_noise",
     "new_kinds_share",
+    "text_guidance",
     "strangers",
     "joint_strangers",
     "more_words",

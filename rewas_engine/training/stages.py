@@ -76,6 +76,9 @@ class DenoiserRecipe:
         louder_of: Number of candidate crops of a clip; the one with the most sound is used.
         prompt_noise: Standard deviation of the noise that is added to each component of a prompt embedding, so that
             unseen phrases are near known ones.
+        text_guidance: Weight of what the prompt changes in the prediction, which is added to the target, 0 to below 1.
+            The denoiser learns to predict as if it were guided with a scale of 1 / (1 - text_guidance), so that
+            sampling needs no guidance (Tang et al. 2025, arXiv 2502.12154).
         precision: Type of the forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it is surely faster.
         new_kinds_share: Share of the clips whose kind of sound the continued pack does not know; 0 draws all clips
             alike.
@@ -96,9 +99,12 @@ class DenoiserRecipe:
     louder_of: int = 3
     prompt_noise: float = 0.5
     new_kinds_share: float = 0.0
+    text_guidance: float = 0.0
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.text_guidance < 1:
+            raise SettingsError(f"denoiser.text_guidance is {self.text_guidance}.", "Give a value from 0 to below 1.")
         if self.precision not in TRAINING_PRECISIONS:
             raise SettingsError(
                 f"denoiser.precision is {self.precision!r}.", f"Choose from {', '.join(TRAINING_PRECISIONS)}."
@@ -179,8 +185,11 @@ class DenoiserBatches:
     def drop_prompts(self, prompts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
         """Replace a share of prompts [B, D] by the empty prompt."""
         emptied = (torch.rand(len(prompts), generator=generator) < share).to(prompts.device)
-        empty = self._project(self.corpus.empty_prompt[None].to(prompts))
-        return torch.where(emptied[:, None], empty, prompts)
+        return torch.where(emptied[:, None], self.no_prompts(prompts), prompts)
+
+    def no_prompts(self, prompts: torch.Tensor) -> torch.Tensor:
+        """The empty prompt, as often as there are prompts [B, D]."""
+        return self._project(self.corpus.empty_prompt[None].to(prompts)).expand_as(prompts)
 
     def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Weights of latent positions [B, 1, T', 1] for log-mels [B, T, bins], with mean 1 in each clip.
@@ -245,8 +254,19 @@ def base_loss(
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
         noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
         prompts = batches.drop_prompts(batch.prompts, batches.recipe.text_dropout, generator)
-        with lower_precision(noisy.device, batches.recipe.precision):
-            predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
+
+        def predict(given: torch.Tensor) -> torch.Tensor:
+            with lower_precision(noisy.device, batches.recipe.precision):
+                predicted: torch.Tensor = denoiser(
+                    noisy, timesteps, encoder_hidden_states=None, class_labels=given
+                ).sample
+            return predicted
+
+        predicted = predict(prompts)
+        if batches.recipe.text_guidance:
+            with torch.no_grad():
+                # Where the prompt was dropped, nothing is added.
+                velocity = velocity + batches.recipe.text_guidance * (predicted - predict(batches.no_prompts(prompts)))
         return _weighted_error(predicted, velocity, batches.weights(batch.log_mels))
 
     return loss_of
@@ -277,6 +297,16 @@ def adapter_loss(
         is_controlled = controls.is_given.any(dim=1, keepdim=True)
         emptied = batches.drop_prompts(batch.prompts, EMPTY_PROMPT_SHARE, generator)
         prompts = torch.where(is_controlled, batch.prompts, emptied)
+        if batches.recipe.text_guidance:
+            # What the prompt changes without controls, because the adapter knows no controls without a prompt.
+            with torch.no_grad(), lower_precision(noisy.device, batches.recipe.precision):
+                guiding, empty = denoiser(
+                    noisy.repeat(2, 1, 1, 1),
+                    timesteps.repeat(2),
+                    encoder_hidden_states=None,
+                    class_labels=torch.cat([prompts, batches.no_prompts(prompts)]),
+                ).sample.chunk(2)
+            velocity = velocity + batches.recipe.text_guidance * (guiding - empty).float()
         with torch.no_grad():
             hints = control_hint(controls, encode, bins, adapter)
         with lower_precision(noisy.device, batches.recipe.precision):

@@ -5,9 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.curves.energy import SILENCE_NATS
+from rewas_engine.errors import SettingsError
+from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.recipes.starter import StarterTraining
+from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.stages import (
     RISE_FRAMES,
     DenoiserBatches,
@@ -15,6 +20,9 @@ from rewas_engine.training.stages import (
     SoundCorpus,
     _rises,
     _weighted_error,
+    adapter_loss,
+    add_noise,
+    base_loss,
 )
 
 RECIPE = DenoiserRecipe(batch_size=16, crop_frames=64, quietest_nats=0.0, prompt_noise=0.0)
@@ -113,3 +121,54 @@ def test_new_kinds_get_their_share_of_the_draws(codec: PatchAutoencoder) -> None
 
     assert share_of_new(0.6) == pytest.approx(0.6, abs=0.1)
     assert share_of_new(0.0) == pytest.approx(1 / 6, abs=0.1)
+
+
+def test_text_guidance_moves_the_target_away_from_the_prediction_without_a_prompt(codec: PatchAutoencoder) -> None:
+    torch.manual_seed(0)
+    denoiser = StarterConfig(widths=(64, 64), heads=(2, 2)).new_denoiser()
+    schedule = StarterTraining.schedule()
+
+    def loss(share: float, **settings: float) -> float:
+        recipe = replace(RECIPE, batch_size=4, text_dropout=share, precision="float32", **settings)
+        batches = DenoiserBatches(corpus(), codec, recipe)
+        return float(base_loss(batches, denoiser, schedule, 10)(0, torch.Generator().manual_seed(5)).detach())
+
+    plain, guided = loss(0.0), loss(0.0, text_guidance=0.5)
+    # Without prompts there is nothing to follow.
+    assert loss(1.0, text_guidance=0.5) == pytest.approx(loss(1.0))
+    batches = DenoiserBatches(corpus(), codec, replace(RECIPE, batch_size=4))
+    generator = torch.Generator().manual_seed(5)
+    batch = batches.draw(False, generator)
+    noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
+    with torch.no_grad():
+        prompted, empty = (
+            denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=given).sample
+            for given in (batch.prompts, batches.no_prompts(batch.prompts))
+        )
+    weights = batches.weights(batch.log_mels)
+    assert plain == pytest.approx(float(_weighted_error(prompted, velocity, weights)), rel=1e-4)
+    assert (prompted - empty).abs().mean() > 0.01
+    target = velocity + 0.5 * (prompted - empty)
+    assert guided == pytest.approx(float(_weighted_error(prompted, target, weights)), rel=1e-4)
+
+
+def test_the_adapter_learns_the_guided_target(codec: PatchAutoencoder) -> None:
+    torch.manual_seed(0)
+    denoiser = StarterConfig(widths=(64, 64), heads=(2, 2)).new_denoiser()
+    schedule = StarterTraining.schedule()
+    adapter = EnergyAdapter.from_denoiser(denoiser, 16, hint_channels(8, 4))
+
+    def loss(guidance: float) -> float:
+        recipe = replace(RECIPE, batch_size=4, hint_dropout=0.0, precision="float32", text_guidance=guidance)
+        losses = adapter_loss(DenoiserBatches(corpus(), codec, recipe), denoiser, adapter, schedule, 64, 10)
+        with torch.no_grad():
+            return float(losses(0, torch.Generator().manual_seed(5)))
+
+    assert loss(0.5) == loss(0.5)
+    assert loss(0.5) != loss(0.0)
+
+
+@pytest.mark.parametrize("settings", [{"text_guidance": 1.0}, {"text_guidance": -0.1}, {"precision": "float64"}])
+def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(settings))):
+        replace(RECIPE, **settings)

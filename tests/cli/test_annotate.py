@@ -3,16 +3,20 @@
 import csv
 import json
 import shutil
+import signal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rewas_command import Rewas
 
 from rewas_cli.annotations import AnnotationRecord
 from rewas_engine.annotation.annotator import Annotation
 from rewas_engine.media.clip import VideoClip
+from rewas_engine.pipeline import ReWaS
 
-BAD_INPUT, FAILED_WORK = 2, 1
+BAD_INPUT, FAILED_WORK, CANCELLED = 2, 1, 130
 
 
 def test_clips_are_described_in_a_report_and_a_table(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
@@ -84,6 +88,23 @@ def test_a_stopped_run_keeps_the_earlier_clips_that_it_has_not_reached(tmp_path:
     damaged = AnnotationRecord(report, stages)
     damaged.read_earlier()
     assert damaged.reuse(clips[0]) is None
+
+
+def test_ctrl_c_while_models_are_loaded_stops_before_the_next_one(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_pack = ReWaS.from_pretrained
+
+    def interrupted(*arguments: Any, **options: Any) -> ReWaS:
+        loaded = load_pack(*arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+        return loaded
+
+    monkeypatch.setattr(ReWaS, "from_pretrained", interrupted)
+    # The folder contains no model, which would be an error if it were read.
+    result = bare_rewas("annotate", media / "ball.mp4", "--picture-model", tmp_path)
+    assert result.code == CANCELLED, result.errors
+    assert "contains no" not in result.errors
 
 
 def test_bad_input_is_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:

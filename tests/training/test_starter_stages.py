@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,6 +289,24 @@ def test_a_stopped_corpus_keeps_its_finished_clips(tmp_path: Path) -> None:
         corpus.write(1, cancel=cancel)
     assert len(corpus.captions()) == 2
     assert list(tmp_path.glob("*partial*")) == []
+
+
+def test_new_log_mels_are_not_read_from_their_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, read = WorldCorpus(tmp_path, 2, 0, 77), []
+    corpus.write(1)
+    load = np.load
+
+    def recorded(path: Path) -> Any:
+        read.append(Path(path).name)
+        return load(path)
+
+    monkeypatch.setattr(np, "load", recorded)
+    computed = corpus.log_mels(world_front_end())
+    assert "log_mels.npy" not in read
+    cached = corpus.log_mels(world_front_end())
+    assert "log_mels.npy" in read
+    assert computed.dtype == cached.dtype == torch.float16
+    assert torch.equal(computed, cached)
 
 
 def test_an_unknown_stage_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rewas_engine.generation.vocoding import WindowedVocoder
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.components import load_component, loader_from_config
-from rewas_engine.packs.description import find_pack, read_model_pack
+from rewas_engine.packs.description import PackDescription, find_pack, read_model_pack
 from rewas_engine.packs.loading import load_components
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.progress import CancelSignal
@@ -111,12 +111,11 @@ def to_brightness(levels: torch.Tensor) -> NDArray[np.uint8]:
     return brightness
 
 
-def load_lender(name: str) -> tuple[Backbone, MelConfig, SoundWindow, str]:
+def load_lender(description: PackDescription) -> tuple[Backbone, MelConfig, SoundWindow, str]:
     """Load the pack that lends text encoder, codec and vocoder: backbone, audio format, windows and content hash.
 
     Raises PackError.
     """
-    description = read_model_pack(find_pack(name))
     audio = MelConfig(**description.audio)
     components = load_components(description, "cpu", Execution(precision="float32", channels_last=False))
     backbone = find_family(description.family).backbone(components, audio, "cpu")
@@ -138,7 +137,7 @@ class AudibleVideo:
         self._denoiser = load_component(folder, "denoiser", TwoStreamDenoiser.__name__, extra_loaders=_LOADERS)
         self._frame_codec = load_component(folder, "frame_codec", "PatchAutoencoder")
         self._schedule = load_component(folder, "schedule", "DDIMScheduler")
-        self._lender, self._audio, window, sha256 = load_lender(self.description.lender)
+        self._lender, self._audio, window, sha256 = load_lender(read_model_pack(find_pack(self.description.lender)))
         if sha256 != self.description.lender_sha256:
             raise PackError(
                 f"The model in {folder} was trained with another version of the pack {self.description.lender}.",

@@ -77,12 +77,13 @@ class AudibleVideoTraining:
             PackError: The lender is missing or damaged, or has no joint space, which measures the model.
         """
         config = self.config
-        if JOINT_ROLE not in read_model_pack(find_pack(config.lender)).components:
+        description = read_model_pack(find_pack(config.lender))
+        if JOINT_ROLE not in description.components:
             raise PackError(
                 f"The pack {config.lender} has no joint space, so the model could not be measured.",
                 "Set lender to a pack with one, such as starter.",
             )
-        lender, audio, _, sha256 = load_lender(config.lender)
+        lender, audio, _, sha256 = load_lender(description)
         clips = self._clips(lender, AudioFrontEnd(audio), sha256)
         phrases = {name: (*captions(name), *further_captions(name)) for name in config.classes}
         every = [phrase for name in config.classes for phrase in phrases[name]]

@@ -18,7 +18,7 @@ from tiny_audible_video import TINY, train_tiny_model
 from rewas_cli.app import run
 from rewas_engine.audible_video.model import DESCRIPTION_FILE, AudibleVideo, load_lender, to_brightness, to_levels
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.packs.description import find_pack
+from rewas_engine.packs.description import find_pack, read_model_pack
 from rewas_engine.recipes import audible_video
 from rewas_engine.recipes.audible_video import AudibleVideoTraining
 from rewas_engine.recipes.audible_video_config import AudibleVideoConfig
@@ -93,8 +93,8 @@ def test_other_settings_do_not_continue_a_training(trained: Path) -> None:
 def test_another_version_of_the_lender_does_not_continue_a_training(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    borrowed = load_lender("starter")
-    monkeypatch.setattr(audible_video, "load_lender", lambda name: (*borrowed[:3], "0" * 64))
+    borrowed = load_lender(read_model_pack(find_pack("starter")))
+    monkeypatch.setattr(audible_video, "load_lender", lambda description: (*borrowed[:3], "0" * 64))
     with pytest.raises(SettingsError, match="another version of starter"):
         AudibleVideoTraining(TINY, trained.parent).run()
 
@@ -161,6 +161,9 @@ def test_a_lender_without_a_joint_space_is_refused_before_the_training(
             described = described.replace(line, "")
     (pack / "pack.toml").write_text(described, "utf-8")
     shutil.rmtree(pack / "joint")
+    # Without its weights, the pack cannot be loaded: it is refused before that.
+    for weights in pack.rglob("*.safetensors"):
+        weights.unlink()
     monkeypatch.setenv("REWAS_PACKS", str(tmp_path))
     run = tmp_path / "run"
     with pytest.raises(PackError, match="has no joint space"):

@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import opentimelineio as otio
@@ -18,7 +18,7 @@ import pytest
 from server_process import ServerProcess, children_of, is_running, wait_until_ended
 from sliding_square import FRAME_RATE, write_video
 
-from rewas_api.client import RewasClient
+from rewas_api.client import FINAL_STATES, RewasClient
 from rewas_api.errors import JobFailed, ProblemKind
 from rewas_api.v1 import rewas_pb2
 
@@ -131,14 +131,31 @@ def stopped_decoders(server: ServerProcess, client: RewasClient, folder: Path) -
     return worker, decoders
 
 
-def wait_for_a_call(decoders: list[int]) -> None:
-    """Wait until the worker has asked one of the stopped decoders."""
+def hanging_job(server: ServerProcess, client: RewasClient, folder: Path) -> tuple[int, list[int], rewas_pb2.Job]:
+    """The worker, its stopped decoders, and a job that waits for one of them."""
+    worker, decoders = stopped_decoders(server, client, folder)
+    while True:
+        job = client.submit(energy_of(folder / "media" / "shot.mp4"))
+        if is_called(decoders, lambda job=job: client.get_job(job.id).state in FINAL_STATES):
+            return worker, decoders, job
+        # The worker has used a decoder that it had not started yet when the others were stopped.
+        new = [pid for pid in children_of(worker) if pid not in decoders]
+        for pid in new:
+            os.kill(pid, signal.SIGSTOP)
+        decoders += new
+
+
+def is_called(decoders: list[int], has_ended: Callable[[], bool]) -> bool:
+    """Wait until the worker has asked one of the stopped decoders, or until `has_ended`. Returns whether it has."""
     inputs = [os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK) for pid in decoders]
     deadline_s = time.monotonic() + 50
     try:
         while not any(struct.unpack("i", fcntl.ioctl(file, termios.FIONREAD, bytes(4)))[0] for file in inputs):
+            if has_ended():
+                return False
             assert time.monotonic() < deadline_s
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.05)
+        return True
     finally:
         for file in inputs:
             os.close(file)
@@ -147,9 +164,7 @@ def wait_for_a_call(decoders: list[int]) -> None:
 def test_a_decoder_that_dies_fails_its_job_and_not_the_worker(
     server: ServerProcess, client: RewasClient, folder: Path
 ) -> None:
-    worker, decoders = stopped_decoders(server, client, folder)
-    job = client.submit(energy_of(folder / "media" / "shot.mp4"))
-    wait_for_a_call(decoders)
+    worker, decoders, job = hanging_job(server, client, folder)
     for pid in decoders:
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(JobFailed, match=r"could not be decoded within the limits on memory and time\.") as raised:
@@ -160,9 +175,7 @@ def test_a_decoder_that_dies_fails_its_job_and_not_the_worker(
 
 
 def test_a_job_whose_decoder_hangs_can_be_cancelled(server: ServerProcess, client: RewasClient, folder: Path) -> None:
-    worker, decoders = stopped_decoders(server, client, folder)
-    job = client.submit(energy_of(folder / "media" / "shot.mp4"))
-    wait_for_a_call(decoders)
+    worker, decoders, job = hanging_job(server, client, folder)
     client.cancel(job.id)
     states = [snapshot.state for snapshot in client.watch(job.id)]
     assert states[-1] == rewas_pb2.JOB_STATE_CANCELLED

@@ -11,7 +11,7 @@ import rewas_api
 import rewas_server
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks"}
+FOLDERS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks", "checkpoints"}
 REQUIRED_BY_TOOLS = {
     ".ci",
     ".editorconfig",

@@ -442,11 +442,11 @@ class StarterTraining:
         )
 
     def _clips_of_new_kinds(self) -> torch.Tensor | None:
-        """Which clips of the world [N] show a kind of sound that the continued pack does not know."""
-        start = StartingPoint(self.config.start_from)
-        if not isinstance(self.sounds, WorldCorpus) or not start.classes:
+        """Which clips of the world [N] have a kind of sound that the continued pack does not know; None if unused."""
+        if not isinstance(self.sounds, WorldCorpus) or self.config.denoiser.new_kinds_share == 0:
             return None
-        return torch.tensor([scene.class_name not in start.classes for scene in self.sounds.scenes()])
+        known = StartingPoint(self.config.start_from).classes
+        return torch.tensor([scene.class_name not in known for scene in self.sounds.scenes()]) if known else None
 
     def _text_projection(self) -> TextProjection | None:
         """Load the text projection of this run, or that of the continued pack."""

@@ -79,7 +79,8 @@ class DenoiserRecipe:
         text_guidance: Weight of what the prompt changes in the prediction, which is added to the target, 0 to below 1.
             The denoiser learns to predict as if it were guided with a scale of 1 / (1 - text_guidance), so that
             sampling needs no guidance (Tang et al. 2025, arXiv 2502.12154).
-        precision: Type of the forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it is surely faster.
+        precision: Type of the forward passes: "float32", "bfloat16", or "auto" for bfloat16 where it is sure to be
+            faster.
         new_kinds_share: Share of the clips whose kind of sound the continued pack does not know; 0 draws all clips
             alike.
     """

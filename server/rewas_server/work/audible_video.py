@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import secrets
 import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewas_api.transfer import hash_file
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled
 from rewas_engine.media.audible_clip import hold_frames, video_size, write_audible_clip
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.delivery.stem_folder import StemFolder
-from rewas_server.work.context import MonotonicProgress, WorkContext
+from rewas_server.work.context import MonotonicProgress, WorkContext, raise_if_cancelled, turn_of
 from rewas_server.work.requests import AudibleVideoRequest, no_video_model
 from rewas_server.work.translation import rational
 
@@ -44,7 +43,7 @@ def generate_audible_video(
     if context.video_model is None:
         raise no_video_model()
     progress.report("load", 0, 1, 0.0)
-    with _loading:  # Jobs that run at the same time must not load the model twice.
+    with turn_of(_loading, cancel):  # Jobs that run at the same time must not load the model twice.
         model = _load(context.video_model)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     clip = model.dream(
@@ -56,19 +55,16 @@ def generate_audible_video(
         on_step=lambda done, total: progress.report("sample", done, total, SAMPLED_FRACTION * done / total),
         cancel=cancel,
     )
-    if cancel.is_set():
-        raise Cancelled
+    raise_if_cancelled(cancel)
     progress.report("deliver", 0, 1, SAMPLED_FRACTION)
     rate = request.frame_rate or clip.frame_rate
     frames = hold_frames(clip.frames, clip.frame_rate, rate)
     path = folder.claim(f"{request.name} seed {seed}", ".mp4")
     write_audible_clip(path, frames, rate, clip.waveform, clip.sample_rate_hz, height=request.height_pixels)
-    with path.open("rb") as written:
-        digest = hashlib.file_digest(written, "sha256").hexdigest()
     width, height = video_size(frames.shape, request.height_pixels)
     return rewas_pb2.AudibleVideoResult(
         file=rewas_pb2.Artifact(
-            name=path.name, size_bytes=path.stat().st_size, sha256=digest, path=str(path.absolute())
+            name=path.name, size_bytes=path.stat().st_size, sha256=hash_file(path), path=str(path.absolute())
         ),
         prompt=request.prompt,
         seed=seed,

@@ -6,7 +6,7 @@ If Blender must render the picture of a strip first, the question waits for that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..core.messages import Problem
 from ..core.proxies import use_proxy
 from ..timeline.selection import clip_from_strip
 from ..timeline.strips import Refusal, SelectedClip, StripSnapshot
+from . import compat
 from .generating import StripName
 from .picture_queue import PictureBatch, stop_waiting
 from .placement import StripAddress, ensure_uid
@@ -78,6 +79,15 @@ def ask_for_file(kind: str, scene: Any, strip: Any, question: FileQuestion) -> N
     _problems.pop(key, None)
     _asked[key] = Asked(AnalysisRequest(key, None, question, bpy.data.filepath), address)
     session().analyse(_asked[key].request, chosen_server())
+
+
+def report_refusals(operator: Any, refusals: Sequence[Refusal], questions: int) -> compat.OperatorResult:
+    """Report why some or all of an operator's questions could not be asked, and return the operator's result."""
+    if not refusals:
+        return {"FINISHED"}
+    has_asked = len(refusals) < questions
+    operator.report({"WARNING" if has_asked else "ERROR"}, "\n".join(map(str, refusals)))
+    return {"FINISHED"} if has_asked else {"CANCELLED"}
 
 
 def take_failures() -> list[Problem]:

@@ -9,7 +9,7 @@ import bpy
 
 from . import compat
 from .drawing import draw_problem, draw_text
-from .questions import is_asking, problem_of, withdraw
+from .questions import is_asking, problem_of, report_refusals, withdraw
 from .redraw import redraw_sequencers
 from .text_videos import KIND, start_video
 
@@ -39,11 +39,7 @@ class REWAS_OT_generate_video(bpy.types.Operator):
         texts = [text for text in _texts(context) if not is_asking(KIND, text)]
         refusals = [refusal for text in texts if (refusal := start_video(scene, text)) is not None]
         redraw_sequencers()
-        if not refusals:
-            return {"FINISHED"}
-        has_asked = len(refusals) < len(texts)
-        self.report({"WARNING" if has_asked else "ERROR"}, "\n".join(map(str, refusals)))
-        return {"FINISHED"} if has_asked else {"CANCELLED"}
+        return report_refusals(self, refusals, len(texts))
 
 
 class REWAS_OT_cancel_video(bpy.types.Operator):

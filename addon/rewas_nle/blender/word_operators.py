@@ -13,7 +13,7 @@ from ..timeline.strips import Refusal
 from . import compat, pump
 from .active_picture import active_picture
 from .drawing import draw_problem, draw_text
-from .questions import is_asking, problem_of, withdraw
+from .questions import is_asking, problem_of, report_refusals, withdraw
 from .redraw import redraw_sequencers
 from .setting_operators import poll_picture, selected_pictures
 from .word_suggestions import KIND, forget_words, start_suggestion, words_of
@@ -47,11 +47,7 @@ class REWAS_OT_suggest_words(bpy.types.Operator):
                 pump.run_in_slices(question, lambda refusal: redraw_sequencers())
             return {"FINISHED"}
         refusals: list[Refusal] = [refusal for question in questions if (refusal := run_all(question)) is not None]
-        if not refusals:
-            return {"FINISHED"}
-        has_asked = len(refusals) < len(questions)
-        self.report({"WARNING" if has_asked else "ERROR"}, "\n".join(map(str, refusals)))
-        return {"FINISHED"} if has_asked else {"CANCELLED"}
+        return report_refusals(self, refusals, len(questions))
 
 
 class REWAS_OT_cancel_words(bpy.types.Operator):
